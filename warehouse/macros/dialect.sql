@@ -1,0 +1,67 @@
+{#- What DuckDB and Spark SQL say differently. Anything not here is written once. -#}
+
+{% macro array_of(expressions, cast_to=none) -%}
+    {%- set cast_expressions = [] -%}
+    {%- for expression in expressions -%}
+        {%- do cast_expressions.append("cast(" ~ expression ~ " as " ~ cast_to ~ ")" if cast_to else expression) -%}
+    {%- endfor -%}
+    {{ adapter.dispatch('array_of')(cast_expressions) }}
+{%- endmacro %}
+{% macro duckdb__array_of(expressions) -%} [{{ expressions | join(', ') }}] {%- endmacro %}
+{% macro spark__array_of(expressions) -%} array({{ expressions | join(', ') }}) {%- endmacro %}
+
+{% macro element(array, position) -%} {{ adapter.dispatch('element')(array, position) }} {%- endmacro %}
+{% macro duckdb__element(array, position) -%} list_extract({{ array }}, {{ position }}) {%- endmacro %}
+{% macro spark__element(array, position) -%} try_element_at({{ array }}, {{ position }}) {%- endmacro %}
+
+{% macro array_type(element_type) -%} {{ adapter.dispatch('array_type')(element_type) }} {%- endmacro %}
+{% macro duckdb__array_type(element_type) -%} {{ element_type }}[] {%- endmacro %}
+{% macro spark__array_type(element_type) -%} array<{{ element_type }}> {%- endmacro %}
+
+{% macro instant(text) -%}
+    {#- A UTC timestamp from text: ISO 8601 with or without offset, yyyy/M/d H:mm[:ss], or a Unix time in seconds. -#}
+    {{ adapter.dispatch('instant')(text) }}
+{%- endmacro %}
+{% macro duckdb__instant(text) -%}
+    {#- A cast alone would drop a named time zone without a word; only texts longer than a plain time pay for the pattern. -#}
+    case
+        when regexp_full_match({{ text }}, '[0-9]{9,10}') then make_timestamp(cast({{ text }} as bigint) * 1000000)
+        when length({{ text }}) <= 19
+            or regexp_full_match({{ text }}, '[-/0-9]+[ T][:.0-9]+ ?(Z|UTC|[-+][0-9]{2}:?([0-9]{2})?)?')
+            then try_cast({{ text }} as timestamp)
+    end
+{%- endmacro %}
+
+{% macro plus_seconds(instant, seconds) -%} {{ adapter.dispatch('plus_seconds')(instant, seconds) }} {%- endmacro %}
+{% macro duckdb__plus_seconds(instant, seconds) -%} {{ instant }} + to_seconds({{ seconds }}) {%- endmacro %}
+
+{% macro days_between(later, earlier) -%} {{ adapter.dispatch('days_between')(later, earlier) }} {%- endmacro %}
+{% macro duckdb__days_between(later, earlier) -%} cast({{ later }} - {{ earlier }} as integer) {%- endmacro %}
+{% macro spark__days_between(later, earlier) -%} datediff({{ later }}, {{ earlier }}) {%- endmacro %}
+
+{% macro numbers(texts) -%}
+    {#- A list of numbers from a list of texts; an empty text or NaN is missing, anything else unreadable becomes infinite. -#}
+    {{ adapter.dispatch('numbers')(texts) }}
+{%- endmacro %}
+{% macro duckdb__numbers(texts) -%}
+    list_transform({{ texts }}, lambda t: case
+        when t is null or trim(t) = '' then null
+        when isnan(try_cast(t as double)) then null
+        else coalesce(try_cast(t as double), cast('inf' as double))
+    end)
+{%- endmacro %}
+
+{% macro holds_infinity(numbers) -%} {{ adapter.dispatch('holds_infinity')(numbers) }} {%- endmacro %}
+{% macro duckdb__holds_infinity(numbers) -%}
+    (list_contains({{ numbers }}, cast('inf' as double)) or list_contains({{ numbers }}, cast('-inf' as double)))
+{%- endmacro %}
+
+{% macro blank_to_null(text) -%} case when trim({{ text }}) <> '' then {{ text }} end {%- endmacro %}
+
+{% macro raw_position() -%} {{ adapter.dispatch('raw_position')() }} {%- endmacro %}
+{% macro duckdb__raw_position() -%} rowid {%- endmacro %}
+{% macro spark__raw_position() -%} raw_position {%- endmacro %}
+
+{% macro row_hash(columns) -%} {{ adapter.dispatch('row_hash')(columns) }} {%- endmacro %}
+{% macro duckdb__row_hash(columns) -%} hash({{ columns }}) {%- endmacro %}
+{% macro spark__row_hash(columns) -%} xxhash64({{ columns }}) {%- endmacro %}

@@ -1,0 +1,89 @@
+{#-
+  The materialization `mart`: Parquet under data/marts/<dataset>/, partitioned if config partition_by says so, with a
+  record of what built it (_build/). Written aside, checked for row count, published by rename; a view reads it back.
+-#}
+
+{% macro contract_columns() -%}
+    {#- The columns of this model's contract, in its order: the mart's final column list lives in its yml alone. -#}
+    {%- for name in model.columns -%}{{ name }}{{ ', ' if not loop.last }}{%- endfor -%}
+    {%- if not model.columns -%} * {%- endif -%}
+{%- endmacro %}
+
+{% macro ancestor_checksums(unique_id, found) -%}
+    {%- set node = graph.nodes[unique_id] -%}
+    {%- do found.update({unique_id: node.checksum.checksum}) -%}
+    {%- for parent in node.depends_on.nodes if parent in graph.nodes and parent not in found -%}
+        {%- do ancestor_checksums(parent, found) -%}
+    {%- endfor -%}
+{%- endmacro %}
+
+{% macro build_record(n_rows) -%}
+    {#- What a reader of the mart must know of its making, as a dict. The trainer checks it against manifest and Parquet. -#}
+    {%- set columns = [] -%}
+    {%- for name, column in model.columns.items() -%}
+        {%- do columns.append({
+            'name': name, 'data_type': column.data_type, 'description': column.description,
+            'meta': column.config.meta if column.config and column.config.meta else column.meta}) -%}
+    {%- endfor -%}
+    {%- set vars = {} -%}
+    {%- for name in ['scenes', 'val_from', 'test_from'] -%}{%- do vars.update({name: dataset_var(name)}) -%}{%- endfor -%}
+    {%- for name in ['ctx_dense', 'ctx_ids', 'user_text_parts'] -%}{%- do vars.update({name: dataset_var(name, [])}) -%}{%- endfor -%}
+    {%- do vars.update({'entity_separator': dataset_var('entity_separator', ''),
+        'few_max': var('few_max'), 'prior_weight': var('prior_weight'),
+        'label_delay': dataset_var('label_delay', var('label_delay'))}) -%}
+    {%- set checksums = {} -%}
+    {%- do ancestor_checksums(model.unique_id, checksums) -%}
+    {{ return({
+        'model': model.name, 'version': model.version, 'unique_id': model.unique_id, 'dataset': var('dataset'),
+        'invocation_id': invocation_id, 'dbt_version': dbt_version, 'adapter': target.type, 'n_rows': n_rows,
+        'node_checksums': checksums, 'columns': columns, 'vars': vars}) }}
+{%- endmacro %}
+
+{% macro record_select(record) -%}
+    select
+    {%- for key, value in record.items() %}
+        {% if value is none %}null{% elif value is string %}{{ literal(value) }}{% elif value is number %}{{ value }}
+        {%- else %}cast({{ literal(tojson(value)) }} as json){% endif %} as {{ key }}{{ ',' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
+{% materialization mart, adapter='duckdb' %}
+    {%- set place = marts_dir() ~ '/' ~ this.identifier -%}
+    {%- set aside = marts_dir() ~ '/.' ~ this.identifier ~ '.partial' -%}
+    {%- set partition_by = config.get('partition_by') -%}
+    {%- set target_relation = this.incorporate(type='view') -%}
+    {%- set existing = load_cached_relation(this) -%}
+
+    {{ run_hooks(pre_hooks) }}
+    {%- if config.get('contract').enforced -%}{{ get_assert_columns_equivalent(sql) }}{%- endif -%}
+    {%- do run_query("select make_folder(" ~ literal(aside) ~ ")") -%}
+
+    {%- call statement('main') -%}
+        copy ({{ sql }}) to {{ literal(aside if partition_by else aside ~ '/part-0.parquet') }}
+        (format parquet, compression zstd{{ ', partition_by (' ~ partition_by ~ '), overwrite_or_ignore true' if partition_by }})
+    {%- endcall -%}
+
+    {%- set n_rows = run_query(
+        "select coalesce(sum(file_row_count), 0) from (select num_rows as file_row_count from parquet_file_metadata("
+        ~ literal(aside ~ '/**/*.parquet') ~ "))" if run_query("select count(*) from glob("
+        ~ literal(aside ~ '/**/*.parquet') ~ ")").columns[0][0] else "select 0").columns[0][0] | int -%}
+    {%- if n_rows == 0 -%}
+        {{ exceptions.raise_compiler_error(this.identifier ~ " would be empty; the mart at " ~ place ~ " is left as it was.") }}
+    {%- endif -%}
+    {%- do run_query("select make_folder(" ~ literal(aside ~ '/_build') ~ ")") -%}
+    {%- do run_query("copy (" ~ record_select(build_record(n_rows)) ~ ") to " ~ literal(aside ~ '/_build/build.json')
+        ~ " (format json)") -%}
+    {%- do run_query("select publish_folder(" ~ literal(aside) ~ ", " ~ literal(place) ~ ")") -%}
+
+    {%- if existing is not none and existing.type != 'view' -%}{%- do adapter.drop_relation(existing) -%}{%- endif -%}
+    {%- call statement('view') -%}
+        create or replace view {{ target_relation }} as
+        select {{ contract_columns() }}
+        from read_parquet({{ literal(place ~ '/**/*.parquet') }}, hive_partitioning = {{ 'true' if partition_by else 'false' }}
+            {{- ", hive_types = {'event_date': date}" if partition_by == 'event_date' }})
+    {%- endcall -%}
+
+    {{ run_hooks(post_hooks) }}
+    {{ adapter.commit() }}
+    {{ return({'relations': [target_relation]}) }}
+{% endmaterialization %}

@@ -1,0 +1,93 @@
+{#- Reading raw files: finds them, checks their columns, and only then builds the scan. Every complaint names a file. -#}
+
+{% macro raw_files(pattern, remedy) -%}
+    {#- Paths under raw_dir that match, as a list; an error if there are none or one of them is empty. -#}
+    {%- set path = raw_dir() ~ '/' ~ pattern -%}
+    {%- if not count_files(pattern) -%}
+        {{ exceptions.raise_compiler_error("No raw file matches " ~ path ~ ". " ~ remedy) }}
+    {%- endif -%}
+    {%- set found = run_query("select filename, size from read_blob(" ~ literal(path) ~ ") order by filename") -%}
+    {%- for row in found.rows if row['size'] == 0 -%}
+        {{ exceptions.raise_compiler_error("Raw file " ~ row['filename'] ~ " is empty (0 bytes). " ~ remedy) }}
+    {%- endfor -%}
+    {{ return(found.columns['filename'].values() | list) }}
+{%- endmacro %}
+
+{% macro require_columns(file, found, expected, remedy) -%}
+    {%- set missing = expected | reject('in', found) | list -%}
+    {%- if missing -%}
+        {{ exceptions.raise_compiler_error(
+            "Raw file " ~ file ~ " lacks the column" ~ ('s ' if missing | length > 1 else ' ') ~ missing | join(', ')
+            ~ ". Found: " ~ (found | join(', '))[:500] ~ ". Expected: " ~ expected | join(', ') ~ ". " ~ remedy) }}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro raw_csv(pattern, columns, remedy, delim=',', quote='"', rename={}) -%}
+    {#-
+      A scan of every CSV file that matches: the named columns as text, plus source_file (the file's name).
+      Files may order their columns differently and carry more of them. `rename` maps a header's name to a column's.
+      A line that isn't a row is kept by DuckDB in reject_errors, which parsed_events saves.
+    -#}
+    {%- if not execute -%}{{ return("(select 1)") }}{%- endif -%}
+    {{ return(adapter.dispatch('raw_csv')(pattern, columns, remedy, delim, quote, rename)) }}
+{%- endmacro %}
+
+{% macro duckdb__raw_csv(pattern, columns, remedy, delim, quote, rename) -%}
+    {%- set by_header = {} -%}
+    {%- for file in raw_files(pattern, remedy) -%}
+        {%- set line = run_query("select first_line(" ~ literal(file) ~ ") as line").columns[0][0] -%}
+        {%- set header = [] -%}
+        {%- for name in line.split(delim) -%}
+            {%- set name = name.strip().strip(quote) if quote else name.strip() -%}
+            {%- do header.append(rename.get(name, name)) -%}
+        {%- endfor -%}
+        {{ require_columns(file, header, columns, remedy) }}
+        {%- do by_header.setdefault(header | join(delim), []).append(file) -%}
+    {%- endfor -%}
+    {%- set scans = [] -%}
+    {%- for header, files in by_header.items() -%}
+        {%- set types = [] -%}
+        {%- for name in header.split(delim) -%}{%- do types.append(literal(name) ~ ": 'varchar'") -%}{%- endfor -%}
+        {%- set paths = [] -%}
+        {%- for file in files -%}{%- do paths.append(literal(file)) -%}{%- endfor -%}
+        {%- do scans.append(
+            "select " ~ columns | join(', ') ~ ", parse_filename(filename) as source_file from read_csv(["
+            ~ paths | join(', ') ~ "], header = true, auto_detect = false, columns = {" ~ types | join(', ')
+            ~ "}, delim = " ~ literal(delim) ~ ", quote = " ~ literal(quote) ~ ", escape = " ~ literal(quote)
+            ~ ", filename = true, store_rejects = true, rejects_limit = 0)") -%}
+    {%- endfor -%}
+    {{ return("(" ~ scans | join(" union all ") ~ ")") }}
+{%- endmacro %}
+
+{% macro raw_parquet(pattern, columns, remedy) -%}
+    {#- A scan of every Parquet file that matches: the named columns, plus source_file (the file's name). -#}
+    {%- if not execute -%}{{ return("(select 1)") }}{%- endif -%}
+    {{ return(adapter.dispatch('raw_parquet')(pattern, columns, remedy)) }}
+{%- endmacro %}
+
+{% macro duckdb__raw_parquet(pattern, columns, remedy) -%}
+    {%- set paths = [] -%}
+    {%- for file in raw_files(pattern, remedy) -%}
+        {%- set found = run_query("describe select * from read_parquet(" ~ literal(file) ~ ")").columns[0].values() -%}
+        {{ require_columns(file, found | list, columns, remedy) }}
+        {%- do paths.append(literal(file)) -%}
+    {%- endfor -%}
+    {{ return("(select " ~ columns | join(', ') ~ ", parse_filename(filename) as source_file from read_parquet(["
+        ~ paths | join(', ') ~ "], union_by_name = true, filename = true))") }}
+{%- endmacro %}
+
+{% macro raw_parts(columns, remedy) -%}
+    {#- A log in parts that are either all CSV or all Parquet. -#}
+    {%- if not execute -%}{{ return("(select 1)") }}{%- endif -%}
+    {%- set n_csv = count_files('*.csv') -%}
+    {%- set n_parquet = count_files('*.parquet') -%}
+    {%- if n_csv and n_parquet -%}
+        {{ exceptions.raise_compiler_error(
+            raw_dir() ~ " holds " ~ n_csv ~ " CSV and " ~ n_parquet ~ " Parquet files: which is the log? Move one kind away.") }}
+    {%- endif -%}
+    {{ return(raw_parquet('*.parquet', columns, remedy) if n_parquet else raw_csv('*.csv', columns, remedy)) }}
+{%- endmacro %}
+
+{% macro count_files(pattern) -%}
+    {{ return(run_query("select count(*) from glob(" ~ literal(raw_dir() ~ '/' ~ pattern) ~ ")").columns[0][0]) }}
+{%- endmacro %}

@@ -1,0 +1,54 @@
+{#- Lines that the CSV reader could not make a row of, and the limit on rejected rows. -#}
+
+{% macro malformed_lines() -%}
+    {{ return(api.Relation.create(database=target.database, schema=target.schema, identifier='malformed_lines')) }}
+{%- endmacro %}
+
+{% macro forget_malformed_lines() -%}
+    {{ return(adapter.dispatch('forget_malformed_lines')()) }}
+{%- endmacro %}
+{% macro duckdb__forget_malformed_lines() -%}
+    drop table if exists reject_errors; drop table if exists reject_scans;
+{%- endmacro %}
+
+{% macro save_malformed_lines() -%}
+    {#- DuckDB keeps them in temporary tables of the connection that read the file, so they are saved right after. -#}
+    {{ return(adapter.dispatch('save_malformed_lines')()) }}
+{%- endmacro %}
+{% macro duckdb__save_malformed_lines() -%}
+    {%- set known = execute and run_query(
+        "select count(*) from duckdb_tables() where table_name = 'reject_errors' and temporary").columns[0][0] -%}
+    create or replace table {{ malformed_lines() }} as
+    {%- if known %}
+    select parse_filename(s.file_path) as source_file, cast(e.line as bigint) as source_line,
+        any_value(e.error_message order by e.byte_position) as problem, any_value(left(e.csv_line, 500)) as line
+    from reject_errors as e
+    inner join reject_scans as s using (scan_id, file_id)
+    group by all
+    {%- else %}
+    select cast(null as varchar) as source_file, cast(null as bigint) as source_line, cast(null as varchar) as problem,
+        cast(null as varchar) as line
+    limit 0
+    {%- endif %}
+{%- endmacro %}
+
+{% macro stop_if_too_many_rejected() -%}
+    {%- if execute -%}
+        {%- set n_rejected = run_query("select count(*) from " ~ this).columns[0][0] | int -%}
+        {%- set n_raw = run_query("select (select count(*) from " ~ ref('parsed_events') ~ ") + (select count(*) from "
+            ~ malformed_lines() ~ ")").columns[0][0] | int -%}
+        {%- if n_rejected == n_raw or n_rejected > dataset_var('max_rejected_rate', var('max_rejected_rate')) * n_raw -%}
+            {%- set reasons = [] -%}
+            {%- for row in run_query("select reason, count(*) as n from " ~ this
+                ~ " group by reason order by n desc, reason limit 5").rows -%}
+                {%- do reasons.append(row['n'] ~ " x " ~ row['reason']) -%}
+            {%- endfor -%}
+            {{ exceptions.raise_compiler_error(
+                (("No row of " ~ raw_dir() ~ " could be read (" ~ n_raw ~ " rejected).") if n_rejected == n_raw else
+                (n_rejected ~ " of " ~ n_raw ~ " raw rows (" ~ '%.1f' % (100.0 * n_rejected / n_raw)
+                ~ "%) were rejected; var max_rejected_rate allows " ~ '%.1f' % (100.0 * var('max_rejected_rate')) ~ "%."))
+                ~ " The most frequent reasons: " ~ reasons | join('; ')
+                ~ ". See table rejected_events; mend the log or its adapter, or allow more with --vars.") }}
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}

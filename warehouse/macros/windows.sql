@@ -1,0 +1,36 @@
+{#-
+  What a feature may see. Every window of the daily features is defined here and nowhere else.
+  Rows are ordered by as_of_date, a calendar day; a row sees days before its own, never its own.
+-#}
+
+{% macro windows(keys=none) -%}
+    {%- set partition = "partition by " ~ keys ~ " " if keys else "" -%}
+    w_7d as ({{ partition }}order by as_of_date range between interval 7 day preceding and interval 1 day preceding),
+    w_cum as ({{ partition }}order by as_of_date range between unbounded preceding and interval 1 day preceding)
+{%- endmacro %}
+
+{% macro window_sums(measures) -%}
+    {#- `<measure>_7d` and `<measure>_cum` of each additive measure: sums over the two windows, 0 where there is nothing. -#}
+    {%- for measure in measures -%}
+        cast(coalesce(sum({{ measure }}) over w_7d, 0) as bigint) as {{ measure }}_7d,
+        cast(coalesce(sum({{ measure }}) over w_cum, 0) as bigint) as {{ measure }}_cum{{ ',' if not loop.last }}
+        {% endfor -%}
+{%- endmacro %}
+
+{% macro if_history(value) -%}
+    {#- NULL = no history; 0 = a history with none of it. -#}
+    case when n_impressions_cum > 0 then {{ value }} end
+{%- endmacro %}
+
+{% macro smoothed_rate(clicks, impressions, prior) -%}
+    {#- Clicks over impressions, drawn towards a prior that is as-of too. NULL where no outcome at all is known yet. -#}
+    ({{ clicks }} + {{ var('prior_weight') }} * {{ prior }}) / ({{ impressions }} + {{ var('prior_weight') }})
+{%- endmacro %}
+
+{% macro level(n_impressions) -%}
+    case
+        when coalesce({{ n_impressions }}, 0) = 0 then 'zero'
+        when {{ n_impressions }} <= {{ var('few_max') }} then 'few'
+        else 'warm'
+    end
+{%- endmacro %}

@@ -1,0 +1,73 @@
+-- Grain: one raw row, in the order of the files. Typed, with the reason why it can't be read, if so.
+{{ config(pre_hook="{{ forget_malformed_lines() }}", post_hook="{{ save_malformed_lines() }}") }}
+
+with
+
+raw as (
+    select * from {{ ref('src_' ~ adapter_name()) }}
+),
+
+typed as (
+    select
+        source_file,
+        {{ blank_to_null('event_id') }} as event_id,
+        {{ blank_to_null('user_id') }} as user_id,
+        {{ blank_to_null('item_id') }} as item_id,
+        scene,
+        event_at as event_at_text,
+        {{ instant('event_at') }} as event_at,
+        {{ blank_to_null('known_at') }} as known_at_text,
+        {{ instant('known_at') }} as known_at,
+        label as label_text,
+        try_cast(label as double) as label,
+        item_title,
+        item_entities,
+        user_texts,
+        {{ numbers('ctx_dense') }} as ctx_dense,
+        ctx_ids
+    from raw
+),
+
+known as (
+    select
+        * replace (
+            case when known_at_text is null then {{ plus_seconds('event_at', dataset_var('label_delay', var('label_delay'))) }}
+                else known_at end as known_at
+        )
+    from typed
+)
+
+select
+    source_file,
+    event_id,
+    user_id,
+    item_id,
+    scene,
+    event_at,
+    cast(event_at as date) as event_date,
+    known_at,
+    cast(known_at as date) as known_date,
+    cast(case when label in (0, 1) then label end as integer) as label,
+    item_title,
+    item_entities,
+    user_texts,
+    ctx_dense,
+    ctx_ids,
+    case
+        when user_id is null then 'user_id is missing'
+        when item_id is null then 'item_id is missing'
+        when event_at is null then 'event_at is not a time: ' || coalesce(event_at_text, 'missing')
+        when year(event_at) not between 1970 and 2199 then 'event_at is not between 1970 and 2199: ' || event_at_text
+        when known_at is null then 'known_at is not a time: ' || known_at_text
+        when known_at < event_at then 'known_at is before event_at: ' || known_at_text
+        when year(known_at) not between 1970 and 2199 then 'known_at is not between 1970 and 2199: ' || known_at_text
+        when label is null or label not in (0, 1) then 'label is not 0 or 1: ' || coalesce(label_text, 'missing')
+        when scene is null then 'scene is missing'
+        when scene not in ({% for scene in dataset_var('scenes') %}{{ literal(scene) }}{{ ', ' if not loop.last }}{% endfor %})
+            then 'scene is not in var scenes: ' || scene
+        when len(ctx_dense) <> {{ dataset_var('ctx_dense', []) | length }}
+            or len(ctx_ids) <> {{ dataset_var('ctx_ids', []) | length }}
+            then 'ctx_dense or ctx_ids is not as long as its var'
+        when {{ holds_infinity('ctx_dense') }} then 'ctx_dense holds a text that is not a finite number'
+    end as unreadable_because
+from known
