@@ -65,3 +65,38 @@
 {% macro row_hash(columns) -%} {{ adapter.dispatch('row_hash')(columns) }} {%- endmacro %}
 {% macro duckdb__row_hash(columns) -%} hash({{ columns }}) {%- endmacro %}
 {% macro spark__row_hash(columns) -%} xxhash64({{ columns }}) {%- endmacro %}
+
+{% macro empty_array(element_type) -%} cast({{ array_of([]) }} as {{ array_type(element_type) }}) {%- endmacro %}
+
+{% macro joined_list(list, separator) -%} {{ adapter.dispatch('joined_list')(list, separator) }} {%- endmacro %}
+{% macro duckdb__joined_list(list, separator) -%} array_to_string({{ list }}, {{ literal(separator) }}) {%- endmacro %}
+{% macro spark__joined_list(list, separator) -%} array_join({{ list }}, {{ literal(separator) }}) {%- endmacro %}
+
+{% macro union_of_lists(lists) -%}
+    {#- The distinct elements of several lists, sorted; a NULL list counts as empty. -#}
+    {%- set present = [] -%}
+    {%- for list in lists -%}{%- do present.append("coalesce(" ~ list ~ ", " ~ empty_array('string') ~ ")") -%}{%- endfor -%}
+    {%- if present -%} {{ adapter.dispatch('union_of_lists')(present) }} {%- else -%} {{ empty_array('string') }} {%- endif -%}
+{%- endmacro %}
+{% macro duckdb__union_of_lists(lists) -%} list_sort(list_distinct(flatten([{{ lists | join(', ') }}]))) {%- endmacro %}
+{% macro spark__union_of_lists(lists) -%} array_sort(array_distinct(concat({{ lists | join(', ') }}))) {%- endmacro %}
+
+{% macro split_list(text, separator) -%}
+    {#- The distinct, trimmed, non-empty parts of a text, sorted. -#}
+    {{ adapter.dispatch('split_list')(text, separator) }}
+{%- endmacro %}
+{% macro duckdb__split_list(text, separator) -%}
+    list_sort(list_distinct(list_filter(
+        list_transform(string_split({{ text }}, {{ literal(separator) }}), lambda t: trim(t)), lambda t: t <> '')))
+{%- endmacro %}
+
+{% macro transformed_list(list, expression) -%}
+    {#- Each element t of a list, through an expression of t. -#}
+    {{ adapter.dispatch('transformed_list')(list, expression) }}
+{%- endmacro %}
+{% macro duckdb__transformed_list(list, expression) -%} list_transform({{ list }}, lambda t: {{ expression }}) {%- endmacro %}
+{% macro spark__transformed_list(list, expression) -%} transform({{ list }}, t -> {{ expression }}) {%- endmacro %}
+
+{% macro unnested(list) -%} {{ adapter.dispatch('unnested')(list) }} {%- endmacro %}
+{% macro duckdb__unnested(list) -%} unnest({{ list }}) {%- endmacro %}
+{% macro spark__unnested(list) -%} explode({{ list }}) {%- endmacro %}

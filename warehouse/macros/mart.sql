@@ -34,7 +34,7 @@
     {%- set checksums = {} -%}
     {%- do ancestor_checksums(model.unique_id, checksums) -%}
     {{ return({
-        'model': model.name, 'version': model.version, 'unique_id': model.unique_id, 'dataset': var('dataset'),
+        'model': model.name, 'version': model.get('version'), 'unique_id': model.unique_id, 'dataset': var('dataset'),
         'invocation_id': invocation_id, 'dbt_version': dbt_version, 'adapter': target.type, 'n_rows': n_rows,
         'node_checksums': checksums, 'columns': columns, 'vars': vars}) }}
 {%- endmacro %}

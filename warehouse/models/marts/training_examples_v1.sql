@@ -19,6 +19,10 @@ events as (
     from {{ ref('stg_events') }}
 ),
 
+texts as (
+    {{ with_text_ids('events') }}
+),
+
 users as (
     select * from {{ ref('feat_user', v=1) }}
 ),
@@ -38,7 +42,7 @@ scenes as (
 -- Each join is on a whole key, so no row is lost or doubled.
 joined as (
     select *
-    from events
+    from texts
     left join users using (user_id, as_of_date)
     left join items using (item_id, as_of_date)
     left join pairs using (user_id, item_id, as_of_date)
@@ -49,6 +53,7 @@ joined as (
 own_scene as (
     select
         *,
+        case when user_level <> 'warm' or item_level <> 'warm' then {{ text_id('user', 'whole_user_text') }} end as user_text_id,
         {%- for measure in own %}
         {{ element(measure, 'scene_slot') }} as {{ measure | replace('scene_', 'own_scene_') }}{{ ',' if not loop.last }}
         {%- endfor %}

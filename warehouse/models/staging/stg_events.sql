@@ -1,4 +1,5 @@
 -- Grain: one impression, its outcome and the moment that outcome was known.
+{{ config(materialized="view") }}
 
 with
 
