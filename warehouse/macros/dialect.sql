@@ -58,10 +58,6 @@
 
 {% macro blank_to_null(text) -%} case when trim({{ text }}) <> '' then {{ text }} end {%- endmacro %}
 
-{% macro raw_position() -%} {{ adapter.dispatch('raw_position')() }} {%- endmacro %}
-{% macro duckdb__raw_position() -%} rowid {%- endmacro %}
-{% macro spark__raw_position() -%} raw_position {%- endmacro %}
-
 {% macro row_hash(columns) -%} {{ adapter.dispatch('row_hash')(columns) }} {%- endmacro %}
 {% macro duckdb__row_hash(columns) -%} hash({{ columns }}) {%- endmacro %}
 {% macro spark__row_hash(columns) -%} xxhash64({{ columns }}) {%- endmacro %}

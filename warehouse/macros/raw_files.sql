@@ -24,8 +24,8 @@
 
 {% macro raw_csv(pattern, columns, remedy, delim=',', quote='"', rename={}) -%}
     {#-
-      A scan of every CSV file that matches: the named columns as text, plus source_file (the file's name).
-      Files may order their columns differently and carry more of them. `rename` maps a header's name to a column's.
+      A scan of every CSV file that matches: the named columns as text, plus source_file (the file's name) and source_row
+      (counted from 1; numbered in the scan itself, since a join further on may reorder rows). Files may order their columns differently and carry more of them. `rename` maps a header's name to a column's.
       A line that isn't a row is kept by DuckDB in reject_errors, which parsed_events saves.
     -#}
     {%- if not execute -%}{{ return("(select 1)") }}{%- endif -%}
@@ -33,26 +33,19 @@
 {%- endmacro %}
 
 {% macro duckdb__raw_csv(pattern, columns, remedy, delim, quote, rename) -%}
-    {%- set by_header = {} -%}
+    {%- set scans = [] -%}
     {%- for file in raw_files(pattern, remedy) -%}
-        {%- set line = run_query("select first_line(" ~ literal(file) ~ ") as line").columns[0][0] -%}
         {%- set header = [] -%}
-        {%- for name in line.split(delim) -%}
+        {%- for name in run_query("select first_line(" ~ literal(file) ~ ")").columns[0][0].split(delim) -%}
             {%- set name = name.strip().strip(quote) if quote else name.strip() -%}
             {%- do header.append(rename.get(name, name)) -%}
         {%- endfor -%}
         {{ require_columns(file, header, columns, remedy) }}
-        {%- do by_header.setdefault(header | join(delim), []).append(file) -%}
-    {%- endfor -%}
-    {%- set scans = [] -%}
-    {%- for header, files in by_header.items() -%}
         {%- set types = [] -%}
-        {%- for name in header.split(delim) -%}{%- do types.append(literal(name) ~ ": 'varchar'") -%}{%- endfor -%}
-        {%- set paths = [] -%}
-        {%- for file in files -%}{%- do paths.append(literal(file)) -%}{%- endfor -%}
+        {%- for name in header -%}{%- do types.append(literal(name) ~ ": 'varchar'") -%}{%- endfor -%}
         {%- do scans.append(
-            "select " ~ columns | join(', ') ~ ", parse_filename(filename) as source_file from read_csv(["
-            ~ paths | join(', ') ~ "], header = true, auto_detect = false, columns = {" ~ types | join(', ')
+            "select " ~ columns | join(', ') ~ ", parse_filename(filename) as source_file, row_number() over () as source_row"
+            ~ " from read_csv(" ~ literal(file) ~ ", header = true, auto_detect = false, columns = {" ~ types | join(', ')
             ~ "}, delim = " ~ literal(delim) ~ ", quote = " ~ literal(quote) ~ ", escape = " ~ literal(quote)
             ~ ", filename = true, store_rejects = true, rejects_limit = 0)") -%}
     {%- endfor -%}
@@ -60,20 +53,21 @@
 {%- endmacro %}
 
 {% macro raw_parquet(pattern, columns, remedy) -%}
-    {#- A scan of every Parquet file that matches: the named columns, plus source_file (the file's name). -#}
+    {#- A scan of every Parquet file that matches: the named columns, plus source_file and source_row. -#}
     {%- if not execute -%}{{ return("(select 1)") }}{%- endif -%}
     {{ return(adapter.dispatch('raw_parquet')(pattern, columns, remedy)) }}
 {%- endmacro %}
 
 {% macro duckdb__raw_parquet(pattern, columns, remedy) -%}
-    {%- set paths = [] -%}
+    {%- set scans = [] -%}
     {%- for file in raw_files(pattern, remedy) -%}
-        {%- set found = run_query("describe select * from read_parquet(" ~ literal(file) ~ ")").columns[0].values() -%}
-        {{ require_columns(file, found | list, columns, remedy) }}
-        {%- do paths.append(literal(file)) -%}
+        {%- set found = run_query("select column_name from (describe select * from read_parquet(" ~ literal(file) ~ "))") -%}
+        {{ require_columns(file, found.columns[0].values() | list, columns, remedy) }}
+        {%- do scans.append(
+            "select " ~ columns | join(', ') ~ ", parse_filename(filename) as source_file, file_row_number + 1 as source_row"
+            ~ " from read_parquet(" ~ literal(file) ~ ", filename = true, file_row_number = true)") -%}
     {%- endfor -%}
-    {{ return("(select " ~ columns | join(', ') ~ ", parse_filename(filename) as source_file from read_parquet(["
-        ~ paths | join(', ') ~ "], union_by_name = true, filename = true))") }}
+    {{ return("(" ~ scans | join(" union all ") ~ ")") }}
 {%- endmacro %}
 
 {% macro raw_parts(columns, remedy) -%}

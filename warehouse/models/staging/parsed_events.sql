@@ -1,4 +1,4 @@
--- Grain: one raw row, in the order of the files. Typed, with the reason why it can't be read, if so.
+-- Grain: one raw row (source_file, source_row). Typed, with the reason why it can't be read, if so.
 {{ config(pre_hook="{{ forget_malformed_lines() }}", post_hook="{{ save_malformed_lines() }}") }}
 
 with
@@ -10,7 +10,8 @@ raw as (
 typed as (
     select
         source_file,
-        {{ blank_to_null('event_id') }} as event_id,
+        source_row,
+        {{ blank_to_null('event_id') }} as log_event_id,
         {{ blank_to_null('user_id') }} as user_id,
         {{ blank_to_null('item_id') }} as item_id,
         scene,
@@ -39,7 +40,9 @@ known as (
 
 select
     source_file,
-    event_id,
+    source_row,
+    coalesce(log_event_id, source_file || ':' || cast(source_row as string)) as event_id,
+    log_event_id is not null as is_log_event_id,
     user_id,
     item_id,
     scene,

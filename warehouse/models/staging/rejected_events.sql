@@ -6,17 +6,15 @@
 with
 
 parsed as (
-    select
-        {{ raw_position() }} as raw_position,
-        *
-    from {{ ref('parsed_events') }}
+    select * from {{ ref('parsed_events') }}
 ),
 
--- A repeated row is found by the hash of what identifies it and then compared in full.
+-- A repeated row is found by the hash of what identifies it, and only such suspects are compared in full.
 hashed as (
     select
-        raw_position,
-        case when event_id is null then {{ row_hash(content) }} else {{ row_hash('event_id') }} end as identity
+        source_file,
+        source_row,
+        case when is_log_event_id then {{ row_hash('event_id') }} else {{ row_hash(content) }} end as identity
     from parsed
     where unreadable_because is null
 ),
@@ -32,62 +30,46 @@ suspects as (
     select parsed.*
     from hashed
     inner join repeated on hashed.identity = repeated.identity
-    inner join parsed on hashed.raw_position = parsed.raw_position
+    inner join parsed on hashed.source_file = parsed.source_file and hashed.source_row = parsed.source_row
 ),
 
 ranked as (
     select
         source_file,
-        raw_position,
+        source_row,
         event_id,
+        is_log_event_id,
         case
-            when event_id is not null then row_number() over (partition by event_id order by raw_position)
-            else row_number() over (partition by event_id, {{ content }} order by raw_position)
+            when is_log_event_id then row_number() over (partition by event_id order by source_file, source_row)
+            else row_number() over (partition by {{ content }} order by source_file, source_row)
         end as occurrence
     from suspects
-),
-
-rejected as (
-    select
-        source_file,
-        raw_position,
-        unreadable_because as reason
-    from parsed
-    where unreadable_because is not null
-
-    union all
-
-    select
-        source_file,
-        raw_position,
-        case when event_id is null then 'repeats an earlier row' else 'repeats the event_id ' || event_id end as reason
-    from ranked
-    where occurrence > 1
-),
-
-first_rows as (
-    select
-        source_file,
-        min(raw_position) as first_position
-    from parsed
-    group by source_file
 )
 
 select
-    rejected.source_file,
-    rejected.raw_position,
-    cast(rejected.raw_position - first_rows.first_position + 1 as bigint) as source_row,
+    source_file,
+    source_row,
     cast(null as bigint) as source_line,
-    rejected.reason,
+    unreadable_because as reason,
     cast(null as string) as line
-from rejected
-inner join first_rows on rejected.source_file = first_rows.source_file
+from parsed
+where unreadable_because is not null
 
 union all
 
 select
     source_file,
-    cast(null as bigint) as raw_position,
+    source_row,
+    cast(null as bigint) as source_line,
+    case when is_log_event_id then 'repeats the event_id ' || event_id else 'repeats an earlier row' end as reason,
+    cast(null as string) as line
+from ranked
+where occurrence > 1
+
+union all
+
+select
+    source_file,
     cast(null as bigint) as source_row,
     source_line,
     'is not a row of this file: ' || problem as reason,

@@ -19,6 +19,7 @@ raw as (
 
 select
     source_file,
+    source_row,
     cast(null as string) as event_id,
     cast(user_id as string) as user_id,
     cast(item_id as string) as item_id,

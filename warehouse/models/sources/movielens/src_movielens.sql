@@ -54,6 +54,7 @@ profiled as (
 
 select
     ratings.source_file,
+    ratings.source_row,
     cast(null as string) as event_id,
     ratings.user_id,
     ratings.item_id,
