@@ -23,12 +23,12 @@
     {{ adapter.dispatch('instant')(text) }}
 {%- endmacro %}
 {% macro duckdb__instant(text) -%}
-    {#- A cast alone would drop a named time zone without a word; only texts longer than a plain time pay for the pattern. -#}
+    {#- A cast to timestamp drops an offset or a zone without a word, so only texts too short for one take that path. -#}
     case
         when regexp_full_match({{ text }}, '[0-9]{9,10}') then make_timestamp(cast({{ text }} as bigint) * 1000000)
-        when length({{ text }}) <= 19
-            or regexp_full_match({{ text }}, '[-/0-9]+[ T][:.0-9]+ ?(Z|UTC|[-+][0-9]{2}:?([0-9]{2})?)?')
-            then try_cast({{ text }} as timestamp)
+        when length({{ text }}) <= 19 then try_cast({{ text }} as timestamp)
+        when regexp_full_match({{ text }}, '[-/0-9]+[ T][:.0-9]+ ?(Z|UTC|[-+][0-9]{2}:?([0-9]{2})?)?')
+            then timezone('UTC', try_cast({{ text }} as timestamptz))
     end
 {%- endmacro %}
 

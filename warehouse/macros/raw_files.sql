@@ -18,7 +18,8 @@
     {%- if missing -%}
         {{ exceptions.raise_compiler_error(
             "Raw file " ~ file ~ " lacks the column" ~ ('s ' if missing | length > 1 else ' ') ~ missing | join(', ')
-            ~ ". Found: " ~ (found | join(', '))[:500] ~ ". Expected: " ~ expected | join(', ') ~ ". " ~ remedy) }}
+            ~ ". Its first line has " ~ found | length ~ ": " ~ found[:12] | join(', ') ~ (', ...' if found | length > 12)
+            ~ ". " ~ remedy) }}
     {%- endif -%}
 {%- endmacro %}
 

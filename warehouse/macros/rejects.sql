@@ -37,18 +37,21 @@
         {%- set n_rejected = run_query("select count(*) from " ~ this).columns[0][0] | int -%}
         {%- set n_raw = run_query("select (select count(*) from " ~ ref('parsed_events') ~ ") + (select count(*) from "
             ~ malformed_lines() ~ ")").columns[0][0] | int -%}
-        {%- if n_rejected == n_raw or n_rejected > dataset_var('max_rejected_rate', var('max_rejected_rate')) * n_raw -%}
+        {%- if n_raw == 0 -%}
+            {{ exceptions.raise_compiler_error("The files in " ~ raw_dir() ~ " hold no rows at all, only headers.") }}
+        {%- endif -%}
+        {%- set allowed = dataset_var('max_rejected_rate', var('max_rejected_rate')) -%}
+        {%- if n_rejected == n_raw or n_rejected > allowed * n_raw -%}
             {%- set reasons = [] -%}
             {%- for row in run_query("select reason, count(*) as n from " ~ this
                 ~ " group by reason order by n desc, reason limit 5").rows -%}
                 {%- do reasons.append(row['n'] ~ " x " ~ row['reason']) -%}
             {%- endfor -%}
             {{ exceptions.raise_compiler_error(
-                (("No row of " ~ raw_dir() ~ " could be read (" ~ n_raw ~ " rejected).") if n_rejected == n_raw else
-                (n_rejected ~ " of " ~ n_raw ~ " raw rows (" ~ '%.1f' % (100.0 * n_rejected / n_raw)
-                ~ "%) were rejected; var max_rejected_rate allows " ~ '%.1f' % (100.0 * var('max_rejected_rate')) ~ "%."))
-                ~ " The most frequent reasons: " ~ reasons | join('; ')
-                ~ ". See table rejected_events; mend the log or its adapter, or allow more with --vars.") }}
+                n_rejected ~ " of " ~ n_raw ~ " raw rows in " ~ raw_dir() ~ " (" ~ '%.1f' % (100.0 * n_rejected / n_raw)
+                ~ "%) were rejected; var max_rejected_rate allows " ~ '%.1f' % (100.0 * allowed)
+                ~ "%. Most frequent: " ~ reasons | join('; ')
+                ~ ". Table rejected_events has them all. Mend the log or its adapter, or allow more with --vars.") }}
         {%- endif -%}
     {%- endif -%}
 {%- endmacro %}
