@@ -88,8 +88,8 @@ def fetch(dataset: str, raw: Path, cache: Path) -> Path:
     """Lay the raw files of `dataset` under `raw`; returns their folder."""
     if dataset not in LOGS:
         raise FetchError(
-            f"No public log is named '{dataset}'; known: {', '.join(LOGS)}. AntM2C can't be redistributed: lay your copy "
-            "of its CSV files into data/raw/antm2c/, or make one like it: python -m warehouse.simulate"
+            f"No public log is named '{dataset}'; known: {', '.join(LOGS)}. AntM2C can't be redistributed: lay your "
+            "copy of its CSV files into data/raw/antm2c/, or make one like it: python -m warehouse.simulate"
         )
     log, folder = LOGS[dataset], raw / dataset
     if is_whole(log, folder):

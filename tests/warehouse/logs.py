@@ -26,11 +26,19 @@ def random_log(n_events: int = 2500, seed: int = 1, delay_hours: int = 60) -> pa
         title = f"title {item} {draw.randrange(2)}" if draw.random() < 0.95 else ""
         rows.append(
             {
-                "impression_id": f"e{number:05d}", "user_id": user, "item_id": item, "surface": draw.choice(SURFACES),
-                "shown_at": shown_at, "ingested_at": shown_at + delay, "clicked": int(draw.random() < 0.4),
-                "title": title, "tags": ";".join(draw.sample(["red", "green", "blue", "sale "], draw.randrange(4))),
+                "impression_id": f"e{number:05d}",
+                "user_id": user,
+                "item_id": item,
+                "surface": draw.choice(SURFACES),
+                "shown_at": shown_at,
+                "ingested_at": shown_at + delay,
+                "clicked": int(draw.random() < 0.4),
+                "title": title,
+                "tags": ";".join(draw.sample(["red", "green", "blue", "sale "], draw.randrange(4))),
                 "profile": f"likes {user}" if draw.random() < 0.8 else None,
-                "price": draw.choice([None, draw.random()]), "position": draw.randrange(9), "device": draw.choice("abc"),
+                "price": draw.choice([None, draw.random()]),
+                "position": draw.randrange(9),
+                "device": draw.choice("abc"),
             }
         )
     return pa.Table.from_pylist(rows)

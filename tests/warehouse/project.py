@@ -53,11 +53,14 @@ class Project:
             path.write_text(text.replace(edit.old, edit.new))
 
     def dbt(self, *arguments: str, dataset_vars: dict | None = None) -> subprocess.CompletedProcess:
-        """Run dbt as a user would, from the project's root. Output is text; the exit status is the caller's to judge."""
+        """Run dbt as a user would, from the project root. The exit status is the caller's to judge."""
         given = "{" + ", ".join(f"{name}: {value!r}" for name, value in (dataset_vars or MY_LOG).items()) + "}"
         return subprocess.run(
             [DBT, "--no-use-colors", *arguments, "--vars", given],
-            cwd=self.folder, capture_output=True, text=True, env=os.environ | {"DBT_SEND_ANONYMOUS_USAGE_STATS": "0"},
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"DBT_SEND_ANONYMOUS_USAGE_STATS": "0"},
         )
 
     def build_mart(self, log: pa.Table) -> pa.Table:

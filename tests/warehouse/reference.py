@@ -1,4 +1,4 @@
-"""The v1 features of one event, recomputed from raw events by the definition: slow, plain, and sharing no code with the SQL."""
+"""The v1 features of one event, recomputed from raw events by the definition: slow, plain, sharing nothing with the SQL."""
 
 import datetime as dt
 from collections.abc import Callable

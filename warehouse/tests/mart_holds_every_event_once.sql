@@ -7,8 +7,28 @@ events as (
 
 examples as (
     select event_id from {{ ref('training_examples', v=1) }}
+),
+
+lost as (
+    select * from events
+    except all
+    select * from examples
+),
+
+made as (
+    select * from examples
+    except all
+    select * from events
 )
 
-(select 'lost' as problem, * from (select * from events except all select * from examples) as lost)
+select
+    'lost' as problem,
+    event_id
+from lost
+
 union all
-(select 'made' as problem, * from (select * from examples except all select * from events) as made)
+
+select
+    'made' as problem,
+    event_id
+from made

@@ -1,0 +1,54 @@
+SHELL := /bin/bash
+# Two commands do all set-up: `make demo` and `make test`.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+DATASET ?= movielens
+EVENTS ?= 200000
+SEED ?= 1
+RUNS := runs/$(DATASET)
+VARS := --vars '{dataset: $(DATASET)}'
+
+.PHONY: demo test lint proof bench docs clean
+
+# ---- installs: pinned in pyproject.toml, what they bring along in constraints.txt
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "error: Python 3.11 is needed, $(PYTHON) is another: make PYTHON=/path/to/python3.11"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.venv/installed-dev: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,spark]'
+	@touch $@
+
+# ---- the path, end to end: raw log -> marts -> two models -> a report
+demo: .venv/installed
+ifeq ($(DATASET),simulated)
+	$(BIN)/python -m warehouse.simulate --events $(EVENTS) --out data/raw/simulated
+else ifeq ($(DATASET),movielens)
+	$(BIN)/python -m warehouse.fetch movielens
+endif
+	$(BIN)/dbt build $(VARS)
+	$(BIN)/trainer fit --stage trainer/stages/00_gbdt.yaml --marts data/marts/$(DATASET) --run $(RUNS)/00_gbdt --seed $(SEED) --force
+	$(BIN)/trainer fit --stage trainer/stages/01_dnn.yaml --marts data/marts/$(DATASET) --run $(RUNS)/01_dnn --seed $(SEED) --force
+	$(BIN)/trainer report --runs $(RUNS)/00_gbdt --runs $(RUNS)/01_dnn --output $(RUNS)/report.html
+
+# ---- checks
+test: .venv/installed-dev lint
+	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations 10
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/sqlfluff lint warehouse --disable-progress-bar 2>&1 | grep -v -e nanobind -e leaked -e skipped -e refleaks; exit $${PIPESTATUS[0]}
+	$(BIN)/lint-imports
+
+# ---- the point-in-time proofs by themselves, with the list of mutants and what caught each
+proof: .venv/installed-dev
+	$(BIN)/python -m pytest -n 2 -v tests/warehouse/test_point_in_time.py
+
+docs: .venv/installed
+	$(BIN)/dbt docs generate $(VARS) --static
+	@echo "The warehouse's documentation with its lineage: target/static_index.html"
+
+clean:
+	rm -rf target logs
