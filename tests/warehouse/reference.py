@@ -1,4 +1,4 @@
-"""The v1 features of one event, recomputed from raw events by the definition: slow, plain, sharing nothing with the SQL."""
+"""The v1 features of one event, recomputed from raw events by the definition: slow, plain, with no code of the SQL."""
 
 import datetime as dt
 from collections.abc import Callable
