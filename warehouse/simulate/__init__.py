@@ -4,8 +4,8 @@ The model, in the order in which the files tell it:
 
 1. `parameters`: every number and its reason.
 2. `vocabulary`, `texts`: 24 topics of real words; titles, entity lists and users' sequences are written from topics.
-3. `world`: users have a taste for topics, a bias that drifts, moods, scenes they like; items have a topic, a merchant, a
-   title style and a quality that drifts, appear on a day and fade.
+3. `world`: users have a taste for topics, a bias that drifts, moods, scenes they like; items have a topic, a merchant,
+   a title style and a quality that drifts, appear on a day and fade.
 4. `events`: who sees what when depends on activity, traffic and taste, never on labels. Then
 
        logit P(click) = intercept[scene, period] + taste_weight[scene] * match(user, item)

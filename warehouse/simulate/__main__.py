@@ -54,7 +54,7 @@ def main(
     if context.invoked_subcommand:
         return
     with _errors():
-        _check("--events", events, MIN_EVENTS, MAX_EVENTS, f"at least {MIN_EVENTS}, so that all {N_DAYS} days have rows")
+        _check("--events", events, MIN_EVENTS, MAX_EVENTS, f"enough for all {N_DAYS} days")
         _check("--parts", parts, 1, MAX_PARTS, "a few files")
         _check("--seed", seed, 0, 2**63 - 1, "a number from 0")
         _check("--threads", threads, 0, 256, "0 for one a core")
@@ -88,8 +88,9 @@ def bayes(
 
     Example: python -m warehouse.simulate bayes --out data/raw/simulated
     """
-    with _errors():
-        report = bayes_report(read_truth(out))
+    with _errors(), _progress() as bar:
+        task = bar.add_task("reading the truth", total=None)
+        report = bayes_report(read_truth(out, lambda rows, total: bar.update(task, advance=rows, total=total)))
     typer.echo(json.dumps(report) if as_json else markdown(report))
 
 
@@ -111,7 +112,8 @@ def _check(name: str, value: int, low: int, high: int, why: str) -> None:
 
 
 def _progress() -> Progress:
-    columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%"), RateColumn(), TimeRemainingColumn()]
+    done = TextColumn("{task.percentage:3.0f}%")
+    columns = [TextColumn("{task.description}"), BarColumn(), done, RateColumn(), TimeRemainingColumn()]
     return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
 
 

@@ -29,16 +29,19 @@ class Truth:
 
 
 def levels(key: np.ndarray, day: np.ndarray) -> np.ndarray:
-    """Level of each row's key (0 zero, 1 few, 2 warm) by its impressions on earlier days. Shapes: (n,), (n,) -> (n,)."""
-    counts = np.bincount(key.astype(np.int64) * N_DAYS + day, minlength=(int(key.max()) + 1) * N_DAYS).reshape(-1, N_DAYS)
+    """Level of each row's key (0 zero, 1 few, 2 warm) by its impressions on earlier days. Shapes: (n,) each."""
+    size = (int(key.max()) + 1) * N_DAYS
+    counts = np.bincount(key.astype(np.int64) * N_DAYS + day, minlength=size).reshape(-1, N_DAYS)
     before = np.cumsum(counts, axis=1) - counts
-    level = (before > 0).astype(np.int8) + (before > FEW_MAX)
+    level = (before > 0).astype(np.int8) + (before > FEW_MAX).astype(np.int8)
     return level[key, day]
 
 
-def score(truth: Truth, mask: np.ndarray | slice = slice(None)) -> dict:
-    """Rows, clicks and both AUCs of the masked rows; an AUC is None where there are too few of either label."""
-    steps, label = truth.millionths[mask], truth.label[mask]
+def score(steps: np.ndarray, label: np.ndarray) -> dict:
+    """Rows, clicks and both AUCs; an AUC is None where there are too few of either label.
+
+    Shapes: steps (n,) true probabilities in steps of 1e-6, label (n,) 0 or 1.
+    """
     clicks, n = int(label.sum()), len(label)
     out = {"n": n, "n_clicks": clicks, "mean_probability": None, "auc": None, "auc_expected": None}
     if n:
@@ -53,8 +56,8 @@ def score(truth: Truth, mask: np.ndarray | slice = slice(None)) -> dict:
 
 
 def _bins(steps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rising distinct values and each row's place among them; many rows use all values there are, to save the sorting."""
-    if len(steps) < PROBABILITY_STEPS:
+    """Rising distinct values and each row's place among them; with many rows, all values there are."""
+    if len(steps) < PROBABILITY_STEPS // 4:
         return np.unique(steps, return_inverse=True)
     return np.arange(PROBABILITY_STEPS), steps
 
@@ -67,27 +70,37 @@ def _auc(positives: np.ndarray, negatives: np.ndarray) -> float:
 
 def bayes_report(truth: Truth) -> dict:
     """Everything, by split: overall, macro over scenes, scenes, levels and the cube user level x item level x scene."""
-    user_level, item_level = levels(truth.user, truth.day), levels(truth.item, truth.day)
+    level = {"user": levels(truth.user, truth.day), "item": levels(truth.item, truth.day)}
     splits = {}
     for name, (first, last) in SPLITS.items():
         inside = (truth.day >= first) & (truth.day < last)
-        scenes = {SCENES[s]: score(truth, inside & (truth.scene == s)) for s in range(N_SCENES)}
+        steps, label, scene = truth.millionths[inside], truth.label[inside], truth.scene[inside]
+        user, item = level["user"][inside], level["item"][inside]
+        scenes = {SCENES[s]: score(steps[scene == s], label[scene == s]) for s in range(N_SCENES)}
         known = [s["auc"] for s in scenes.values() if s["auc"] is not None]
         splits[name] = {
-            "overall": score(truth, inside),
+            "overall": score(steps, label),
             "macro_auc": round(float(np.mean(known)), 6) if len(known) == N_SCENES else None,
             "scenes": scenes,
-            "user_levels": {lv: score(truth, inside & (user_level == k)) for k, lv in enumerate(LEVELS)},
-            "item_levels": {lv: score(truth, inside & (item_level == k)) for k, lv in enumerate(LEVELS)},
-            "cells": [
-                {"user_level": LEVELS[u], "item_level": LEVELS[i], "scene": SCENES[s]}
-                | score(truth, inside & (user_level == u) & (item_level == i) & (truth.scene == s))
-                for u in range(3)
-                for i in range(3)
-                for s in range(N_SCENES)
-            ],
+            "user_levels": {lv: score(steps[user == k], label[user == k]) for k, lv in enumerate(LEVELS)},
+            "item_levels": {lv: score(steps[item == k], label[item == k]) for k, lv in enumerate(LEVELS)},
+            "cells": _cells((user * 3 + item) * np.int8(N_SCENES) + scene, steps, label),
         }
     return {"val_from": VAL_FROM, "test_from": TEST_FROM, "few_max": FEW_MAX, "as_of": "day", "splits": splits}
+
+
+def _cells(cell: np.ndarray, steps: np.ndarray, label: np.ndarray) -> list[dict]:
+    """Scores of the cube's cells, numbered (user level * 3 + item level) * S + scene. Shapes: (n,) int8 each."""
+    order = np.argsort(cell, kind="stable")
+    edges = np.searchsorted(cell[order], np.arange(3 * 3 * N_SCENES + 1))
+    steps, label = steps[order], label[order]
+    cells = []
+    for number in range(3 * 3 * N_SCENES):
+        levels_of, scene = divmod(number, N_SCENES)
+        names = {"user_level": LEVELS[levels_of // 3], "item_level": LEVELS[levels_of % 3], "scene": SCENES[scene]}
+        rows = slice(edges[number], edges[number + 1])
+        cells.append(names | score(steps[rows], label[rows]))
+    return cells
 
 
 def markdown(report: dict) -> str:

@@ -83,7 +83,7 @@ def _log_time(day: np.datetime64, second: np.ndarray, short: bool) -> pa.Array:
 
 
 def _deep_features(rng, world: World, day: int, rows: Drawn) -> list[pa.Array]:
-    """deep_features_0 .. 26. What each is, docs/simulated-log.md says; codes are shuffled, so their order says nothing."""
+    """deep_features_0 .. 26. docs/simulated-log.md says what each is; the order of codes says nothing."""
     users, items, p = world.users, world.items, world.parameters
     user, item, scene, n = rows.user, rows.item, rows.scene, len(rows.user)
     age = day - items.birth[item]

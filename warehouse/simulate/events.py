@@ -25,7 +25,9 @@ from .world import N_TOPICS, World, mix64, stream
 
 ADS, COUPONS, MINI_PROGRAMS, CONTENTS, VIDEOS = range(N_SCENES)
 # Share of a day's impressions by hour: quiet at night, peaks at breakfast, noon and in the evening.
-HOUR_SHARE = np.array([2, 1.2, 0.8, 0.6, 0.6, 0.9, 2, 4, 5.2, 4.8, 4.6, 5, 6, 5.4, 4.4, 4.3, 4.4, 4.8, 5.4, 6, 6.6, 6.8, 5.6, 3.6])
+NIGHT, MORNING = [2, 1.2, 0.8, 0.6, 0.6, 0.9], [2, 4, 5.2, 4.8, 4.6, 5]
+AFTERNOON, EVENING = [6, 5.4, 4.4, 4.3, 4.4, 4.8], [5.4, 6, 6.6, 6.8, 5.6, 3.6]
+HOUR_SHARE = np.array(NIGHT + MORNING + AFTERNOON + EVENING)
 HOUR_EDGES = np.concatenate([[0.0], np.cumsum(HOUR_SHARE / HOUR_SHARE.sum())])
 PILOT_ROWS = 8_192  # a day, in the pilot that sets the intercepts
 
@@ -73,7 +75,7 @@ def period_of(day: int) -> int:
 
 
 def scene_shares() -> np.ndarray:
-    """(D, S): the real shares by period; within train they drift in a line towards validation's, with train's own mean."""
+    """(D, S): the real shares by period; in train they drift in a line towards validation's, with train's own mean."""
     train, val, test = (np.array(rows) / np.sum(rows) for rows in PERIOD_SCENE_ROWS)
     shares = np.empty((N_DAYS, N_SCENES))
     steps = (np.arange(VAL_DAY) - (VAL_DAY - 1) / 2) / (VAL_DAY - 1)

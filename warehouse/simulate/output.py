@@ -1,10 +1,10 @@
 """The output folder: written aside under another name, renamed when whole, never half there.
 
-    <out>/antm2c_10m_part0.csv ...          the log, all that an adapter reads
-    <out>/truth/true_probabilities.parquet  one row for each row of the log, joined by event_id
-    <out>/truth/parameters.json             all that made it
-    <out>/truth/bayes.json                  the Bayes AUC overall, by scene and by cold-start cell
-    <out>/truth/DONE                        files and their sizes; written last
+<out>/antm2c_10m_part0.csv ...          the log, all that an adapter reads
+<out>/truth/true_probabilities.parquet  one row for each row of the log, joined by event_id
+<out>/truth/parameters.json             all that made it
+<out>/truth/bayes.json                  the Bayes AUC overall, by scene and by cold-start cell
+<out>/truth/DONE                        files and their sizes; written last
 """
 
 import json
@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from .bayes import Truth, bayes_report
 from .columns import TRUTH_SCHEMA, log_schema, make_block
 from .events import Block, Intercepts, plan, solve_intercepts
-from .parameters import COLUMNS, MODEL_VERSION, N_DAYS, N_SCENES, Parameters
+from .parameters import COLUMNS, FIRST_DAY, MODEL_VERSION, PROBABILITY_STEPS, Parameters
 from .world import World, make_world
 
 LOG_BYTES_A_ROW = {"csv": 400, "parquet": 220}  # rather more than measured, with the truth's share
@@ -82,10 +82,14 @@ def simulate(
             "Free some, take fewer --events, or use --format parquet."
         )
     aside = out.parent / f".{out.name}.partial-{os.getpid()}"
-    (aside / "truth").mkdir(parents=True)
     try:
+        (aside / "truth").mkdir(parents=True)
         _write(request, p, aside, threads, on_rows)
         _move_in(aside, out)
+    except OSError as error:
+        raise SimulationError(
+            f"can't write to {out.parent}: {error.strerror or error}. Nothing was left there."
+        ) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return True
@@ -98,12 +102,17 @@ def _must_write(identity: dict, out: Path, force: bool) -> bool:
         raise SimulationError(f"expected a folder or nothing at {out}, found a file. Choose another --out.")
     written = out / "truth" / "parameters.json"
     if not written.is_file():
-        raise SimulationError(f"{out} holds something that is no simulated log (no truth/parameters.json). Choose another --out.")
+        raise SimulationError(f"expected a simulated log or nothing at {out}, found other files. Choose another --out.")
     if force:
         return True
-    difference = _difference(identity, json.loads(written.read_text()))
+    try:
+        difference = _difference(identity, json.loads(written.read_text()))
+    except ValueError:
+        difference = "its truth/parameters.json can't be read"
     if difference:
-        raise SimulationError(f"{out} holds another simulated log: {difference}. Choose another --out, or --force to replace it.")
+        raise SimulationError(
+            f"{out} holds another simulated log: {difference}. Choose another --out, or --force to replace it."
+        )
     problem = incomplete(out)
     if problem:
         raise SimulationError(f"{out} is no longer whole: {problem}. Use --force to make it again.")
@@ -114,7 +123,8 @@ def _difference(wanted: dict, found: dict) -> str:
     """What differs, in words: 'seed is 8 there, 7 was asked for'. Empty if nothing does."""
     differences = []
     if found.get("model_version") != wanted["model_version"]:
-        differences.append(f"model_version is {found.get('model_version')} there, this program's is {wanted['model_version']}")
+        there, here = found.get("model_version"), wanted["model_version"]
+        differences.append(f"model_version is {there} there, this program's is {here}")
     for part in ("request", "parameters"):
         there = found.get(part, {})
         for name, value in wanted[part].items():
@@ -179,7 +189,15 @@ def _write(request: Request, p: Parameters, folder: Path, threads: int, on_rows:
         for block, log, truth_rows, rows in _made(world, intercepts, blocks, names, request.format, threads):
             parts[block.part].write(log)
             truth.write(truth_rows)
-            kept.add(block, rows)
+            kept.add(
+                block.n_rows,
+                user=rows.user,
+                item=rows.item,
+                scene=rows.scene,
+                day=block.day,
+                label=rows.label,
+                millionths=rows.millionths,
+            )
             on_rows(block.n_rows)
     derived = {
         "n_users": len(world.users.ids),
@@ -278,52 +296,52 @@ class _ParquetFile:
 
 
 class Kept:
-    """The few numbers a row that the Bayes AUC needs, in plain arrays (14 bytes a row)."""
+    """The few numbers a row that the Bayes AUC needs, in plain arrays (15 bytes a row)."""
 
     def __init__(self, n: int) -> None:
-        kinds = {"user": np.int32, "item": np.int32, "scene": np.int8, "day": np.int8, "label": np.int8, "millionths": np.int32}
+        kinds = dict.fromkeys(("user", "item", "millionths"), np.int32) | dict.fromkeys(
+            ("scene", "day", "label"), np.int8
+        )
         self._arrays = {name: np.empty(n, kind) for name, kind in kinds.items()}
         self._at = 0
 
-    def add(self, block: Block, rows) -> None:
-        part = slice(self._at, self._at + block.n_rows)
+    def add(self, n: int, **columns) -> None:
         for name, array in self._arrays.items():
-            array[part] = block.day if name == "day" else getattr(rows, name)
-        self._at += block.n_rows
+            array[self._at : self._at + n] = columns[name]
+        self._at += n
 
     def truth(self) -> Truth:
         return Truth(**self._arrays)
 
 
-def read_truth(out: Path) -> Truth:
-    """The truth of a written log, from its Parquet file. Raises: SimulationError if there is none, or it isn't whole."""
+def read_truth(out: Path, on_rows: Callable[[int, int], None] = lambda rows, total: None) -> Truth:
+    """The truth of a written log, from its Parquet file; on_rows hears of rows read, and of how many there are.
+
+    Raises: SimulationError if there is no log at `out`, or it isn't whole.
+    """
     problem = incomplete(out)
     if problem:
-        raise SimulationError(f"expected a simulated log at {out}, found {problem}. Make one: python -m warehouse.simulate --out {out}")
+        raise SimulationError(
+            f"expected a simulated log at {out}, found {problem}. Make one: python -m warehouse.simulate --out {out}"
+        )
     columns = ["user_id", "item_id", "scene", "log_time", "label", "true_probability"]
     file = pq.ParquetFile(out / "truth" / "true_probabilities.parquet", read_dictionary=["user_id", "item_id", "scene"])
     numbers: dict[str, dict[str, int]] = {"user_id": {}, "item_id": {}}
     kept = Kept(file.metadata.num_rows)
-    first_day = None
     for group in range(file.num_row_groups):
         table = file.read_row_group(group, columns=columns).combine_chunks()
-        day = table["log_time"].to_numpy().astype("datetime64[D]")
-        first_day = day.min() if first_day is None else first_day  # the log is in order of time within a part
-        rows = {
-            "user": _numbered(table["user_id"], numbers["user_id"]),
-            "item": _numbered(table["item_id"], numbers["item_id"]),
-            "scene": table["scene"].cast(pa.string()).cast(pa.int8()).to_numpy(),
-            "day": (day - first_day).astype(np.int8),
-            "label": table["label"].to_numpy(),
-            "millionths": np.rint(table["true_probability"].to_numpy() * 1e6).astype(np.int32),
-        }
-        part = slice(kept._at, kept._at + len(day))
-        for name, values in rows.items():
-            kept._arrays[name][part] = values
-        kept._at += len(day)
-    truth = kept.truth()
-    assert 0 <= truth.day.min() and truth.day.max() < N_DAYS and truth.scene.max() < N_SCENES
-    return truth
+        day = table["log_time"].to_numpy().astype("datetime64[D]") - np.datetime64(FIRST_DAY)
+        kept.add(
+            table.num_rows,
+            user=_numbered(table["user_id"], numbers["user_id"]),
+            item=_numbered(table["item_id"], numbers["item_id"]),
+            scene=table["scene"].cast(pa.string()).cast(pa.int8()).to_numpy(),
+            day=day.astype(np.int64),
+            label=table["label"].to_numpy(),
+            millionths=np.rint(table["true_probability"].to_numpy() * PROBABILITY_STEPS),
+        )
+        on_rows(table.num_rows, file.metadata.num_rows)
+    return kept.truth()
 
 
 def _numbered(column: pa.ChunkedArray, known: dict[str, int]) -> np.ndarray:

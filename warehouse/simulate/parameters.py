@@ -48,20 +48,22 @@ class Parameters:
     A tuple of five is by scene: advertisements, coupons, mini-programs, contents, videos.
     """
 
-    # --- who and what -----------------------------------------------------------------------------------------------
-    users_at_full_size: int = 67_900  # 67,604 users occur in the real train split; a few more come later
-    items_at_full_size: int = 135_000  # catalogue; about 85,000 are ever shown, 70,000 of them in train, as in the real log
+    # --- who and what
+    users_at_full_size: int = 68_700  # 67,604 users occur in the real train split; some come only after it
+    items_at_full_size: int = 135_000  # catalogue; about 85,000 are ever shown, 70,000 of them in train: a fact
     min_users: int = 60
     min_items: int = 150
     activity_sd: float = 0.92  # log-normal; gives the real 65,107 users in 2 days and 67,115 in 5
-    newcomer_share: float = 0.02  # of users, joining evenly over days 1..30; the real log's users barely grow
-    item_share: tuple[float, ...] = (0.25, 0.20, 0.10, 0.25, 0.20)  # few mini-programs, many short-lived contents and ads
+    newcomer_share: float = (
+        0.06  # of users, joining evenly over days 1..30: what the real counts of users leave room for
+    )
+    item_share: tuple[float, ...] = (0.25, 0.20, 0.10, 0.25, 0.20)  # few mini-programs, many contents and ads
     popularity_sd: float = 2.6  # log-normal; with the lifetimes it gives the real count of items in 2, 5 and 24 days
     lifetime_days: tuple[float, ...] = (3.0, 4.0, 15.0, 2.0, 2.5)  # exponential decay of an item's traffic
     old_item_share: tuple[float, ...] = (0.25, 0.30, 0.60, 0.15, 0.20)  # on offer before the log begins
     scene_taste_sd: float = 0.7  # how unlike users are in the scenes that they visit
 
-    # --- topics -----------------------------------------------------------------------------------------------------
+    # --- topics
     topic_focus: float = 1.4  # a user's interest in topic t is proportional to exp(topic_focus * taste)
     group_share: float = 0.5  # of the variance of taste, shared by the topics of a group
     demographic_share: float = 0.2  # of the group's part, shared by people of an age and gender
@@ -69,14 +71,14 @@ class Parameters:
     targeted_share: tuple[float, ...] = (0.30, 0.30, 0.30, 0.45, 0.45)  # impressions that follow the user's interests
     second_topic_weight: float = 0.5  # of an item, against 1 for its main topic
 
-    # --- clicks: facts ----------------------------------------------------------------------------------------------
+    # --- clicks: facts
     # By scene, train period. Chosen so that the real shares of scenes explain most of the real rise of the overall
     # rate from .324 to .371 and .380: scene 2 about .50 and the others .17 on average; ads lowest is common knowledge.
     scene_rates: tuple[float, ...] = (0.06, 0.09, 0.497, 0.28, 0.32)
     period_rates: tuple[float, ...] = PERIOD_RATES
 
-    # --- clicks: sizes of effects, as standard deviations of the logit ------------------------------------------------
-    taste: tuple[float, ...] = (0.50, 0.65, 0.45, 0.90, 0.80)  # topic match: weak where one goes on purpose (mini-programs)
+    # --- clicks: sizes of effects, as standard deviations of the logit
+    taste: tuple[float, ...] = (0.50, 0.65, 0.45, 0.90, 0.80)  # topic match: weak where one goes on purpose (scene 2)
     user: float = 0.50
     user_scene: tuple[float, ...] = (0.35, 0.35, 1.00, 0.35, 0.35)  # people use a mini-program or they don't
     user_walk: float = 0.05  # a day's step of a user's drift
@@ -95,20 +97,20 @@ class Parameters:
     price: float = 0.15  # advertisements and coupons: per standard deviation of log price
     city_tier: float = 0.12
 
-    # --- the text of an item and of a user ----------------------------------------------------------------------------
+    # --- the text of an item and of a user
     no_title_share: float = 0.03  # of items
     no_entities_share: float = 0.12
     altered_title_share: float = 0.0019  # of rows: 21,445 rows of the real log carry another title of their item
     varying_entities_share: float = 0.088  # of items: 247 of 2,820 sampled
     multiline_share: float = 0.02  # of titles
     english_share: float = 0.07
-    other_topic_share: tuple[float, ...] = (0.40, 0.30, 0.20)  # bill, service, query entities that are not of the user's taste
+    other_topic_share: tuple[float, ...] = (0.40, 0.30, 0.20)  # of bill, service, query entities: any topic
     sequence_length: tuple[tuple[int, int], ...] = ((3, 8), (2, 6), (1, 5))
     sequence_days: tuple[int, ...] = (10, 7, 4)  # a new entity comes, and the oldest goes, every so many days
     no_sequence_share: tuple[float, ...] = (0.10, 0.05, 0.25)  # of users
     missing_sequence_share: tuple[float, ...] = (0.01, 0.01, 0.05)  # of rows, by chance
 
-    # --- deep features --------------------------------------------------------------------------------------------------
+    # --- deep features
     propensity_noise: float = 0.80  # deep_features_14 = user effect + noise (in logits)
     relevance_noise: float = 1.50  # deep_features_22 = taste + noise (in standard deviations of taste)
     quality_noise: float = 1.20  # deep_features_26 = item effect + noise (in logits)

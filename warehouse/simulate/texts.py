@@ -17,7 +17,7 @@ ENGLISH = STYLES.index("english")
 
 @dataclass(frozen=True)
 class Entities:
-    """The entity vocabulary: words of topic t are rows starts_T[t]:starts_T[t + 1] of names, in falling order of use."""
+    """The entity vocabulary: words of topic t are rows starts[t]:starts[t + 1] of names, in falling order of use."""
 
     names: pa.Array
     starts: np.ndarray  # (T + 1,)
@@ -112,7 +112,7 @@ def item_texts(rng, p: Parameters, entities: Entities, scene, style, topic, seco
 
 @dataclass(frozen=True)
 class Sequences:
-    """One kind of user sequence. Version v of user u is row u * n_versions + v; a user's version changes every `days`."""
+    """One kind of user sequence. Version v of user u is row u * n_versions + v; it changes every `days`."""
 
     lists: pa.Array
     n_versions: int

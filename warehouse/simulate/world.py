@@ -24,7 +24,8 @@ N_GROUPS = max(t.group for t in TOPICS) + 1
 GROUP_OF_TOPIC = np.array([t.group for t in TOPICS])
 # Values of the deep features that are ids, merchants (9) apart.
 CODE_COUNTS = {
-    0: 2, 1: 7, 2: 6, 3: N_TOPICS, 4: 200, 5: 4, 6: 24, 7: 7, 8: N_GROUPS, 10: 6, 11: 40, 12: 100, 13: 31, 15: 30, 16: 5, 17: 500, 18: 10
+    0: 2, 1: 7, 2: 6, 3: N_TOPICS, 4: 200, 5: 4, 6: 24, 7: 7, 8: N_GROUPS,
+    10: 6, 11: 40, 12: 100, 13: 31, 15: 30, 16: 5, 17: 500, 18: 10,
 }  # fmt: skip
 N_AGES, N_GENDERS, N_TIERS = 7, 2, 6
 
@@ -105,7 +106,9 @@ def make_world(seed: int, n_events: int, p: Parameters) -> World:
     users = _users(rng, n_users, p)
     items = _items(rng, n_items, p)
     pair_key = rng.integers(0, 2**63, dtype=np.uint64)
-    codes = {number: _codes(rng, size) for number, size in CODE_COUNTS.items()} | {9: _codes(rng, items.merchant.max() + 1)}
+    codes = {number: _codes(rng, size) for number, size in CODE_COUNTS.items()} | {
+        9: _codes(rng, items.merchant.max() + 1)
+    }
     words = stream(seed, STREAM_TEXT)
     entities = entity_vocabulary(n_items)
     return World(
@@ -245,7 +248,7 @@ def _ids(rng, n: int) -> pa.Array:
 
 
 def mix64(x: np.ndarray) -> np.ndarray:
-    """splitmix64's finaliser: an invertible map of 64-bit integers (Steele et al. 2014). Shapes: (n,) uint64 -> same."""
+    """splitmix64's finaliser (Steele et al. 2014): an invertible map of 64-bit integers. Shapes: (n,) uint64 each."""
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
