@@ -59,6 +59,9 @@ class Parameters:
     )
     item_share: tuple[float, ...] = (0.25, 0.20, 0.10, 0.25, 0.20)  # few mini-programs, many contents and ads
     popularity_sd: float = 2.6  # log-normal; with the lifetimes it gives the real count of items in 2, 5 and 24 days
+    top_item_share: float = (
+        0.05  # no item has more of its scene's popularity (in a tiny scene: than three items' worth)
+    )
     lifetime_days: tuple[float, ...] = (3.0, 4.0, 15.0, 2.0, 2.5)  # exponential decay of an item's traffic
     old_item_share: tuple[float, ...] = (0.25, 0.30, 0.60, 0.15, 0.20)  # on offer before the log begins
     scene_taste_sd: float = 0.7  # how unlike users are in the scenes that they visit

@@ -189,6 +189,8 @@ def _items(rng, n: int, p: Parameters) -> Items:
     old[first_of_scene] = True  # every scene has something to show on day 0
     birth = np.where(old, -np.floor(rng.exponential(lifetime)), rng.integers(1, N_DAYS, n)).astype(np.int32)
     popularity = np.exp(p.popularity_sd * rng.standard_normal(n))
+    for s in range(N_SCENES):
+        popularity[scene == s] = _capped(popularity[scene == s], p.top_item_share)
     traffic = np.empty((N_DAYS, n + 1))
     for day in range(N_DAYS):
         age = day - birth
@@ -229,6 +231,16 @@ def _items(rng, n: int, p: Parameters) -> Items:
         template=template,
         noise_code=rng.integers(0, 500, n),
     )
+
+
+def _capped(weight: np.ndarray, share: float) -> np.ndarray:
+    """Weights cut off where the largest would have more than `share` of all (or than three times an even share)."""
+    share = max(share, 3.0 / len(weight))
+    low, high = 0.0, float(weight.max())
+    for _ in range(60):  # the share of the cut grows with the cut
+        cut = (low + high) / 2
+        low, high = (cut, high) if cut <= share * np.minimum(weight, cut).sum() else (low, cut)
+    return np.minimum(weight, low)
 
 
 def _mix(share: float, common: np.ndarray, own: np.ndarray) -> np.ndarray:
