@@ -1,0 +1,125 @@
+"""python -m warehouse.simulate: an AntM2C-like log whose true click probabilities are known."""
+
+import json
+import os
+import sys
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from .bayes import bayes_report, markdown
+from .output import Request, SimulationError, read_truth, simulate
+from .parameters import FULL_EVENTS, N_DAYS
+
+MIN_EVENTS, MAX_EVENTS, MAX_PARTS = 1_000, 200_000_000, 20
+DEFAULT_OUT = Path("data/raw/simulated")
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+class Format(StrEnum):
+    csv = "csv"
+    parquet = "parquet"
+
+
+class RateColumn(ProgressColumn):
+    def render(self, task) -> Text:
+        return Text(f"{task.speed:,.0f} rows/s" if task.speed else "- rows/s")
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    context: typer.Context,
+    events: Annotated[int, typer.Option(help=f"Impressions to write; {FULL_EVENTS} is the real log's size.")] = 200_000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 7,
+    out: Annotated[Path, typer.Option(help="Folder of the log; it appears when it is whole.")] = DEFAULT_OUT,
+    form: Annotated[Format, typer.Option("--format", help="File format of the log.")] = Format.csv,
+    parts: Annotated[int, typer.Option(help="Files to cut the log into.")] = 3,
+    threads: Annotated[int, typer.Option(help="Threads; 0 is one a core, up to 4. The bytes don't depend on it.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Replace another simulated log at --out.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as one line of JSON.")] = False,
+) -> None:
+    """Write a log in AntM2C's file format from a stated model, with every row's true click probability beside it.
+
+    Example: python -m warehouse.simulate --events 200000 --seed 7 --out data/raw/simulated
+
+    Then: dbt build --vars '{dataset: simulated}'
+    """
+    if context.invoked_subcommand:
+        return
+    with _errors():
+        _check("--events", events, MIN_EVENTS, MAX_EVENTS, f"enough for all {N_DAYS} days")
+        _check("--parts", parts, 1, MAX_PARTS, "a few files")
+        _check("--seed", seed, 0, 2**63 - 1, "a number from 0")
+        _check("--threads", threads, 0, 256, "0 for one a core")
+        started = time.monotonic()
+        request = Request(events, seed, parts, form.value)
+        with _progress() as bar:
+            task = bar.add_task("simulating", total=events)
+            written = simulate(
+                request, out, threads or min(4, _cores()), force, on_rows=lambda rows: bar.advance(task, rows)
+            )
+        seconds = time.monotonic() - started
+        overall = json.loads((out / "truth" / "bayes.json").read_text())["splits"]["test"]["overall"]
+    if as_json:
+        outcome = {"out": str(out), "written": written, "events": events, "seconds": round(seconds, 1)}
+        typer.echo(json.dumps(outcome | {"bayes_auc_test": overall["auc"]}))
+        return
+    if written:
+        typer.echo(f"wrote {events:,} events in {parts} {form.value} file(s) to {out} in {seconds:.1f} s")
+    else:
+        typer.echo(f"{out} already holds this log ({events:,} events, seed {seed}): nothing to do")
+    auc = "too few rows to tell" if overall["auc"] is None else f"{overall['auc']:.4f}"
+    typer.echo(f"Bayes AUC on the test split: {auc}   (all of it: python -m warehouse.simulate bayes --out {out})")
+
+
+@app.command()
+def bayes(
+    out: Annotated[Path, typer.Option(help="Folder of a simulated log.")] = DEFAULT_OUT,
+    as_json: Annotated[bool, typer.Option("--json", help="The whole report as JSON.")] = False,
+) -> None:
+    """The best AUC that any model can expect: overall, by scene, by level and by cold-start cell, from the truth file.
+
+    Example: python -m warehouse.simulate bayes --out data/raw/simulated
+    """
+    with _errors(), _progress() as bar:
+        task = bar.add_task("reading the truth", total=None)
+        report = bayes_report(read_truth(out, lambda rows, total: bar.update(task, advance=rows, total=total)))
+    typer.echo(json.dumps(report) if as_json else markdown(report))
+
+
+class _errors:  # noqa: N801 - reads as a statement
+    """Turns a SimulationError into its message and exit code 2."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind, error, trace) -> None:
+        if isinstance(error, SimulationError):
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(2) from error
+
+
+def _check(name: str, value: int, low: int, high: int, why: str) -> None:
+    if not low <= value <= high:
+        raise SimulationError(f"{name}: expected {low} to {high} ({why}), found {value}")
+
+
+def _progress() -> Progress:
+    done = TextColumn("{task.percentage:3.0f}%")
+    columns = [TextColumn("{task.description}"), BarColumn(), done, RateColumn(), TimeRemainingColumn()]
+    return Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True)
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m warehouse.simulate")

@@ -1,0 +1,359 @@
+"""The output folder: written aside under another name, renamed when whole, never half there.
+
+<out>/antm2c_10m_part0.csv ...          the log, all that an adapter reads
+<out>/truth/true_probabilities.parquet  one row for each row of the log, joined by event_id
+<out>/truth/parameters.json             all that made it
+<out>/truth/bayes.json                  the Bayes AUC overall, by scene and by cold-start cell
+<out>/truth/DONE                        files and their sizes; written last
+"""
+
+import json
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from .bayes import Truth, bayes_report
+from .columns import TRUTH_SCHEMA, log_schema, make_block
+from .events import Block, Intercepts, plan, solve_intercepts
+from .parameters import COLUMNS, FIRST_DAY, MODEL_VERSION, PROBABILITY_STEPS, Parameters
+from .world import World, make_world
+
+LOG_BYTES_A_ROW = {"csv": 400, "parquet": 220}  # rather more than measured, with the truth's share
+ROW_GROUP = 262_144
+CSV_OPTIONS = pa.csv.WriteOptions(include_header=False, quoting_style="needed", batch_size=4096)
+
+
+class SimulationError(Exception):
+    """A message for the user: what was expected, what was found, what to do."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What identifies a log: the same request gives the same bytes, whatever the number of threads."""
+
+    events: int
+    seed: int
+    parts: int
+    format: str  # csv or parquet
+
+    def file_names(self) -> list[str]:
+        return [f"antm2c_10m_part{k}.{self.format}" for k in range(self.parts)]
+
+    def identity(self, p: Parameters) -> dict:
+        wanted = {"events": self.events, "seed": self.seed, "parts": self.parts, "format": self.format}
+        return {"model_version": MODEL_VERSION, "request": wanted, "parameters": p.as_json()}
+
+
+def simulate(
+    request: Request,
+    out: Path,
+    threads: int,
+    force: bool = False,
+    parameters: Parameters | None = None,
+    on_rows: Callable[[int], None] = lambda rows: None,
+) -> bool:
+    """Write the log to `out`; False if it is already there, whole and made by the same request.
+
+    Raises: SimulationError if something else is at `out` (unless forced), or if the disk is too small.
+    """
+    p = parameters or Parameters()
+    out = out.absolute()
+    if not _must_write(request.identity(p), out, force):
+        return False
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SimulationError(f"can't make the folder {out.parent}: {error.strerror}. Choose another --out.") from error
+    _clear_leftovers(out)
+    needed, free = request.events * LOG_BYTES_A_ROW[request.format], shutil.disk_usage(out.parent).free
+    if needed > free:
+        raise SimulationError(
+            f"expected room for about {needed / 1e9:.1f} GB in {out.parent}, found {free / 1e9:.1f} GB. "
+            "Free some, take fewer --events, or use --format parquet."
+        )
+    aside = out.parent / f".{out.name}.partial-{os.getpid()}"
+    try:
+        (aside / "truth").mkdir(parents=True)
+        _write(request, p, aside, threads, on_rows)
+        _move_in(aside, out)
+    except OSError as error:
+        raise SimulationError(
+            f"can't write to {out.parent}: {error.strerror or error}. Nothing was left there."
+        ) from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return True
+
+
+def _must_write(identity: dict, out: Path, force: bool) -> bool:
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return True
+    if not out.is_dir():
+        raise SimulationError(f"expected a folder or nothing at {out}, found a file. Choose another --out.")
+    written = out / "truth" / "parameters.json"
+    if not written.is_file():
+        raise SimulationError(f"expected a simulated log or nothing at {out}, found other files. Choose another --out.")
+    if force:
+        return True
+    try:
+        difference = _difference(identity, json.loads(written.read_text()))
+    except ValueError:
+        difference = "its truth/parameters.json can't be read"
+    if difference:
+        raise SimulationError(
+            f"{out} holds another simulated log: {difference}. Choose another --out, or --force to replace it."
+        )
+    problem = incomplete(out)
+    if problem:
+        raise SimulationError(f"{out} is no longer whole: {problem}. Use --force to make it again.")
+    return False
+
+
+def _difference(wanted: dict, found: dict) -> str:
+    """What differs, in words: 'seed is 8 there, 7 was asked for'. Empty if nothing does."""
+    differences = []
+    if found.get("model_version") != wanted["model_version"]:
+        there, here = found.get("model_version"), wanted["model_version"]
+        differences.append(f"model_version is {there} there, this program's is {here}")
+    for part in ("request", "parameters"):
+        there = found.get(part, {})
+        for name, value in wanted[part].items():
+            if there.get(name) != value:
+                differences.append(f"{name} is {there.get(name)} there, {value} was asked for")
+    return "; ".join(differences)
+
+
+def incomplete(out: Path) -> str:
+    """Why the log at `out` isn't whole, or nothing."""
+    done = out / "truth" / "DONE"
+    if not done.is_file():
+        return "no truth/DONE"
+    for name, size in json.loads(done.read_text())["files"].items():
+        path = out / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if path.stat().st_size != size:
+            return f"{name} has {path.stat().st_size} bytes, not {size}"
+    return ""
+
+
+def _clear_leftovers(out: Path) -> None:
+    """Remove what killed runs left beside `out`; what a live process is writing stays."""
+    for path in out.parent.glob(f".{out.name}.*-*"):
+        owner = path.name.rpartition("-")[2]
+        kind = path.name.removeprefix(f".{out.name}.").rpartition("-")[0]
+        if owner.isdigit() and kind in ("partial", "old") and not _alive(int(owner)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid != os.getpid()
+
+
+def _move_in(aside: Path, out: Path) -> None:
+    old = out.parent / f".{out.name}.old-{os.getpid()}"
+    if out.exists():
+        out.rename(old)
+    aside.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _write(request: Request, p: Parameters, folder: Path, threads: int, on_rows: Callable[[int], None]) -> None:
+    world = make_world(request.seed, request.events, p)
+    intercepts = solve_intercepts(world)
+    blocks = plan(request.events, request.parts)
+    names = request.file_names()
+    kept = Kept(request.events)
+    with ExitStack() as stack:
+        truth = stack.enter_context(_ParquetFile(folder / "truth" / "true_probabilities.parquet", TRUTH_SCHEMA))
+        parts = []
+        for name in names:
+            file = _CsvFile(folder / name) if request.format == "csv" else _ParquetFile(folder / name, log_schema())
+            parts.append(stack.enter_context(file))
+        for block, log, truth_rows, rows in _made(world, intercepts, blocks, names, request.format, threads):
+            parts[block.part].write(log)
+            truth.write(truth_rows)
+            kept.add(
+                block.n_rows,
+                user=rows.user,
+                item=rows.item,
+                scene=rows.scene,
+                day=block.day,
+                label=rows.label,
+                millionths=rows.millionths,
+            )
+            on_rows(block.n_rows)
+    derived = {
+        "n_users": len(world.users.ids),
+        "n_catalogue_items": len(world.items.ids),
+        "n_entities": len(world.entities.names),
+        "scene_intercepts": intercepts.scene.round(6).tolist(),
+        "period_intercepts": intercepts.period.round(6).tolist(),
+    }
+    versions = {"numpy": np.__version__, "pyarrow": pa.__version__}
+    _write_json(folder / "truth" / "parameters.json", request.identity(p) | {"derived": derived, "versions": versions})
+    _write_json(folder / "truth" / "bayes.json", bayes_report(kept.truth()))
+    files = sorted(f for f in folder.rglob("*") if f.is_file())
+    sizes = {f.relative_to(folder).as_posix(): f.stat().st_size for f in files}
+    _write_json(folder / "truth" / "DONE", {"rows": request.events, "files": sizes})
+
+
+def _made(
+    world: World, intercepts: Intercepts, blocks: list[Block], names: list[str], form: str, threads: int
+) -> Iterator[tuple]:
+    """Blocks in order, made by `threads` threads; no more than two a thread wait in memory."""
+
+    def make(block: Block):
+        # The last of several parts has log_time by the minute, as one public copy of the real log does.
+        short = len(names) > 1 and block.part == len(names) - 1
+        log, truth, rows = make_block(world, intercepts, block, names[block.part], short)
+        return block, (_as_csv(log) if form == "csv" else log.cast(log_schema())), truth, rows
+
+    waiting, coming = deque(), iter(blocks)
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for block in coming:
+                waiting.append(pool.submit(make, block))
+                if len(waiting) >= 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _as_csv(log: pa.Table) -> pa.Buffer:
+    out = pa.BufferOutputStream()
+    pa.csv.write_csv(log, out, CSV_OPTIONS)
+    return out.getvalue()
+
+
+class _CsvFile:
+    """One part: the header, then blocks of finished lines."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._file.write((",".join(COLUMNS) + "\n").encode())
+
+    def write(self, lines: pa.Buffer) -> None:
+        self._file.write(lines)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+
+class _ParquetFile:
+    """One Parquet file; small blocks are gathered into row groups."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        # A row's own name never repeats: a dictionary would be as long as the column.
+        unique = [name for name in ("event_id", "row_number", "log_time") if name in schema.names]
+        dictionary = [name for name in schema.names if name not in unique]
+        encoding = {"event_id": "DELTA_BYTE_ARRAY"} if "event_id" in unique else None
+        self._writer = pq.ParquetWriter(
+            path, schema, compression="zstd", compression_level=1, use_dictionary=dictionary, column_encoding=encoding
+        )
+        self._tables: list[pa.Table] = []
+
+    def write(self, table: pa.Table) -> None:
+        self._tables.append(table)
+        if sum(t.num_rows for t in self._tables) >= ROW_GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._tables:
+            self._writer.write_table(pa.concat_tables(self._tables).combine_chunks(), row_group_size=ROW_GROUP)
+            self._tables = []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc) -> None:
+        self._flush()
+        self._writer.close()
+
+
+class Kept:
+    """The few numbers a row that the Bayes AUC needs, in plain arrays (15 bytes a row)."""
+
+    def __init__(self, n: int) -> None:
+        kinds = dict.fromkeys(("user", "item", "millionths"), np.int32) | dict.fromkeys(
+            ("scene", "day", "label"), np.int8
+        )
+        self._arrays = {name: np.empty(n, kind) for name, kind in kinds.items()}
+        self._at = 0
+
+    def add(self, n: int, **columns) -> None:
+        for name, array in self._arrays.items():
+            array[self._at : self._at + n] = columns[name]
+        self._at += n
+
+    def truth(self) -> Truth:
+        return Truth(**self._arrays)
+
+
+def read_truth(out: Path, on_rows: Callable[[int, int], None] = lambda rows, total: None) -> Truth:
+    """The truth of a written log, from its Parquet file; on_rows hears of rows read, and of how many there are.
+
+    Raises: SimulationError if there is no log at `out`, or it isn't whole.
+    """
+    problem = incomplete(out)
+    if problem:
+        raise SimulationError(
+            f"expected a simulated log at {out}, found {problem}. Make one: python -m warehouse.simulate --out {out}"
+        )
+    columns = ["user_id", "item_id", "scene", "log_time", "label", "true_probability"]
+    file = pq.ParquetFile(out / "truth" / "true_probabilities.parquet", read_dictionary=["user_id", "item_id", "scene"])
+    numbers: dict[str, dict[str, int]] = {"user_id": {}, "item_id": {}}
+    kept = Kept(file.metadata.num_rows)
+    for group in range(file.num_row_groups):
+        table = file.read_row_group(group, columns=columns).combine_chunks()
+        day = table["log_time"].to_numpy().astype("datetime64[D]") - np.datetime64(FIRST_DAY)
+        kept.add(
+            table.num_rows,
+            user=_numbered(table["user_id"], numbers["user_id"]),
+            item=_numbered(table["item_id"], numbers["item_id"]),
+            scene=table["scene"].cast(pa.string()).cast(pa.int8()).to_numpy(),
+            day=day.astype(np.int64),
+            label=table["label"].to_numpy(),
+            millionths=np.rint(table["true_probability"].to_numpy() * PROBABILITY_STEPS),
+        )
+        on_rows(table.num_rows, file.metadata.num_rows)
+    return kept.truth()
+
+
+def _numbered(column: pa.ChunkedArray, known: dict[str, int]) -> np.ndarray:
+    """Ids as numbers from 0, the same in every row group."""
+    chunk = column.combine_chunks().unify_dictionaries() if column.num_chunks > 1 else column.chunk(0)
+    numbers = np.array([known.setdefault(x, len(known)) for x in chunk.dictionary.to_pylist()], np.int32)
+    return numbers[chunk.indices.to_numpy()]
+
+
+def _write_json(path: Path, value: dict) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1, ensure_ascii=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
