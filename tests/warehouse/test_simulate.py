@@ -68,7 +68,7 @@ def log(log_folder) -> dict[str, np.ndarray]:
     names = ", ".join(f"l.{name}" for name in parameters.COLUMNS)
     rows = duckdb.sql(f"""
         with l as (
-            select *
+            select *,
                 parse_filename(filename) || ':' || row_number() over (partition by filename order by n) as event_id
             from (
                 select *, row_number() over () as n

@@ -67,7 +67,7 @@ class Parameters:
     scene_taste_sd: float = 0.7  # how unlike users are in the scenes that they visit
 
     # --- topics
-    topic_focus: float = 1.4  # a user's interest in topic t is proportional to exp(topic_focus * taste)
+    topic_focus: float = 2.0  # interest in a topic goes with exp(topic_focus * taste): some five topics a user
     group_share: float = 0.5  # of the variance of taste, shared by the topics of a group
     demographic_share: float = 0.2  # of the group's part, shared by people of an age and gender
     scene_topic_boost: float = 4.0  # a scene holds this many times more items of its own topics
@@ -107,15 +107,15 @@ class Parameters:
     varying_entities_share: float = 0.088  # of items: 247 of 2,820 sampled
     multiline_share: float = 0.02  # of titles
     english_share: float = 0.07
-    other_topic_share: tuple[float, ...] = (0.40, 0.30, 0.20)  # of bill, service, query entities: any topic
-    sequence_length: tuple[tuple[int, int], ...] = ((3, 8), (2, 6), (1, 5))
+    other_topic_share: tuple[float, ...] = (0.30, 0.20, 0.10)  # of bill, service, query entities: any topic
+    sequence_length: tuple[tuple[int, int], ...] = ((4, 10), (3, 8), (2, 6))
     sequence_days: tuple[int, ...] = (10, 7, 4)  # a new entity comes, and the oldest goes, every so many days
     no_sequence_share: tuple[float, ...] = (0.10, 0.05, 0.25)  # of users
     missing_sequence_share: tuple[float, ...] = (0.01, 0.01, 0.05)  # of rows, by chance
 
     # --- deep features
     propensity_noise: float = 0.80  # deep_features_14 = user effect + noise (in logits)
-    relevance_noise: float = 1.50  # deep_features_22 = taste + noise (in standard deviations of taste)
+    relevance_noise: float = 2.50  # deep_features_22 = taste + noise (in standard deviations of taste)
     quality_noise: float = 1.20  # deep_features_26 = item effect + noise (in logits)
     segment_accuracy: float = 0.40  # deep_features_3 names the user's strongest topic this often, else any
     category_known_share: float = 0.70  # of items with a coarse category in deep_features_8
