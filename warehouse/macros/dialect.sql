@@ -96,3 +96,19 @@
 {% macro unnested(list) -%} {{ adapter.dispatch('unnested')(list) }} {%- endmacro %}
 {% macro duckdb__unnested(list) -%} unnest({{ list }}) {%- endmacro %}
 {% macro spark__unnested(list) -%} explode({{ list }}) {%- endmacro %}
+
+{% macro micros(instant) -%} {{ adapter.dispatch('micros')(instant) }} {%- endmacro %}
+{% macro duckdb__micros(instant) -%} epoch_us({{ instant }}) {%- endmacro %}
+{% macro spark__micros(instant) -%} unix_micros({{ instant }}) {%- endmacro %}
+
+{% macro instant_of(micros) -%} {{ adapter.dispatch('instant_of')(micros) }} {%- endmacro %}
+{% macro duckdb__instant_of(micros) -%} make_timestamp({{ micros }}) {%- endmacro %}
+{% macro spark__instant_of(micros) -%} timestamp_micros({{ micros }}) {%- endmacro %}
+
+{% macro reversed_list(list) -%} {{ adapter.dispatch('reversed_list')(list) }} {%- endmacro %}
+{% macro duckdb__reversed_list(list) -%} list_reverse({{ list }}) {%- endmacro %}
+{% macro spark__reversed_list(list) -%} reverse({{ list }}) {%- endmacro %}
+
+{% macro iso_weekday(instant) -%} {{ adapter.dispatch('iso_weekday')(instant) }} {%- endmacro %}
+{% macro duckdb__iso_weekday(instant) -%} isodow({{ instant }}) {%- endmacro %}
+{% macro spark__iso_weekday(instant) -%} (weekday({{ instant }}) + 1) {%- endmacro %}

@@ -34,3 +34,17 @@
         else 'warm'
     end
 {%- endmacro %}
+
+{#- The same windows up to the instant: rows are ordered by micros, a row sees outcomes known strictly before its own. -#}
+
+{% macro windows_to_the_instant(keys) -%}
+    {%- set seven_days = 7 * 24 * 3600 * 1000000 -%}
+    w_7d as (partition by {{ keys }} order by micros range between {{ seven_days }} preceding and 1 preceding),
+    w_cum as (partition by {{ keys }} order by micros range between unbounded preceding and 1 preceding),
+    w_today as (partition by {{ keys }}, day order by micros range between unbounded preceding and 1 preceding)
+{%- endmacro %}
+
+{% macro if_cold(value) -%}
+    {#- For rows whose user or item is not warm. -#}
+    case when user_level <> 'warm' or item_level <> 'warm' then {{ value }} end
+{%- endmacro %}

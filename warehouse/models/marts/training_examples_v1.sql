@@ -11,16 +11,7 @@
 with
 
 events as (
-    select
-        *,
-        event_date as as_of_date,
-        {{ split_of('event_at') }} as split,
-        {{ slot_of('scene') }} as scene_slot
-    from {{ ref('stg_events') }}
-),
-
-texts as (
-    {{ with_text_ids('events') }}
+    select * from {{ ref('int_events') }}
 ),
 
 users as (
@@ -42,7 +33,7 @@ scenes as (
 -- Each join is on a whole key, so no row is lost or doubled.
 joined as (
     select *
-    from texts
+    from events
     left join users using (user_id, as_of_date)
     left join items using (item_id, as_of_date)
     left join pairs using (user_id, item_id, as_of_date)
@@ -53,7 +44,7 @@ joined as (
 own_scene as (
     select
         *,
-        case when user_level <> 'warm' or item_level <> 'warm' then {{ text_id('user', 'whole_user_text') }} end as user_text_id,
+        {{ if_cold('whole_user_text_id') }} as user_text_id,
         {%- for measure in own %}
         {{ element(measure, 'scene_slot') }} as {{ measure | replace('scene_', 'own_scene_') }}{{ ',' if not loop.last }}
         {%- endfor %}

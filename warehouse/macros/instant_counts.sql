@@ -1,0 +1,93 @@
+{% macro instant_windows(keys) -%}
+    {#-
+      What was known of `keys` at the instant of each of their impressions, as CTEs ending in `joined`: daily counts and
+      calendar windows with the day shrunk to a microsecond. Events of one key at one instant share a row; none sees another.
+    -#}
+    {%- set key_list = keys | join(', ') -%}
+    {%- set counts = ['n_impressions', 'n_clicks'] %}
+events as (
+    select
+        {{ key_list }},
+        {{ micros('event_at') }} as event_micros,
+        {{ micros('known_at') }} as known_micros,
+        label
+    from {{ ref('stg_events') }}
+),
+
+-- An outcome known at once shares the row of its impression; only the others need one of their own.
+moments as (
+    select
+        {{ key_list }},
+        event_micros as micros,
+        1 as n_shown,
+        case when known_micros = event_micros then 1 else 0 end as n_impressions,
+        case when known_micros = event_micros then label else 0 end as n_clicks
+    from events
+
+    union all
+
+    select
+        {{ key_list }},
+        known_micros as micros,
+        0 as n_shown,
+        1 as n_impressions,
+        label as n_clicks
+    from events
+    where known_micros <> event_micros
+),
+
+counted as (
+    select
+        {{ key_list }},
+        micros,
+        cast({{ instant_of('micros') }} as date) as day,
+        sum(n_shown) as n_shown,
+        sum(n_impressions) as n_impressions,
+        sum(n_clicks) as n_clicks
+    from moments
+    group by {{ key_list }}, micros
+),
+
+windowed as (
+    select
+        {{ key_list }},
+        micros,
+        day,
+        n_shown,
+        {{ window_sums(counts) }},
+        cast(coalesce(sum(n_impressions) over w_today, 0) as bigint) as n_impressions_today,
+        cast(coalesce(sum(n_clicks) over w_today, 0) as bigint) as n_clicks_today,
+        max(case when n_impressions > 0 then micros end) over w_cum as last_micros,
+        max(case when n_clicks > 0 then micros end) over w_cum as last_click_micros
+    from counted
+    window {{ windows_to_the_instant(key_list) }}
+),
+
+priors as (
+    select * from {{ ref('feat_scene', v=1) }}
+),
+
+joined as (
+    select
+        windowed.*,
+        {{ instant_of('windowed.micros') }} as event_at,
+        priors.prior_rate,
+        priors.scene_click_rate_cum as scene_priors
+    from windowed
+    left join priors on windowed.day = priors.as_of_date
+    where windowed.n_shown > 0
+)
+{%- endmacro %}
+
+{% macro instant_measures(prefix, prior) -%}
+    {#- The final columns that every key has. -#}
+    {%- for window in ['7d', 'cum'] %}
+    {{ if_history('n_impressions_' ~ window) }} as {{ prefix }}_n_impressions_{{ window }},
+    {{ if_history('n_clicks_' ~ window) }} as {{ prefix }}_n_clicks_{{ window }},
+    {{ smoothed_rate('n_clicks_' ~ window, 'n_impressions_' ~ window, prior) }} as {{ prefix }}_click_rate_{{ window }},
+    {%- endfor %}
+    {{ if_history('n_impressions_today') }} as {{ prefix }}_n_impressions_today,
+    {{ if_history('n_clicks_today') }} as {{ prefix }}_n_clicks_today,
+    (micros - last_micros) / 1e6 as {{ prefix }}_seconds_since_last,
+    (micros - last_click_micros) / 1e6 as {{ prefix }}_seconds_since_last_click
+{%- endmacro %}

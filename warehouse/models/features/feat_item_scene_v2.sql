@@ -1,0 +1,12 @@
+-- Grain: one item, scene and instant. What was known of the item in that scene before that instant.
+
+with
+
+{{ instant_windows(['item_id', 'scene']) }}
+
+select
+    item_id,
+    scene,
+    event_at,
+    {{ instant_measures('item_own_scene', element('scene_priors', slot_of('scene'))) }}
+from joined

@@ -1,0 +1,94 @@
+-- Grain: one event. Features up to the instant of the impression (v2: what a streaming store can serve), label and split.
+{{ config(materialized='mart', partition_by='event_date') }}
+
+with
+
+events as (
+    select * from {{ ref('int_events') }}
+),
+
+users as (
+    select * from {{ ref('feat_user', v=2) }}
+),
+
+items as (
+    select * from {{ ref('feat_item', v=2) }}
+),
+
+pairs as (
+    select * from {{ ref('feat_user_item', v=2) }}
+),
+
+users_in_scene as (
+    select * from {{ ref('feat_user_scene', v=2) }}
+),
+
+items_in_scene as (
+    select * from {{ ref('feat_item_scene', v=2) }}
+),
+
+histories as (
+    select * from {{ ref('feat_user_history', v=2) }}
+),
+
+-- What changes slowly, and the lists over all scenes, are as of the start of the day, as in v1.
+users_daily as (
+    select
+        user_id,
+        as_of_date,
+        user_days_since_first,
+        {%- for window in ['7d', 'cum'] %}
+        user_n_active_days_{{ window }},
+        user_scene_n_impressions_{{ window }},
+        user_scene_n_clicks_{{ window }},
+        user_scene_click_rate_{{ window }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from {{ ref('feat_user', v=1) }}
+),
+
+items_daily as (
+    select
+        item_id,
+        as_of_date,
+        item_days_since_first,
+        {%- for window in ['7d', 'cum'] %}
+        item_n_active_days_{{ window }},
+        item_scene_n_impressions_{{ window }},
+        item_scene_n_clicks_{{ window }},
+        item_scene_click_rate_{{ window }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from {{ ref('feat_item', v=1) }}
+),
+
+scenes as (
+    select * from {{ ref('feat_scene', v=1) }}
+),
+
+-- Each join is on a whole key, so no row is lost or doubled.
+joined as (
+    select *
+    from events
+    left join users using (user_id, event_at)
+    left join items using (item_id, event_at)
+    left join pairs using (user_id, item_id, event_at)
+    left join users_in_scene using (user_id, scene, event_at)
+    left join items_in_scene using (item_id, scene, event_at)
+    left join histories using (user_id, user_n_impressions_cum)
+    left join users_daily using (user_id, as_of_date)
+    left join items_daily using (item_id, as_of_date)
+    left join scenes using (as_of_date)
+),
+
+timed as (
+    select
+        *,
+        {{ if_cold('whole_user_text_id') }} as user_text_id,
+        cast(hour(event_at) as string) as event_hour,
+        cast({{ iso_weekday('event_at') }} as string) as event_weekday,
+        {{ element('scene_click_rate_7d', 'scene_slot') }} as own_scene_click_rate_7d,
+        {{ element('scene_click_rate_cum', 'scene_slot') }} as own_scene_click_rate_cum
+    from joined
+)
+
+select {{ contract_columns() }}
+from timed

@@ -1,0 +1,32 @@
+-- Grain: one event. The log with its split, the slot of its scene and the ids of its texts: where every mart starts.
+{{ config(materialized='view') }}
+
+with
+
+events as (
+    select * from {{ ref('stg_events') }}
+),
+
+texts as (
+    {{ with_text_ids('events') }}
+)
+
+select
+    event_id,
+    user_id,
+    item_id,
+    scene,
+    {{ slot_of('scene') }} as scene_slot,
+    event_at,
+    event_date,
+    event_date as as_of_date,
+    known_at,
+    label,
+    {{ split_of('event_at') }} as split,
+    ctx_dense,
+    ctx_ids,
+    item_title_text_id,
+    item_entity_text_ids,
+    user_entity_text_ids,
+    {{ text_id('user', 'whole_user_text') }} as whole_user_text_id
+from texts
