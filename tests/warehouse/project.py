@@ -63,12 +63,14 @@ class Project:
             env=os.environ | {"DBT_SEND_ANONYMOUS_USAGE_STATS": "0"},
         )
 
-    def build_mart(self, log: pa.Table) -> pa.Table:
-        """training_examples v1 of `log`, sorted by event_id."""
+    def build_marts(self, log: pa.Table, versions: tuple[int, ...] = (1, 2)) -> dict[int, pa.Table]:
+        """training_examples of `log` in each version, sorted by event_id."""
         self.write_log(log)
-        result = self.dbt("run", "--select", "+training_examples_v1")
+        result = self.dbt("run", "--select", *(f"+training_examples_v{version}" for version in versions))
         assert result.returncode == 0, result.stdout
-        return self.query("select * from training_examples_v1 order by event_id")
+        return {
+            version: self.query(f"select * from training_examples_v{version} order by event_id") for version in versions
+        }
 
     def write_log(self, log: pa.Table, name: str = "part-0.parquet") -> None:
         raw = self.folder / "data/raw/my_log"
