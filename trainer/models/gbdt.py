@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import re
+from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,19 +36,19 @@ class GBDT:
     @classmethod
     def fit(
         cls, x_BF: np.ndarray, y_B: np.ndarray, x_val_BF: np.ndarray, y_val_B: np.ndarray, *, n_categorical: int, seed: int,
-        threads: int, patience: int, **parameters: float | int,
+        threads: int, patience: int, on_iteration: Callable[[int], None], **parameters: float | int,
     ) -> GBDT:  # fmt: skip
         """Boost until the validation log loss hasn't improved for `patience` iterations, and keep the best ones.
 
         Shapes: x_BF, x_val_BF float64, NaN for missing; categories are 0 .. K-1, all of which occur in x_BF.
-        Without validation rows all `max_iter` iterations are made and kept.
+        Without validation rows all `max_iter` iterations are made and kept. `on_iteration` hears how many are done.
         """
         stops = len(y_val_B) > 0
         model = HistGradientBoostingClassifier(
             categorical_features=list(range(n_categorical)), random_state=seed, early_stopping=stops, scoring="loss",
-            n_iter_no_change=patience, **parameters,
+            n_iter_no_change=patience, verbose=1, **parameters,
         )  # fmt: skip
-        with threadpool_limits(threads):
+        with threadpool_limits(threads), redirect_stdout(_Iterations(on_iteration)):
             model.fit(x_BF, y_B, **({"X_val": x_val_BF, "y_val": y_val_B} if stops else {}))
         # Iteration 0 of the scores is the baseline alone.
         best = int(np.argmax(model.validation_score_)) if stops else model.n_iter_
@@ -104,6 +108,18 @@ class GBDT:
             float(arrays["baseline"][0]), nodes, starts, arrays["bitsets"], arrays["bitset_starts"],
             arrays["known_bitsets"], arrays["feature_map"], arrays["loss"],
         )  # fmt: skip
+
+
+class _Iterations(io.TextIOBase):
+    """Takes what scikit-learn prints while it boosts, which is its only sign of life: `[12/500] 1 tree, ...`."""
+
+    def __init__(self, on_iteration: Callable[[int], None]):
+        self.on_iteration = on_iteration
+
+    def write(self, text: str) -> int:
+        if match := re.match(r"\[(\d+)/\d+\]", text):
+            self.on_iteration(int(match[1]))
+        return len(text)
 
 
 def _starts(lengths: list[int]) -> np.ndarray:
