@@ -23,6 +23,8 @@ from trainer.progress import console
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 out = Console(highlight=False)
+if not out.is_terminal:
+    out.width = 140  # a log file has room; rich would fold it to 80
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False, add_completion=False)
 
 Marts = Annotated[Path, typer.Option(help="A dataset's marts, such as data/marts/movielens.", show_default=False)]
@@ -140,7 +142,7 @@ def main() -> None:
     try:
         app()
     except TrainerError as error:
-        console.print(f"Error: {error}", style="red", markup=False)
+        console.print(f"Error: {error}", style="red", markup=False, soft_wrap=True)
         sys.exit(2)
 
 

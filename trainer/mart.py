@@ -152,13 +152,13 @@ def read_contract(marts: Path, mart: str | None = None, manifest: Path | None = 
 def _find_mart(marts: Path, mart: str | None) -> Path:
     if not marts.is_dir():
         raise TrainerError(f"No folder {marts}. Expected a dataset's marts, such as data/marts/movielens. Run `dbt build`.")
-    if mart is None and not _versions(marts):
+    if not _versions(marts) and not (mart and (marts / mart).is_dir()):
         datasets = sorted(p for p in marts.iterdir() if p.is_dir() and _versions(p))
         if len(datasets) > 1:
             names = ", ".join(str(p) for p in datasets)
             raise TrainerError(f"{marts} holds marts of several datasets. Say which one: --marts with one of {names}.")
         if not datasets:
-            raise TrainerError(f"{marts} holds no training_examples_v*. Run `dbt build`, or name the mart with --mart.")
+            raise TrainerError(f"{marts} holds no training_examples_v*. Expected a dataset's marts, such as data/marts/movielens. Run `dbt build`.")
         marts = datasets[0]
     name = mart or _versions(marts)[-1].name
     if not (marts / name).is_dir():

@@ -99,7 +99,7 @@ def fit_run(
         })  # fmt: skip
         _write_cells(aside, cells, columns.scenes)
         _write_predictions(aside / "predictions.parquet", columns, predictions)
-        write_json(aside / "lineage.json", lineage(stage, marts, contract, columns, command))
+        write_json(aside / "lineage.json", lineage(stage, contract, columns, command))
         write_json(aside / "timing.json", {
             "started_at": started, "seconds": watch.seconds, "train_rows_per_second": round(history.rows_per_second),
             "peak_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
@@ -203,11 +203,11 @@ def _write_predictions(path: Path, columns: Columns, predictions: Predictions) -
     }), path)  # fmt: skip
 
 
-def lineage(stage: Stage, marts: Path, contract: Contract, columns: Columns, command: str) -> dict[str, Any]:
+def lineage(stage: Stage, contract: Contract, columns: Columns, command: str) -> dict[str, Any]:
     """Where a run came from: dbt's side of it, the data, the code."""
     packages = ("torch", "numpy", "scikit-learn", "pyarrow", "safetensors")
     return {
-        "dataset": contract.dataset, "marts": str(marts), "mart": contract.folder.name, "n_rows": contract.n_rows,
+        "dataset": contract.dataset, "marts": str(contract.folder.parent), "mart": contract.folder.name, "n_rows": contract.n_rows,
         "dbt": contract.lineage,
         "manifest_note": None if contract.lineage["manifest"] else "no manifest; the mart's own build record was used",
         "data_hash": contract.data_hash, "content_hash": columns.content_hash,
