@@ -68,7 +68,8 @@ def calibration_chart(runs: list[tuple[str, list[dict[str, float]]]]) -> str:
                 color=_SERIES[k % len(_SERIES)], label=name,
             )  # fmt: skip
         axes.set(xlabel="predicted probability", ylabel="positive rate", xlim=(0, 1), ylim=(0, 1))
-        axes.legend(loc="upper left")
+        if runs:
+            axes.legend(loc="upper left")
         return _svg(figure, "Calibration on test")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -104,6 +105,13 @@ class NetworkStage(_Strict):
 Stage = GbdtStage | NetworkStage
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 reads `1e-5` as text, for want of a dot; here it is the number that everyone means."""
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
+
+
 def load_stage(stage: str | Path, seed: int | None = None) -> Stage:
     """Read a stage by path, or one of the trainer's own by bare name (`01_dnn`); `seed` replaces the file's.
 
@@ -116,7 +124,7 @@ def load_stage(stage: str | Path, seed: int | None = None) -> Stage:
         known = sorted(p.stem for p in STAGES.glob("*.yaml"))
         raise TrainerError(f"No stage file {stage}{nearest(path.stem, known)}. The trainer has {', '.join(known)}.")
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise TrainerError(f"{path} isn't YAML: {' '.join(str(error).split())}") from None
     if isinstance(raw, dict) and seed is not None:

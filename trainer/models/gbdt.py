@@ -46,7 +46,7 @@ class GBDT:
         stops = len(y_val_B) > 0
         model = HistGradientBoostingClassifier(
             categorical_features=list(range(n_categorical)), random_state=seed, early_stopping=stops, scoring="loss",
-            n_iter_no_change=patience, verbose=1, **parameters,
+            n_iter_no_change=patience, verbose=2, **parameters,
         )  # fmt: skip
         with threadpool_limits(threads), redirect_stdout(_Iterations(on_iteration)):
             model.fit(x_BF, y_B, **({"X_val": x_val_BF, "y_val": y_val_B} if stops else {}))
