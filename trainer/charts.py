@@ -83,7 +83,9 @@ def learning_chart(name: str, training: dict[str, Any]) -> str | None:
         for k, (key, label) in enumerate((("train_loss", "train"), ("val_log_loss", "validation"))):
             points = [(s["step"], s[key]) for s in steps if s.get(key) is not None]
             marker = "o-" if len(points) < 30 else "-"
-            axes.plot(*zip(*points, strict=True), marker, markersize=3.5, color=_SERIES[k], label=label) if points else None
+            axes.plot(
+                *zip(*points, strict=True), marker, markersize=3.5, color=_SERIES[k], label=label
+            ) if points else None
         axes.axvline(training["best_step"], color=_INK, linestyle=":", label="kept")
         axes.set(xlabel="step", ylabel="log loss", title=name)
         axes.legend()

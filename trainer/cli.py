@@ -25,14 +25,19 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 out = Console(highlight=False)
 if not out.is_terminal:
     out.width = 140  # a log file has room; rich would fold it to 80
-app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False, add_completion=False)
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False, add_completion=False
+)
 
 Marts = Annotated[Path, typer.Option(help="A dataset's marts, such as data/marts/movielens.", show_default=False)]
 Mart = Annotated[str | None, typer.Option(help="The mart's folder; default: the highest version of training_examples.")]
-Manifest = Annotated[Path | None, typer.Option(help="dbt's manifest; default: target/manifest.json where there is one.")]
+Manifest = Annotated[
+    Path | None, typer.Option(help="dbt's manifest; default: target/manifest.json where there is one.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Bayes = Annotated[
-    Path | None, typer.Option(help="The true model's AUC; default: data/raw/<dataset>/truth/bayes.json where there is one.")
+    Path | None,
+    typer.Option(help="The true model's AUC; default: data/raw/<dataset>/truth/bayes.json where there is one."),
 ]
 
 
@@ -95,11 +100,16 @@ def evaluate(
     results, equal = evaluate_run(run, marts, mart, manifest)
     _show(results, as_json)
     if equal is None:
-        console.print("The mart holds other rows than the run was trained with; metrics.json is not compared.", style="yellow")
+        console.print(
+            "The mart holds other rows than the run was trained with; metrics.json is not compared.", style="yellow"
+        )
     elif equal:
         console.print(f"Equal to {run / 'metrics.json'}.")
     else:
-        console.print(f"These differ from {run / 'metrics.json'}: the weights, the file or the versions have changed.", style="red")
+        console.print(
+            f"These differ from {run / 'metrics.json'}: the weights, the file or the versions have changed.",
+            style="red",
+        )
         raise typer.Exit(1)
 
 
@@ -128,12 +138,16 @@ def _show(results: dict[str, Any], as_json: bool) -> None:
         typer.echo(json.dumps(results, ensure_ascii=False))
         return
     title = f"{results['stage']} on {results['dataset']} {results['mart']}, seed {results['seed']}"
-    table = Table("split", "rows", "AUC", "95% by user", "GAUC", "log loss", "NE", "ECE", title=title, title_justify="left")
+    table = Table(
+        "split", "rows", "AUC", "95% by user", "GAUC", "log loss", "NE", "ECE", title=title, title_justify="left"
+    )
     for name, split in results["splits"].items():
         for label, one in [(name, split), *((f"  {scene}", part) for scene, part in split["scenes"].items())]:
             low_high = "" if one["auc_low"] is None else f"{one['auc_low']:.4f} – {one['auc_high']:.4f}"
             numbers = ("–" if one[key] is None else f"{one[key]:.4f}" for key in ("gauc", "log_loss", "ne", "ece"))
-            table.add_row(label, f"{one['n']:,}", "–" if one["auc"] is None else f"{one['auc']:.4f}", low_high, *numbers)
+            table.add_row(
+                label, f"{one['n']:,}", "–" if one["auc"] is None else f"{one['auc']:.4f}", low_high, *numbers
+            )
     out.print(table)
 
 

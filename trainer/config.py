@@ -77,7 +77,7 @@ class Training(_Strict):
 
 
 class Evaluation(_Strict):
-    """resamples: of the bootstrap by user; min_class: cold-start cells with fewer positives or negatives are too small."""
+    """resamples: of the bootstrap by user; min_class: cells with fewer positives or negatives are too small to show."""
 
     resamples: Annotated[int, Field(ge=10)]
     min_class: Annotated[int, Field(ge=1)]
@@ -109,7 +109,9 @@ class _Loader(yaml.SafeLoader):
     """YAML 1.1 reads `1e-5` as text, for want of a dot; here it is the number that everyone means."""
 
 
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
 
 
 def load_stage(stage: str | Path, seed: int | None = None) -> Stage:
@@ -144,7 +146,9 @@ def parse_stage(raw: Any, where: str) -> Stage:
         case "dnn":
             cls = NetworkStage
         case _:
-            raise TrainerError(f"{where}: model.kind is {kind!r}{nearest(str(kind), ('gbdt', 'dnn'))}; expected gbdt or dnn.")
+            raise TrainerError(
+                f"{where}: model.kind is {kind!r}{nearest(str(kind), ('gbdt', 'dnn'))}; expected gbdt or dnn."
+            )
     try:
         return cls.model_validate(raw)
     except ValidationError as error:
@@ -156,7 +160,9 @@ def parse_stage(raw: Any, where: str) -> Stage:
                 f"{where}: unknown key {key}{nearest(str(first['loc'][-1]), known)}. Known here: {', '.join(known)}."
             ) from None
         if first["type"] == "missing":
-            raise TrainerError(f"{where}: the key {key} is missing. A stage file is complete; see {STAGES.name}/.") from None
+            raise TrainerError(
+                f"{where}: the key {key} is missing. A stage file is complete; see {STAGES.name}/."
+            ) from None
         raise TrainerError(f"{where}: {key} is {first['input']!r}. {first['msg']}.") from None
 
 

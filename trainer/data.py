@@ -130,7 +130,11 @@ def _build(contract: Contract, folder: Path) -> None:
     ))  # fmt: skip
     digest = hashlib.sha256(repr((contract.inputs, contract.scenes)).encode())
     ids_schema = pa.schema([("event_id", pa.string())])
-    with pa.OSFile(str(folder / "event_ids.arrow"), "wb") as sink, pa.ipc.new_file(sink, ids_schema) as ids, progress() as bar:
+    with (
+        pa.OSFile(str(folder / "event_ids.arrow"), "wb") as sink,
+        pa.ipc.new_file(sink, ids_schema) as ids,
+        progress() as bar,
+    ):
         task = bar.add_task("Reading the mart", total=n, note="")
         for partition, files in groupby(contract.files, key=lambda p: p.relative_to(contract.folder).parts[0]):
             table = _ordered(list(files), wanted, partition)
@@ -197,8 +201,14 @@ def _ordered(files: list[Path], columns: list[str], partition: str) -> pa.Table:
     table = pa.concat_tables(parts, promote_options="permissive")
     for name in ("event_id", "event_at"):
         if table[name].null_count:
-            raise TrainerError(f"Column {name} is NULL in {table[name].null_count} rows of {partition}. Run `dbt test`.")
-    at = table["event_at"].cast(pa.timestamp("us", tz=table.schema.field("event_at").type.tz), safe=False).cast(pa.int64())
+            raise TrainerError(
+                f"Column {name} is NULL in {table[name].null_count} rows of {partition}. Run `dbt test`."
+            )
+    at = (
+        table["event_at"]
+        .cast(pa.timestamp("us", tz=table.schema.field("event_at").type.tz), safe=False)
+        .cast(pa.int64())
+    )
     table = table.set_column(table.schema.get_field_index("event_at"), "event_at", at)
     ids = table["event_id"]
     table = table.set_column(table.schema.get_field_index("event_id"), "event_id", ids.cast(pa.string()))
@@ -206,7 +216,9 @@ def _ordered(files: list[Path], columns: list[str], partition: str) -> pa.Table:
     ids = table["event_id"].combine_chunks()
     twice = pc.equal(ids[1:], ids[:-1]) if len(ids) > 1 else pa.array([], pa.bool_())
     if pc.any(twice).as_py():
-        raise TrainerError(f"event_id {ids.filter(_after_first(twice))[0]} occurs twice in {partition}. Run `dbt test`.")
+        raise TrainerError(
+            f"event_id {ids.filter(_after_first(twice))[0]} occurs twice in {partition}. Run `dbt test`."
+        )
     return table
 
 
@@ -252,8 +264,8 @@ class _Part:
         wrong = pc.fill_null(pc.not_equal(lengths, expected), False)
         if pc.any(wrong).as_py():
             raise TrainerError(
-                f"Column {column.name}: a list of {lengths.filter(wrong)[0]} elements in {self.partition}; expected {expected}, "
-                f"one for each of var {column.names}. Run `dbt build`."
+                f"Column {column.name}: a list of {lengths.filter(wrong)[0]} elements in {self.partition}; "
+                f"expected {expected}, one for each of var {column.names}. Run `dbt build`."
             )
         return array.is_valid().to_numpy(zero_copy_only=False), array.flatten(), expected
 
@@ -275,7 +287,9 @@ class _Part:
         values = _to_float(self.table[name])
         wrong = ~np.isin(values, (0.0, 1.0))
         if wrong.any():
-            raise TrainerError(f"Column {name}: {values[wrong][0]:g} in {self.partition}; expected 0 or 1. Run `dbt test`.")
+            raise TrainerError(
+                f"Column {name}: {values[wrong][0]:g} in {self.partition}; expected 0 or 1. Run `dbt test`."
+            )
         return values
 
 
@@ -286,12 +300,14 @@ def _to_float(array: pa.Array | pa.ChunkedArray) -> np.ndarray:
 def _encode(array: pa.Array, index: dict[str, int]) -> np.ndarray:
     """Codes of a string array: MISSING for NULL, else 1 + the order of first occurrence."""
     encoded = array.dictionary_encode() if not pa.types.is_dictionary(array.type) else array
-    codes = np.array([MISSING, *(index.setdefault(v, len(index)) + 1 for v in encoded.dictionary.to_pylist())], np.int32)
+    codes = np.array(
+        [MISSING, *(index.setdefault(v, len(index)) + 1 for v in encoded.dictionary.to_pylist())], np.int32
+    )
     return codes[encoded.indices.fill_null(-1).to_numpy() + 1]
 
 
 def facts(columns: Columns) -> dict[str, Any]:
-    """What was trained on, by split: rows, time span (UTC), positive rate, users and items, share of each scene and level."""
+    """What was trained on, by split: rows, time span (UTC), positive rate, users, items, shares of scenes and levels."""
     out: dict[str, Any] = {}
     users, items = columns.codes_of("user"), columns.codes_of("item")
     for split in SPLITS:

@@ -85,7 +85,9 @@ class Fitted:
             network.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})
         except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
             found = " ".join(str(error).split())
-            raise TrainerError(f"{folder} can't be read as a finished run: {found}. Train it again with `trainer fit`.") from None
+            raise TrainerError(
+                f"{folder} can't be read as a finished run: {found}. Train it again with `trainer fit`."
+            ) from None
         return cls(stage, inputs, network)
 
 
@@ -127,17 +129,24 @@ def _fit_trees(
     encoder = Encoder(inputs, columns)
     val_labels = columns.label_N[val_rows]
     if len(val_labels) and val_labels.min() == val_labels.max():
-        val_rows, val_labels = val_rows[:0], val_labels[:0]  # one class: its log loss can't tell a good model from a constant
+        val_rows, val_labels = (
+            val_rows[:0],
+            val_labels[:0],
+        )  # one class: its log loss can't tell a good model from a constant
     with progress() as bar:
-        task = bar.add_task("Boosting", total=model.max_iter, note=f"stops after {model.patience} without gain", unit="trees")
+        task = bar.add_task(
+            "Boosting", total=model.max_iter, note=f"stops after {model.patience} without gain", unit="trees"
+        )
         trees = GBDT.fit(
-            tree_features(encoder, train_rows), columns.label_N[train_rows], tree_features(encoder, val_rows), val_labels,
+            tree_features(encoder, train_rows), columns.label_N[train_rows], tree_features(encoder, val_rows),
+            val_labels,
             n_categorical=1 + len(inputs.codes), seed=stage.seed, threads=stage.threads,
             on_iteration=lambda done: bar.update(task, completed=done),
             **model.model_dump(exclude={"kind", "max_values", "max_train_rows"}),
         )  # fmt: skip
     evaluations = [
-        {"step": k, "epoch": k, "train_loss": float(a), "val_log_loss": float(b)} for k, (a, b) in enumerate(trees.loss.T)
+        {"step": k, "epoch": k, "train_loss": float(a), "val_log_loss": float(b)}
+        for k, (a, b) in enumerate(trees.loss.T)
     ]
     stopped = (
         "all iterations; validation could not choose (no rows, or one class only)"
@@ -180,5 +189,6 @@ def _check_inputs(inputs: Inputs, columns: Columns) -> None:
     for scene in columns.scenes:
         if scene not in inputs.scenes:
             raise TrainerError(
-                f"The mart has the scene '{scene}', the run knows {', '.join(inputs.scenes)}. Train it again with `trainer fit`."
+                f"The mart has the scene '{scene}', the run knows {', '.join(inputs.scenes)}. "
+                "Train it again with `trainer fit`."
             )

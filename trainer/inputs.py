@@ -1,10 +1,10 @@
 """What a model sees: vocabularies and scaling, fitted on train rows only, and the batches made with them.
 
-- An id or category: index 0 is the row for values never seen in training. It is trained too: values that occur fewer than
-  `min_count` times in train share it, and `id_dropout` sends ids there at random (train.py). NULL has an index of its own
-  where train has NULLs, else it counts as unseen.
-- A number: the declared transform (`log1p` is sign(x) * log(1 + |x|), so a negative can't break a run), then standardised
-  and clipped. Missing is 0, the train mean, plus a 0/1 flag for each column that has NULLs in train.
+- An id or category: index 0 is the row for values never seen in training. It is trained too: values that occur fewer
+  than `min_count` times in train share it, and `id_dropout` sends ids there at random (train.py). NULL has an index of
+  its own where train has NULLs, else it counts as unseen.
+- A number: the declared transform (`log1p` is sign(x) * log(1 + |x|), so a negative can't break a run), then
+  standardised and clipped. Missing is 0, the train mean, plus a 0/1 flag for each column that has NULLs in train.
 - A scene without train rows borrows the part of the most frequent train scene, and `features.json` says so.
 """
 
@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -102,7 +101,11 @@ class Inputs:
             fields.pop("size")
             codes.append(Code(**fields, values=tuple(read_json(folder / "vocab" / f"{fields['name']}.json"))))
         return cls(
-            tuple(Dense(**d) for d in saved["dense"]), tuple(codes), tuple(saved["scenes"]), saved["stand_ins"], saved["clip"]
+            tuple(Dense(**d) for d in saved["dense"]),
+            tuple(codes),
+            tuple(saved["scenes"]),
+            saved["stand_ins"],
+            saved["clip"],
         )
 
 
@@ -126,7 +129,9 @@ def fit_inputs(
         raise TrainerError("The mart has no train rows. Set val_from later in dbt_project.yml and run `dbt build`.")
     dense = _fit_dense(columns, [i for i in inputs if i.kind == "dense"], rows_N)
     codes = tuple(
-        _fit_code(columns, i, rows_N, min_count, max_values) for i in inputs if i.kind == "categorical" and (ids or not i.is_id)
+        _fit_code(columns, i, rows_N, min_count, max_values)
+        for i in inputs
+        if i.kind == "categorical" and (ids or not i.is_id)
     )
     counts_S = np.bincount(columns.scene_N[rows_N], minlength=len(columns.scenes))
     most = columns.scenes[int(counts_S.argmax())]
@@ -169,7 +174,12 @@ def _fit_code(columns: Columns, i: Input, rows_N: np.ndarray, min_count: int, ma
     seen = [(-int(n), value) for n, value in zip(counts[1:], dictionary, strict=True) if n]
     kept = sorted(pair for pair in seen if -pair[0] >= min_count)[:max_values]
     return Code(
-        i.name, i.group, i.is_id, tuple(sorted(value for _, value in kept)), bool(counts[MISSING]), len(kept) < len(seen)
+        i.name,
+        i.group,
+        i.is_id,
+        tuple(sorted(value for _, value in kept)),
+        bool(counts[MISSING]),
+        len(kept) < len(seen),
     )
 
 

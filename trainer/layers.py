@@ -1,9 +1,13 @@
-"""What models see and the small layers they share. Legend: B rows, F fields, E embedding size, H hidden size, S scenes."""
+"""What models see and the small layers they share.
+
+Legend: B rows, F id and category fields, E embedding size, X dense width, H hidden size, S scenes.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -36,7 +40,7 @@ class Sizes:
 
 
 def embedding_table(n_rows: int, size: int) -> nn.Embedding:
-    """One table for all fields, a field's rows starting at its offset; sparse gradients, so a step costs what it touches.
+    """One table for all fields, a field's rows starting at its offset; sparse gradients: a step costs what it touches.
 
     Starts near zero: a value seen once or twice then says little, and the UNSEEN row nothing.
     """
@@ -48,7 +52,7 @@ def embedding_table(n_rows: int, size: int) -> nn.Embedding:
 def mlp(sizes: Sequence[int], dropout: float) -> nn.Sequential:
     """Linear, ReLU, dropout for each step of `sizes`. Shapes: (B, sizes[0]) -> (B, sizes[-1])."""
     layers: list[nn.Module] = []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in pairwise(sizes):
         layers += [nn.Linear(n_in, n_out), nn.ReLU(), nn.Dropout(dropout)]
     return nn.Sequential(*layers)
 

@@ -1,7 +1,7 @@
 """The mart's contract: what dbt promises about the training table. The only file here that knows dbt.
 
-Three witnesses describe one table: the `_build` record that was written with the data, the Parquet files themselves, and
-dbt's manifest. They must agree; where they don't, the error names the column or the model and the command that mends it.
+Three witnesses describe one table: the `_build` record that was written with the data, the Parquet files themselves,
+and dbt's manifest. They must agree; where they don't, the error names the column or the model and what mends it.
 """
 
 from __future__ import annotations
@@ -101,7 +101,9 @@ class Contract:
     @cached_property
     def inputs(self) -> tuple[Input, ...]:
         """The ids, then every feature in contract order, lists spread over their positions."""
-        out = [Input(c.name, c.name, -1, "categorical", "none", c.group, is_id=True) for c in self.having("key") if c.kind]
+        out = [
+            Input(c.name, c.name, -1, "categorical", "none", c.group, is_id=True) for c in self.having("key") if c.kind
+        ]
         for c in self.having("feature"):
             if c.kind != "list":
                 out.append(Input(c.name, c.name, -1, c.kind, c.transform, c.group))
@@ -140,7 +142,9 @@ def read_contract(marts: Path, mart: str | None = None, manifest: Path | None = 
     _check_meaning(columns, variables, folder)
     files = tuple(sorted(p for p in folder.rglob("*.parquet") if "_build" not in p.relative_to(folder).parts))
     _check_parquet(folder, files, columns, record["n_rows"])
-    lineage = {key: record.get(key) for key in ("unique_id", "invocation_id", "dbt_version", "adapter", "node_checksums")}
+    lineage = {
+        key: record.get(key) for key in ("unique_id", "invocation_id", "dbt_version", "adapter", "node_checksums")
+    }
     lineage["manifest"] = _check_manifest(manifest, record, columns)
     return Contract(
         folder=folder, dataset=record["dataset"], model=record["model"], version=int(record["version"]),
@@ -151,14 +155,19 @@ def read_contract(marts: Path, mart: str | None = None, manifest: Path | None = 
 
 def _find_mart(marts: Path, mart: str | None) -> Path:
     if not marts.is_dir():
-        raise TrainerError(f"No folder {marts}. Expected a dataset's marts, such as data/marts/movielens. Run `dbt build`.")
+        raise TrainerError(
+            f"No folder {marts}. Expected a dataset's marts, such as data/marts/movielens. Run `dbt build`."
+        )
     if not _versions(marts) and not (mart and (marts / mart).is_dir()):
         datasets = sorted(p for p in marts.iterdir() if p.is_dir() and _versions(p))
         if len(datasets) > 1:
             names = ", ".join(str(p) for p in datasets)
             raise TrainerError(f"{marts} holds marts of several datasets. Say which one: --marts with one of {names}.")
         if not datasets:
-            raise TrainerError(f"{marts} holds no training_examples_v*. Expected a dataset's marts, such as data/marts/movielens. Run `dbt build`.")
+            raise TrainerError(
+                f"{marts} holds no training_examples_v*. Expected a dataset's marts, such as "
+                "data/marts/movielens. Run `dbt build`."
+            )
         marts = datasets[0]
     name = mart or _versions(marts)[-1].name
     if not (marts / name).is_dir():
@@ -170,7 +179,11 @@ def _find_mart(marts: Path, mart: str | None) -> Path:
 
 def _versions(marts: Path) -> list[Path]:
     """The versions of training_examples in a folder, lowest first."""
-    found = [(int(m[1]), p) for p in marts.iterdir() if p.is_dir() and (m := re.fullmatch(r"training_examples_v(\d+)", p.name))]
+    found = [
+        (int(m[1]), p)
+        for p in marts.iterdir()
+        if p.is_dir() and (m := re.fullmatch(r"training_examples_v(\d+)", p.name))
+    ]
     return [p for _, p in sorted(found)]
 
 
@@ -214,12 +227,18 @@ def _column(raw: dict[str, Any], folder: Path) -> Column:
         raise TrainerError(
             f"{where}: the type '{raw.get('data_type')}' can't be read here. Expected one of {known}, or a list of it."
         ) from None
-    for key, allowed in (("role", ROLES), ("kind", KINDS), ("transform", TRANSFORMS), ("group", GROUPS), ("names", NAME_LISTS)):
+    for key, allowed in (
+        ("role", ROLES),
+        ("kind", KINDS),
+        ("transform", TRANSFORMS),
+        ("group", GROUPS),
+        ("names", NAME_LISTS),
+    ):
         value = meta.get(key)
         if value not in allowed and not (value is None and key != "role"):
             raise TrainerError(
-                f"{where}: meta {key} is {value!r}{nearest(str(value), allowed)}; expected one of {', '.join(allowed)}. "
-                "Correct the model's yml and run `dbt build`."
+                f"{where}: meta {key} is {value!r}{nearest(str(value), allowed)}; expected one of "
+                f"{', '.join(allowed)}. Correct the model's yml and run `dbt build`."
             )
     return Column(
         name, data_type, meta["role"], meta.get("kind"), meta.get("transform") or "none", meta.get("group"),
@@ -242,7 +261,9 @@ def _check_meaning(columns: tuple[Column, ...], variables: dict[str, Any], folde
         if sum(c.role == "key" and c.group == group for c in columns) != 1:
             raise TrainerError(f"{folder.name}: expected one column with role key and group {group}. {mend}")
     if not variables.get("scenes"):
-        raise TrainerError(f"{folder.name}: the build record names no scenes. Set them in dbt_project.yml and run `dbt build`.")
+        raise TrainerError(
+            f"{folder.name}: the build record names no scenes. Set them in dbt_project.yml and run `dbt build`."
+        )
     for c in columns:
         expected = {
             ("feature", "dense"): _NUMBERS,
@@ -251,10 +272,14 @@ def _check_meaning(columns: tuple[Column, ...], variables: dict[str, Any], folde
             ("feature", None): set(),
         }.get((c.role, c.kind), {c.data_type})
         if c.data_type not in expected:
-            raise TrainerError(f"Column {c.name} of {folder.name}: a feature of kind {c.kind} can't have the type {c.data_type}. {mend}")
+            raise TrainerError(
+                f"Column {c.name} of {folder.name}: a feature of kind {c.kind} can't have "
+                f"the type {c.data_type}. {mend}"
+            )
         if c.role == "feature" and c.kind == "list" and c.names not in variables:
             raise TrainerError(
-                f"Column {c.name} of {folder.name}: its meta `names` is {c.names}, which the build record doesn't list. {mend}"
+                f"Column {c.name} of {folder.name}: its meta `names` is {c.names}, which the build "
+                f"record doesn't list. {mend}"
             )
 
 
@@ -279,7 +304,9 @@ def _check_parquet(folder: Path, files: tuple[Path, ...], columns: tuple[Column,
     for path in files:
         partition = path.relative_to(folder).parts[0]
         if not re.fullmatch(PARTITION + r"\d{4}-\d{2}-\d{2}", partition):
-            raise TrainerError(f"{path}: expected it under a folder event_date=YYYY-MM-DD. Remove {folder} and run `dbt build`.")
+            raise TrainerError(
+                f"{path}: expected it under a folder event_date=YYYY-MM-DD. Remove {folder} and run `dbt build`."
+            )
         try:
             parquet = pq.ParquetFile(path)
         except (pa.ArrowInvalid, OSError) as error:
@@ -304,7 +331,9 @@ def _check_parquet(folder: Path, files: tuple[Path, ...], columns: tuple[Column,
         for name in found.keys() - promised.keys() - {"event_date"}:
             raise TrainerError(f"Column {name}: {path} has it, the contract doesn't. Run `dbt build`.")
     if found_rows != n_rows:
-        raise TrainerError(f"{folder}: the build record counts {n_rows} rows, the Parquet files hold {found_rows}. Run `dbt build`.")
+        raise TrainerError(
+            f"{folder}: the build record counts {n_rows} rows, the Parquet files hold {found_rows}. Run `dbt build`."
+        )
     if not n_rows:
         raise TrainerError(f"{folder} holds no rows. Look at rejected_events for the reason, then run `dbt build`.")
 
@@ -328,7 +357,10 @@ def _check_manifest(given: Path | None, record: dict[str, Any], columns: tuple[C
             "Run `dbt build`, or point --manifest at the project's own."
         )
     node = nodes[unique_id]
-    theirs = [_column(c | {"meta": c.get("meta") or c.get("config", {}).get("meta")}, Path(unique_id)) for c in node["columns"].values()]
+    theirs = [
+        _column(c | {"meta": c.get("meta") or c.get("config", {}).get("meta")}, Path(unique_id))
+        for c in node["columns"].values()
+    ]
     _compare_columns(columns, theirs, path)
     for name, checksum in sorted(record["node_checksums"].items()):
         known = nodes.get(name, {}).get("checksum", {}).get("checksum")
@@ -349,10 +381,14 @@ def _compare_columns(ours: tuple[Column, ...], theirs: list[Column], path: Path)
     built, declared = {c.name: c for c in ours}, {c.name: c for c in theirs}
     for name in [*built, *(n for n in declared if n not in built)]:
         if name not in declared:
-            raise TrainerError(f"Column {name}: the mart was built with it, {path} doesn't declare it. Run `dbt build`.")
+            raise TrainerError(
+                f"Column {name}: the mart was built with it, {path} doesn't declare it. Run `dbt build`."
+            )
         if name not in built:
             raise TrainerError(f"Column {name}: {path} declares it, the mart was built without it. Run `dbt build`.")
         for part in ("data_type", "role", "kind", "transform", "group", "names"):
             a, b = getattr(built[name], part), getattr(declared[name], part)
             if a != b:
-                raise TrainerError(f"Column {name}: the mart was built with {part} {a}, {path} says {b}. Run `dbt build`.")
+                raise TrainerError(
+                    f"Column {name}: the mart was built with {part} {a}, {path} says {b}. Run `dbt build`."
+                )

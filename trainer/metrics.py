@@ -54,7 +54,7 @@ def pr_auc(label_B: np.ndarray, score_B: np.ndarray) -> float | None:
 
 
 def log_loss(label_B: np.ndarray, probability_B: np.ndarray) -> float | None:
-    """Mean negative log likelihood, natural logarithm; probabilities are kept 2^-52 away from 0 and 1, as in scikit-learn."""
+    """Mean negative log likelihood, in nats; probabilities are kept 2^-52 away from 0 and 1, as in scikit-learn."""
     if not len(label_B):
         return None
     eps = np.finfo(np.float64).eps
@@ -78,15 +78,18 @@ def calibration(label_B: np.ndarray, probability_B: np.ndarray, bins: int = ECE_
     order = np.argsort(probability_B, kind="stable")
     parts = [part for part in np.array_split(order, bins) if len(part)]
     return [
-        {"n": len(p), "probability": float(probability_B[p].mean()), "positive_rate": float(np.mean(label_B[p]))} for p in parts
+        {"n": len(p), "probability": float(probability_B[p].mean()), "positive_rate": float(np.mean(label_B[p]))}
+        for p in parts
     ]
 
 
 def ece(label_B: np.ndarray, probability_B: np.ndarray) -> float | None:
-    """Expected calibration error over ECE_BINS bins of equal size: mean |probability - positive rate|, weighted by n."""
+    """Expected calibration error over ECE_BINS bins of equal size: |probability - positive rate|, weighted by n."""
     if not len(label_B):
         return None
-    return sum(c["n"] * abs(c["probability"] - c["positive_rate"]) for c in calibration(label_B, probability_B)) / len(label_B)
+    return sum(c["n"] * abs(c["probability"] - c["positive_rate"]) for c in calibration(label_B, probability_B)) / len(
+        label_B
+    )
 
 
 def gauc(label_B: np.ndarray, score_B: np.ndarray, user_B: np.ndarray) -> tuple[float | None, float]:
@@ -219,7 +222,7 @@ def cold_start(
     min_class: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """The cube user level x item level x scene with all its margins (`all`), one dict a cell that has rows or could have.
+    """The cube user level x item level x scene with all its margins (`all`), one dict a cell, empty ones too.
 
     A cell with fewer than `min_class` positives or negatives is marked `too_small`, and its AUC left out.
     Shapes: level_BG positions in LEVELS, columns as in level_groups; a group without a level column has `all` only.
@@ -239,7 +242,8 @@ def cold_start(
                 in_B = np.flatnonzero(in_user & in_item & in_scene)
                 label, n_pos = label_B[in_B], int(label_B[in_B].sum())
                 cell: dict[str, Any] = {
-                    "user_level": user_level, "item_level": item_level, "scene": scene, "n": len(in_B), "positives": n_pos,
+                    "user_level": user_level, "item_level": item_level, "scene": scene, "n": len(in_B),
+                    "positives": n_pos,
                     "users": len(np.unique(user_B[in_B])), "auc": None, "auc_low": None, "auc_high": None,
                     "too_small": min(n_pos, len(in_B) - n_pos) < min_class,
                 }  # fmt: skip

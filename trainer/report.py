@@ -18,16 +18,16 @@ from trainer.metrics import ANY, calibration
 
 _TEMPLATES = Path(__file__).parent / "templates"
 COLUMNS = (
-    ("auc", "AUC"), ("macro_auc", "macro AUC"), ("gauc", "GAUC"), ("gauc_coverage", "GAUC coverage"), ("pr_auc", "PR-AUC"),
-    ("log_loss", "log loss"), ("ne", "NE"), ("ece", "ECE"),
+    ("auc", "AUC"), ("macro_auc", "macro AUC"), ("gauc", "GAUC"), ("gauc_coverage", "GAUC coverage"),
+    ("pr_auc", "PR-AUC"), ("log_loss", "log loss"), ("ne", "NE"), ("ece", "ECE"),
 )  # fmt: skip
 
 
 def write_report(runs: list[Path], output: Path, bayes: Path | None = None, names: list[str] | None = None) -> None:
     """Write the report of finished runs to `output`.
 
-    bayes: a JSON with the true model's AUC, `{"splits": {"test": {"auc": .., "scenes": {..: {"auc": ..}}}}}`; None looks
-    for data/raw/<dataset>/truth/bayes.json.
+    bayes: a JSON with the true model's AUC, `{"splits": {"test": {"auc": .., "scenes": {..: {"auc": ..}}}}}`; None
+    looks for data/raw/<dataset>/truth/bayes.json.
     Raises: TrainerError when a run's files or the Bayes file can't be read.
     """
     loaded = [_load(run, name) for run, name in zip(runs, names or _short_names(runs), strict=True)]
@@ -66,9 +66,13 @@ def _load(run: Path, name: str) -> dict[str, Any]:
         predictions = pq.read_table(run / "predictions.parquet", columns=["split", "label", "probability"])
         with (run / "cold_start.csv").open(newline="", encoding="utf-8") as file:
             cells = [cell for cell in csv.DictReader(file) if cell["split"] == "test"]
-        loaded = {key: read_json(run / f"{key}.json") for key in ("metrics", "training", "dataset", "lineage", "timing")}
+        loaded = {
+            key: read_json(run / f"{key}.json") for key in ("metrics", "training", "dataset", "lineage", "timing")
+        }
     except (OSError, ValueError) as error:
-        raise TrainerError(f"{run} can't be read as a finished run ({error}). Train it again with `trainer fit`.") from None
+        raise TrainerError(
+            f"{run} can't be read as a finished run ({error}). Train it again with `trainer fit`."
+        ) from None
     test = np.asarray(predictions["split"]) == "test"
     label, probability = np.asarray(predictions["label"])[test], np.asarray(predictions["probability"])[test]
     return loaded | {"name": name, "cube": _cube(cells), "calibration": calibration(label, probability)}

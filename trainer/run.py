@@ -94,8 +94,8 @@ def fit_run(
             "evaluations": history.evaluations,
         })  # fmt: skip
         write_json(aside / "dataset.json", {
-            "dataset": contract.dataset, "mart": f"{contract.model}_v{contract.version}", "inputs": len(contract.inputs),
-            "stand_ins": fitted.inputs.stand_ins, "splits": facts(columns),
+            "dataset": contract.dataset, "mart": f"{contract.model}_v{contract.version}",
+            "inputs": len(contract.inputs), "stand_ins": fitted.inputs.stand_ins, "splits": facts(columns),
         })  # fmt: skip
         _write_cells(aside, cells, columns.scenes)
         _write_predictions(aside / "predictions.parquet", columns, predictions)
@@ -119,7 +119,9 @@ def evaluate_run(
     check_finished(run)
     stage = load_stage(run / "config.yaml")
     came_from = read_json(run / "lineage.json")
-    contract = read_contract(marts or Path(came_from["marts"]), mart or (came_from["mart"] if not marts else None), manifest)
+    contract = read_contract(
+        marts or Path(came_from["marts"]), mart or (came_from["mart"] if not marts else None), manifest
+    )
     columns = open_columns(contract)
     predictions = predict_held_out(Fitted.load(run, stage), columns)
     results = evaluate(stage, contract, columns, predictions)
@@ -186,7 +188,9 @@ def _write_cells(folder: Path, cells: list[dict[str, Any]], scenes: tuple[str, .
     columns = [metrics.ANY, *scenes]
     with (folder / "cold_start_pivot.csv").open("w", newline="", encoding="utf-8") as file:
         pivot = csv.writer(file, lineterminator="\n")
-        pivot.writerow(["split", "user_level", "item_level", *(f"auc {s}" for s in columns), *(f"n {s}" for s in columns)])
+        pivot.writerow(
+            ["split", "user_level", "item_level", *(f"auc {s}" for s in columns), *(f"n {s}" for s in columns)]
+        )
         for key in dict.fromkeys(key[:3] for key in by_key):
             row = [by_key[(*key, scene)] for scene in columns]
             pivot.writerow([*key, *(c["auc"] for c in row), *(c["n"] for c in row)])
@@ -207,8 +211,8 @@ def lineage(stage: Stage, contract: Contract, columns: Columns, command: str) ->
     """Where a run came from: dbt's side of it, the data, the code."""
     packages = ("torch", "numpy", "scikit-learn", "pyarrow", "safetensors")
     return {
-        "dataset": contract.dataset, "marts": str(contract.folder.parent), "mart": contract.folder.name, "n_rows": contract.n_rows,
-        "dbt": contract.lineage,
+        "dataset": contract.dataset, "marts": str(contract.folder.parent), "mart": contract.folder.name,
+        "n_rows": contract.n_rows, "dbt": contract.lineage,
         "manifest_note": None if contract.lineage["manifest"] else "no manifest; the mart's own build record was used",
         "data_hash": contract.data_hash, "content_hash": columns.content_hash,
         "columns": [asdict(c) for c in contract.columns],
@@ -245,4 +249,6 @@ def check_finished(run: Path) -> None:
     """Raise TrainerError unless `run` is a finished run."""
     if not (run / "DONE").exists():
         what = "isn't a finished run" if run.exists() else "doesn't exist"
-        raise TrainerError(f"{run} {what}: expected a folder that `trainer fit --run {run}` wrote to its end (with DONE).")
+        raise TrainerError(
+            f"{run} {what}: expected a folder that `trainer fit --run {run}` wrote to its end (with DONE)."
+        )

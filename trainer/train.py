@@ -81,7 +81,9 @@ def train(
     dense_optimizer, table_optimizer = _optimizers(model, config)
     n_batches = -(-len(train_rows) // config.batch_size)
     n_steps = n_batches * config.epochs
-    evaluate_at = {round(n_batches * (k + 1) / config.evaluations_per_epoch) for k in range(config.evaluations_per_epoch)}
+    evaluate_at = {
+        round(n_batches * (k + 1) / config.evaluations_per_epoch) for k in range(config.evaluations_per_epoch)
+    }
     history, best, best_weights, worse, step = History(), -math.inf, None, 0, 0
     losses, seconds, rows_done = 0.0, 0.0, 0
     with progress() as bar:
@@ -120,7 +122,10 @@ def train(
                     continue
                 logits_B = predict(model, encoder, val_rows)
                 model.train()
-                evaluation |= {"val_auc": auc(val_labels, logits_B), "val_log_loss": log_loss(val_labels, sigmoid(logits_B))}
+                evaluation |= {
+                    "val_auc": auc(val_labels, logits_B),
+                    "val_log_loss": log_loss(val_labels, sigmoid(logits_B)),
+                }
                 value = evaluation["val_auc"] if config.metric == "auc" else -evaluation["val_log_loss"]
                 bar.update(task, note=f"epoch {evaluation['epoch']:.1f}  validation {config.metric} {abs(value):.4f}")
                 if value > best:
@@ -135,7 +140,10 @@ def train(
                 break
         bar.update(task, completed=len(train_rows) * config.epochs)
     if best_weights is None:
-        history.best_step, history.stopped = step, "all epochs; validation could not choose (no rows, or one class only)"
+        history.best_step, history.stopped = (
+            step,
+            "all epochs; validation could not choose (no rows, or one class only)",
+        )
     else:
         model.load_state_dict(best_weights)
         history.stopped = history.stopped or "all epochs"
@@ -146,7 +154,7 @@ def train(
 def _step(
     model: nn.Module, batch: Batch, dense: torch.optim.Optimizer, table: torch.optim.Optimizer, embedding_l2: float
 ) -> float:
-    """One update. The penalty on the embeddings is taken from the rows the batch touches, each as often as it occurs."""
+    """One update. The penalty on the embeddings falls on the rows the batch touches, each as often as it occurs."""
     model.train()
     dense.zero_grad(set_to_none=True)
     table.zero_grad(set_to_none=True)
@@ -198,5 +206,3 @@ def sigmoid(logits_B: np.ndarray) -> np.ndarray:
     """In float64, without overflow."""
     z = np.asarray(logits_B, np.float64)
     return np.where(z >= 0, 1 / (1 + np.exp(-np.abs(z))), np.exp(-np.abs(z)) / (1 + np.exp(-np.abs(z))))
-
-

@@ -52,7 +52,8 @@ COLUMNS: list[dict[str, Any]] = [
     ]
 ]
 _ARROW = {
-    "string": pa.string(), "int": pa.int32(), "bigint": pa.int64(), "double": pa.float64(), "timestamp": pa.timestamp("us"),
+    "string": pa.string(), "int": pa.int32(), "bigint": pa.int64(), "double": pa.float64(),
+    "timestamp": pa.timestamp("us"),
     "double[]": pa.list_(pa.float64()), "array<double>": pa.list_(pa.float64()), "string[]": pa.list_(pa.string()),
 }  # fmt: skip
 
@@ -100,7 +101,8 @@ class Mart:
 
     def build_record(self) -> dict[str, Any]:
         return {
-            "model": "training_examples", "version": 1, "unique_id": UNIQUE_ID, "dataset": "toy", "invocation_id": "invocation-1",
+            "model": "training_examples", "version": 1, "unique_id": UNIQUE_ID, "dataset": "toy",
+            "invocation_id": "invocation-1",
             "dbt_version": "1.11.16", "adapter": "duckdb", "n_rows": len(self.rows["event_id"]),
             "node_checksums": {UNIQUE_ID: "aaaa", "model.first_impression.stg_events": "bbbb"}, "columns": self.columns,
             "vars": {"scenes": list(SCENES), "ctx_dense": ["price"], "ctx_ids": ["city", "hour"], "few_max": 5},
@@ -112,7 +114,8 @@ class Mart:
         path.write_text(json.dumps({
             "metadata": {"invocation_id": "invocation-2"},
             "nodes": {
-                UNIQUE_ID: {"columns": columns, "config": {"contract": {"enforced": True}}, "checksum": {"checksum": "aaaa"},
+                UNIQUE_ID: {"columns": columns, "config": {"contract": {"enforced": True}},
+                            "checksum": {"checksum": "aaaa"},
                             "contract": {"checksum": "cccc"}, "depends_on": {"nodes": []}},
                 "model.first_impression.stg_events": {"columns": {}, "checksum": {"checksum": "bbbb"}},
             },

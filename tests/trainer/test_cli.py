@@ -27,7 +27,9 @@ def small(stage: Any, name: str, tmp_path: Path) -> Path:
 
 def test_fit_evaluate_report(toy: Any, stage: Any, tmp_path: Path) -> None:
     marts = toy(1000).write(tmp_path / "marts")
-    fitted = trainer("fit", "--stage", small(stage, "01_dnn", tmp_path), "--marts", marts, "--run", "runs/x", "--seed", "3", "--json")
+    fitted = trainer(
+        "fit", "--stage", small(stage, "01_dnn", tmp_path), "--marts", marts, "--run", "runs/x", "--seed", "3", "--json"
+    )
     assert fitted.returncode == 0, fitted.stderr
     saved = json.loads((tmp_path / "runs" / "x" / "metrics.json").read_text())
     assert json.loads(fitted.stdout) == saved

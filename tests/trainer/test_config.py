@@ -29,7 +29,10 @@ def edited(tmp_path: Path, change: object) -> Path:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda r: r["training"].update(learing_rate=1), r"unknown key training\.learing_rate \(did you mean 'learning_rate'\?\)"),
+        (
+            lambda r: r["training"].update(learing_rate=1),
+            r"unknown key training\.learing_rate \(did you mean 'learning_rate'\?\)",
+        ),
         (lambda r: r.update(sed=1), r"unknown key sed \(did you mean 'seed'\?\)"),
         (lambda r: r["model"].update(max_iter=1), r"unknown key model\.max_iter"),
         (lambda r: r["model"].pop("dropout"), r"the key model\.dropout is missing"),

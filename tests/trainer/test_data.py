@@ -25,7 +25,9 @@ def test_columns_hold_the_marts_values(toy: Any, tmp_path: Path) -> None:
     assert columns.label_N.tolist() == [mart.rows["label"][k] for k in order]
     for name in ("user_id", "item_id", "device"):
         values = [None, *columns.dictionaries[name]]
-        assert [values[c] for c in columns.codes_NC[:, columns.code_names.index(name)]] == [mart.rows[name][k] for k in order]
+        assert [values[c] for c in columns.codes_NC[:, columns.code_names.index(name)]] == [
+            mart.rows[name][k] for k in order
+        ]
     for position, name in enumerate(("ctx_ids.city", "ctx_ids.hour")):
         values = [None, *columns.dictionaries[name]]
         expected = [ids and ids[position] for ids in (mart.rows["ctx_ids"][k] for k in order)]

@@ -48,7 +48,13 @@ def test_dense_is_transformed_and_standardised(toy: Any, tmp_path: Path) -> None
         np.testing.assert_allclose(x_BX[present, d], expected[present], atol=2e-5)
         assert (x_BX[~present, d] == 0).all()
     flagged = [d for d, one in enumerate(inputs.dense) if one.has_missing]
-    assert [names[d] for d in flagged] == ["item_rate", "scene_counts.home", "scene_counts.search", "scene_counts.video", "ctx_dense.price"]
+    assert [names[d] for d in flagged] == [
+        "item_rate",
+        "scene_counts.home",
+        "scene_counts.search",
+        "scene_counts.video",
+        "ctx_dense.price",
+    ]
     np.testing.assert_array_equal(x_BX[:, len(names) :], np.isnan(raw[:, flagged]))
     assert x_BX.shape[1] == inputs.sizes.n_dense
 
@@ -122,7 +128,9 @@ def test_the_most_frequent_values_are_kept(toy: Any, tmp_path: Path) -> None:
     inputs = fitted(contract, columns, max_values=5, ids=False)
     assert not any(c.is_id for c in inputs.codes)
     hour = next(c for c in inputs.codes if c.name == "ctx_ids.hour")
-    in_train = [ids[1] for ids, t in zip(mart.rows["ctx_ids"], mart.split("train"), strict=True) if t and ids and ids[1]]
+    in_train = [
+        ids[1] for ids, t in zip(mart.rows["ctx_ids"], mart.split("train"), strict=True) if t and ids and ids[1]
+    ]
     by_count = sorted(set(in_train), key=lambda v: (-in_train.count(v), v))
     assert set(hour.values) == set(by_count[:5])
     assert hour.has_rest

@@ -65,15 +65,16 @@ def _edit(path: Path, change: Any) -> None:
     path.write_text(json.dumps(value))
 
 
+STG_EVENTS = "model.first_impression.stg_events"
 MANIFEST_CHANGES = {
-    "other checksum": (lambda nodes, uid: nodes["model.first_impression.stg_events"].update(checksum={"checksum": "zzzz"}),
+    "other checksum": (lambda n, uid: n[STG_EVENTS].update(checksum={"checksum": "zzzz"}),
                        "stg_events"),
-    "other type": (lambda nodes, uid: nodes[uid]["columns"]["item_rate"].update(data_type="bigint"), "item_rate"),
-    "other transform": (lambda nodes, uid: nodes[uid]["columns"]["user_count"]["meta"].update(transform="none"), "user_count"),
-    "column gone": (lambda nodes, uid: nodes[uid]["columns"].pop("device"), "device"),
-    "column new": (lambda nodes, uid: nodes[uid]["columns"].update(
+    "other type": (lambda n, uid: n[uid]["columns"]["item_rate"].update(data_type="bigint"), "item_rate"),
+    "other transform": (lambda n, uid: n[uid]["columns"]["user_count"]["meta"].update(transform="none"), "user_count"),
+    "column gone": (lambda n, uid: n[uid]["columns"].pop("device"), "device"),
+    "column new": (lambda n, uid: n[uid]["columns"].update(
         extra={"name": "extra", "data_type": "int", "meta": {"role": "label"}}), "extra"),
-    "model gone": (lambda nodes, uid: nodes.pop(uid), "training_examples"),
+    "model gone": (lambda n, uid: n.pop(uid), "training_examples"),
 }  # fmt: skip
 
 
@@ -98,15 +99,20 @@ def test_column_missing_in_parquet_is_named(toy: Any, tmp_path: Path) -> None:
 
 def test_other_type_in_parquet_is_named(toy: Any, tmp_path: Path) -> None:
     marts = toy(300).write(tmp_path / "marts")
-    _edit(next(marts.rglob("build.json")), lambda r: next(c for c in r["columns"] if c["name"] == "item_rate").update(data_type="bigint"))
-    with pytest.raises(TrainerError, match="Column item_rate: the contract says bigint, .* holds double"):
+    _edit(
+        next(marts.rglob("build.json")),
+        lambda r: next(c for c in r["columns"] if c["name"] == "item_rate").update(data_type="bigint"),
+    )
+    with pytest.raises(TrainerError, match=r"Column item_rate: the contract says bigint, .* holds double"):
         read_contract(marts)
 
 
 def test_column_the_contract_lacks_is_named(toy: Any, tmp_path: Path) -> None:
     marts = toy(300).write(tmp_path / "marts")
-    _edit(next(marts.rglob("build.json")), lambda r: r.update(columns=[c for c in r["columns"] if c["name"] != "device"]))
-    with pytest.raises(TrainerError, match="Column device: .* has it, the contract doesn't"):
+    _edit(
+        next(marts.rglob("build.json")), lambda r: r.update(columns=[c for c in r["columns"] if c["name"] != "device"])
+    )
+    with pytest.raises(TrainerError, match=r"Column device: .* has it, the contract doesn't"):
         read_contract(marts)
 
 
@@ -124,7 +130,10 @@ def test_half_a_mart_is_refused(toy: Any, tmp_path: Path) -> None:
         (lambda r: r["columns"][11]["meta"].pop("role"), "Column item_rate .* meta role is None"),
         (lambda r: r["columns"][4]["meta"].update(role="time"), "expected one column with role label, found 0"),
         (lambda r: r["columns"][13].update(data_type="struct"), "Column device .* 'struct' can't be read"),
-        (lambda r: r["columns"][11]["meta"].update(kind="categorical"), "item_rate .* kind categorical can't have the type double"),
+        (
+            lambda r: r["columns"][11]["meta"].update(kind="categorical"),
+            "item_rate .* kind categorical can't have the type double",
+        ),
         (lambda r: r["vars"].pop("ctx_ids"), "Column ctx_ids .* `names` is ctx_ids"),
         (lambda r: r["vars"].update(scenes=[]), "names no scenes"),
         (lambda r: r.pop("node_checksums"), "lacks node_checksums"),

@@ -91,7 +91,7 @@ def test_the_bayes_ceiling_where_it_is_known(runs: list[Path], tmp_path: Path) -
     html = (tmp_path / "report.html").read_text()
     assert "0.8765" in html and "0.9123" in html
     place.write_text("{}")
-    with pytest.raises(TrainerError, match="bayes.json: expected"):
+    with pytest.raises(TrainerError, match=r"bayes\.json: expected"):
         write_report(runs, tmp_path / "report.html")
     with pytest.raises(TrainerError, match="No Bayes file"):
         write_report(runs, tmp_path / "report.html", tmp_path / "none.json")

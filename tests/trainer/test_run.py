@@ -24,7 +24,10 @@ STAGES = ("00_gbdt", "01_dnn")
 
 def promised(run: Path) -> dict[str, bytes]:
     """The bytes of every file that the same seed must reproduce."""
-    return {p.relative_to(run).as_posix(): p.read_bytes() for p in [*(run / n for n in PROMISED), *sorted((run / "vocab").iterdir())]}
+    return {
+        p.relative_to(run).as_posix(): p.read_bytes()
+        for p in [*(run / n for n in PROMISED), *sorted((run / "vocab").iterdir())]
+    }
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -47,7 +50,9 @@ def test_a_run_is_whole_reproducible_and_blind_to_row_order(name: str, toy: Any,
 
 
 @pytest.mark.parametrize("name", STAGES)
-def test_evaluate_equals_the_metrics_and_the_predictions_support_them(name: str, toy: Any, stage: Any, tmp_path: Path) -> None:
+def test_evaluate_equals_the_metrics_and_the_predictions_support_them(
+    name: str, toy: Any, stage: Any, tmp_path: Path
+) -> None:
     mart = toy()
     marts = mart.write(tmp_path / "marts")
     fit_run(stage(name), marts, tmp_path / "run")
@@ -56,8 +61,16 @@ def test_evaluate_equals_the_metrics_and_the_predictions_support_them(name: str,
     saved = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert results == saved
     table = pq.read_table(tmp_path / "run" / "predictions.parquet").to_pydict()
-    label_of = dict(zip(mart.rows["event_id"], zip(mart.rows["label"], mart.rows["scene"], mart.rows["split"], strict=True), strict=True))
-    assert list(zip(table["label"], table["scene"], table["split"], strict=True)) == [label_of[e] for e in table["event_id"]]
+    label_of = dict(
+        zip(
+            mart.rows["event_id"],
+            zip(mart.rows["label"], mart.rows["scene"], mart.rows["split"], strict=True),
+            strict=True,
+        )
+    )
+    assert list(zip(table["label"], table["scene"], table["split"], strict=True)) == [
+        label_of[e] for e in table["event_id"]
+    ]
     assert len(table["event_id"]) == (~mart.split("train")).sum()
     test = np.array(table["split"]) == "test"
     expected = roc_auc_score(np.array(table["label"])[test], np.array(table["probability"])[test])
@@ -94,7 +107,7 @@ def test_evaluate_names_the_input_that_is_gone(toy: Any, stage: Any, tmp_path: P
 
 @pytest.mark.parametrize("name", STAGES)
 def test_logs_with_holes(name: str, toy: Any, stage: Any, tmp_path: Path) -> None:
-    """A scene that train never saw; a scene with one class in test; unseen users and categories; NaN among the numbers."""
+    """A scene that train never saw, one with one class in test, unseen users and categories, NaN among the numbers."""
     mart = toy()
     scene = np.array(mart.rows["scene"])
     mart.where(~(mart.split("train") & (scene == "video")))
@@ -147,7 +160,7 @@ def test_a_finished_run_is_replaced_by_force_alone(toy: Any, stage: Any, tmp_pat
     marts, run = toy(600).write(tmp_path / "marts"), tmp_path / "run"
     fit_run(stage("00_gbdt"), marts, run)
     before = (run / "config.yaml").read_text()
-    with pytest.raises(TrainerError, match="is a finished run.*--force"):
+    with pytest.raises(TrainerError, match=r"is a finished run.*--force"):
         fit_run(stage("00_gbdt", seed=2), marts, run)
     assert (run / "config.yaml").read_text() == before
     fit_run(stage("00_gbdt", seed=2), marts, run, force=True)

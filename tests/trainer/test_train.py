@@ -76,7 +76,9 @@ def test_shuffled_labels_teach_nothing(toy: Any, stage: Any, tmp_path: Path) -> 
 
 def test_seeds_decide(opened: Any, stage: Any) -> None:
     def weights(seed: int) -> torch.Tensor:
-        return torch.cat([w.flatten() for w in trained(opened, stage("01_dnn", seed=seed, epochs=1))[0].state_dict().values()])
+        return torch.cat(
+            [w.flatten() for w in trained(opened, stage("01_dnn", seed=seed, epochs=1))[0].state_dict().values()]
+        )
 
     assert torch.equal(weights(1), weights(1))
     assert not torch.equal(weights(1), weights(2))
@@ -84,7 +86,6 @@ def test_seeds_decide(opened: Any, stage: Any) -> None:
 
 def test_the_unseen_row_is_trained(opened: Any, stage: Any) -> None:
     """min_count is 1 here, so the row learns by id_dropout alone."""
-    contract, columns = opened
     for share, moved in ((0.3, True), (0.0, False)):
         one = stage("01_dnn", epochs=1, id_dropout=share)
         network, _, encoder = trained(opened, one)

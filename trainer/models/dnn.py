@@ -16,7 +16,9 @@ class DNN(nn.Module):
     Source: the shared-bottom model of Caruana 1997, with scenes as tasks.
     """
 
-    def __init__(self, sizes: Sizes, embedding_dim: int, hidden: tuple[int, ...], dropout: float, embedding_dropout: float):
+    def __init__(
+        self, sizes: Sizes, embedding_dim: int, hidden: tuple[int, ...], dropout: float, embedding_dropout: float
+    ):
         super().__init__()
         self.embeddings = embedding_table(sizes.n_embeddings, embedding_dim)
         self.scenes = nn.Embedding(sizes.n_scenes, embedding_dim)

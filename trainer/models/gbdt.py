@@ -20,7 +20,7 @@ class GBDT:
     """Boosted trees as plain arrays, so that a saved model is data and loading it runs no code of the file's.
 
     Legend: B rows, C categorical features, F features (the categorical ones first), T trees.
-    nodes: all trees' nodes end to end, scikit-learn's record type; node_starts_T, bitset_starts_T: where each tree begins.
+    nodes: all trees' nodes end to end, scikit-learn's record type; node_starts_T, bitset_starts_T: where a tree begins.
     Source: Ke et al. 2017 as scikit-learn has it. `loss` holds train and validation log loss by iteration.
     """
 
@@ -35,8 +35,8 @@ class GBDT:
 
     @classmethod
     def fit(
-        cls, x_BF: np.ndarray, y_B: np.ndarray, x_val_BF: np.ndarray, y_val_B: np.ndarray, *, n_categorical: int, seed: int,
-        threads: int, patience: int, on_iteration: Callable[[int], None], **parameters: float | int,
+        cls, x_BF: np.ndarray, y_B: np.ndarray, x_val_BF: np.ndarray, y_val_B: np.ndarray, *, n_categorical: int,
+        seed: int, threads: int, patience: int, on_iteration: Callable[[int], None], **parameters: float | int,
     ) -> GBDT:  # fmt: skip
         """Boost until the validation log loss hasn't improved for `patience` iterations, and keep the best ones.
 
@@ -54,7 +54,11 @@ class GBDT:
         best = int(np.argmax(model.validation_score_)) if stops else model.n_iter_
         trees = [trees[0] for trees in model._predictors[:best]]
         known_bitsets, feature_map_F = model._bin_mapper.make_known_categories_bitsets()
-        loss = np.stack([-np.asarray(model.train_score_), -np.asarray(model.validation_score_)]) if stops else np.empty((2, 0))
+        loss = (
+            np.stack([-np.asarray(model.train_score_), -np.asarray(model.validation_score_)])
+            if stops
+            else np.empty((2, 0))
+        )
         bitsets = [t.raw_left_cat_bitsets for t in trees]
         return cls(
             float(model._baseline_prediction[0, 0]),
@@ -86,8 +90,8 @@ class GBDT:
         arrays = {f"nodes.{name}": np.ascontiguousarray(self.nodes[name]) for name in PREDICTOR_RECORD_DTYPE.names}
         return arrays | {
             "baseline": np.array([self.baseline]), "node_starts": self.node_starts_T, "bitsets": self.bitsets,
-            "bitset_starts": self.bitset_starts_T, "known_bitsets": self.known_bitsets, "feature_map": self.feature_map_F,
-            "loss": self.loss,
+            "bitset_starts": self.bitset_starts_T, "known_bitsets": self.known_bitsets,
+            "feature_map": self.feature_map_F, "loss": self.loss,
         }  # fmt: skip
 
     @classmethod

@@ -61,4 +61,6 @@ def test_with_equal_heads_and_scene_vectors_it_is_one_plain_network() -> None:
     elsewhere = Batch(rows.ids_BF, rows.dense_BX, (rows.scene_B + 1) % 3, rows.label_B)
     torch.testing.assert_close(net(rows), net(elsewhere))
     x = torch.cat([net.embeddings(rows.ids_BF).flatten(1), net.scenes.weight[:1].expand(12, -1), rows.dense_BX], 1)
-    torch.testing.assert_close(net(rows), torch.nn.functional.linear(net.body(x), net.heads.heads.weight[:1], net.heads.heads.bias[:1])[:, 0])
+    torch.testing.assert_close(
+        net(rows), torch.nn.functional.linear(net.body(x), net.heads.heads.weight[:1], net.heads.heads.bias[:1])[:, 0]
+    )

@@ -25,7 +25,8 @@ def rows(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def boosted(seed: int = 0, patience: int = 5) -> tuple[GBDT, list[int]]:
     heard: list[int] = []
     model = GBDT.fit(
-        *rows(1500, 0), *rows(600, 1), n_categorical=2, seed=seed, threads=1, patience=patience, on_iteration=heard.append,
+        *rows(1500, 0), *rows(600, 1), n_categorical=2, seed=seed, threads=1, patience=patience,
+        on_iteration=heard.append,
         **PARAMETERS,
     )  # fmt: skip
     return model, heard
@@ -34,8 +35,12 @@ def boosted(seed: int = 0, patience: int = 5) -> tuple[GBDT, list[int]]:
 def test_predicts_as_scikit_learn_does() -> None:
     x, y = rows(1500, 0)
     nobody = np.empty((0, 5)), np.empty(0, np.uint8)
-    ours = GBDT.fit(x, y, *nobody, n_categorical=2, seed=0, threads=1, patience=5, on_iteration=lambda _: None, **PARAMETERS)
-    theirs = HistGradientBoostingClassifier(categorical_features=[0, 1], random_state=0, early_stopping=False, **PARAMETERS)
+    ours = GBDT.fit(
+        x, y, *nobody, n_categorical=2, seed=0, threads=1, patience=5, on_iteration=lambda _: None, **PARAMETERS
+    )
+    theirs = HistGradientBoostingClassifier(
+        categorical_features=[0, 1], random_state=0, early_stopping=False, **PARAMETERS
+    )
     theirs.fit(x, y)
     new, _ = rows(400, 2)
     new[:5, 1] = 200  # a category that training never saw: missing
