@@ -307,7 +307,7 @@ def _encode(array: pa.Array, index: dict[str, int]) -> np.ndarray:
 
 
 def facts(columns: Columns) -> dict[str, Any]:
-    """What was trained on, by split: rows, time span (UTC), positive rate, users, items, shares of scenes and levels."""
+    """What was trained on, by split: rows, time span (UTC), positive rate, users, items, shares of scenes, levels."""
     out: dict[str, Any] = {}
     users, items = columns.codes_of("user"), columns.codes_of("item")
     for split in SPLITS:
