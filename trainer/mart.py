@@ -21,7 +21,8 @@ from trainer.errors import TrainerError, nearest
 
 DEFAULT_MANIFEST = Path("target/manifest.json")
 PARTITION = "event_date="
-ROLES = ("key", "label", "scene", "split", "level", "feature", "text_id", "time")
+# `history` (a user's latest outcomes) and `text_id` are read by no stage yet.
+ROLES = ("key", "label", "scene", "split", "level", "feature", "text_id", "history", "time")
 KINDS = ("dense", "categorical", "list")
 TRANSFORMS = ("none", "log1p")
 GROUPS = ("user", "item", "user_item", "context")

@@ -26,8 +26,7 @@ COLUMNS = (
 def write_report(runs: list[Path], output: Path, bayes: Path | None = None, names: list[str] | None = None) -> None:
     """Write the report of finished runs to `output`.
 
-    bayes: a JSON with the true model's AUC, `{"splits": {"test": {"auc": .., "scenes": {..: {"auc": ..}}}}}`; None
-    looks for data/raw/<dataset>/truth/bayes.json.
+    bayes: the truth/bayes.json of a simulated log; None looks for data/raw/<dataset>/truth/bayes.json.
     Raises: TrainerError when a run's files or the Bayes file can't be read.
     """
     loaded = [_load(run, name) for run, name in zip(runs, names or _short_names(runs), strict=True)]
@@ -45,7 +44,7 @@ def write_report(runs: list[Path], output: Path, bayes: Path | None = None, name
         auc_chart=auc_chart(
             [{"name": r["name"], "auc": t["auc"], "low": t["auc_low"], "high": t["auc_high"]}
              for r in loaded for t in [r["metrics"]["splits"]["test"]]],
-            (ceiling or {}).get("auc"),
+            (ceiling or {}).get((ANY, ANY, ANY)),
         ),
         calibration_chart=calibration_chart([(r["name"], r["calibration"]) for r in loaded if r["calibration"]]),
         learning_charts=[chart for r in loaded if (chart := learning_chart(r["name"], r["training"]))],
@@ -88,20 +87,27 @@ def _cube(cells: list[dict[str, str]]) -> list[dict[str, Any]]:
     return [{"user_level": u, "item_level": i, "cells": found} for (u, i), found in rows.items()]
 
 
-def _ceiling(given: Path | None, dataset: str) -> dict[str, Any] | None:
-    """The test part of the Bayes file; None where there is none."""
+def _ceiling(given: Path | None, dataset: str) -> dict[tuple[str, str, str], float | None] | None:
+    """The Bayes AUC on test by (user level, item level, scene), `all` for a margin; None where no file is.
+
+    The file: splits.test.overall.auc, .scenes.<scene>.auc, .{user,item}_levels.<level>.auc, and .cells.
+    """
     path = given or Path("data/raw") / dataset / "truth" / "bayes.json"
     if not path.exists():
         if given:
             raise TrainerError(f"No Bayes file {path}. Leave --bayes out to go without a ceiling.")
         return None
     try:
-        found = read_json(path)["splits"]["test"]
-        return {"auc": float(found["auc"]), "scenes": found.get("scenes", {})}
+        test = read_json(path)["splits"]["test"]
+        out = {(ANY, ANY, ANY): float(test["overall"]["auc"])}
+        out |= {(ANY, ANY, scene): one["auc"] for scene, one in test["scenes"].items()}
+        out |= {(level, ANY, ANY): one["auc"] for level, one in test.get("user_levels", {}).items()}
+        out |= {(ANY, level, ANY): one["auc"] for level, one in test.get("item_levels", {}).items()}
+        return out | {(c["user_level"], c["item_level"], c["scene"]): c["auc"] for c in test.get("cells", [])}
     except (ValueError, KeyError, TypeError, AttributeError):
         raise TrainerError(
-            f'{path}: expected {{"splits": {{"test": {{"auc": 0.87, "scenes": ...}}}}}}, found something else. '
-            "Write it again with `python -m warehouse.simulate`, or name another with --bayes."
+            f"{path}: expected the Bayes AUC by split, as `python -m warehouse.simulate` writes it. "
+            "Write it again, or name another file with --bayes."
         ) from None
 
 

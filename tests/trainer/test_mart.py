@@ -33,6 +33,15 @@ def test_a_new_column_is_a_new_input(toy: Any, tmp_path: Path) -> None:
     assert "brand_new" in {i.name for i in read_contract(mart.write(tmp_path / "marts")).inputs}
 
 
+def test_texts_and_histories_are_no_inputs_yet(toy: Any, tmp_path: Path) -> None:
+    mart = toy(300)
+    meta = {"role": "history", "kind": "list", "group": "user"}
+    mart.columns.append({"name": "last_items", "data_type": "string[]", "meta": meta})
+    contract = read_contract(mart.set("last_items", [["i1"]] * 300).write(tmp_path / "marts"))
+    assert contract.column("last_items").role == "history"
+    assert not {"last_items", "title_text_id"} & {i.column for i in contract.inputs}
+
+
 @pytest.mark.parametrize(
     ("spelled", "normal"),
     [("ARRAY<DOUBLE>", "double[]"), ("double[]", "double[]"), ("list(varchar)", "string[]"), ("TEXT", "string"),

@@ -83,13 +83,16 @@ def test_it_shows_what_the_runs_say(runs: list[Path], tmp_path: Path) -> None:
 
 
 def test_the_bayes_ceiling_where_it_is_known(runs: list[Path], tmp_path: Path) -> None:
-    truth = {"splits": {"test": {"auc": 0.8765, "scenes": {"home": {"auc": 0.9123}}}}}
+    cell = {"user_level": "zero", "item_level": "warm", "scene": "home", "auc": 0.7654}
+    test = {"overall": {"auc": 0.8765}, "scenes": {"home": {"auc": 0.9123}, "video": {"auc": None}}, "cells": [cell]}
+    truth = {"splits": {"test": test | {"user_levels": {"zero": {"auc": 0.8321}}}}}
     place = tmp_path / "data" / "raw" / "toy" / "truth" / "bayes.json"
     place.parent.mkdir(parents=True)
     place.write_text(json.dumps(truth))
     write_report(runs, tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text()
-    assert "0.8765" in html and "0.9123" in html
+    for value in ("0.8765", "0.9123", "0.7654", "0.8321"):
+        assert value in html
     place.write_text("{}")
     with pytest.raises(TrainerError, match=r"bayes\.json: expected"):
         write_report(runs, tmp_path / "report.html")
