@@ -101,7 +101,8 @@ def fit_run(
         _write_predictions(aside / "predictions.parquet", columns, predictions)
         write_json(aside / "lineage.json", lineage(stage, contract, columns, command))
         write_json(aside / "timing.json", {
-            "started_at": started, "seconds": watch.seconds, "train_rows_per_second": round(history.rows_per_second) or None,
+            "started_at": started, "seconds": watch.seconds,
+            "train_rows_per_second": round(history.rows_per_second) or None,
             "peak_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         })  # fmt: skip
         write_report([aside], aside / "report.html", bayes=bayes, names=[run.name])
