@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from trainer.config import STAGES, dump_stage, load_stage
+from trainer.errors import TrainerError
+
+
+@pytest.mark.parametrize("path", sorted(STAGES.glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_stage_is_complete_and_survives_a_round_trip(path: Path, tmp_path: Path) -> None:
+    stage = load_stage(path)
+    assert stage.stage == path.stem
+    assert load_stage(path.stem) == stage
+    (tmp_path / "resolved.yaml").write_text(dump_stage(stage))
+    assert load_stage(tmp_path / "resolved.yaml") == stage
+    assert load_stage(path, seed=77).seed == 77
+
+
+def edited(tmp_path: Path, change: object) -> Path:
+    raw = yaml.safe_load((STAGES / "01_dnn.yaml").read_text())
+    change(raw)
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(raw))
+    return tmp_path / "mine.yaml"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda r: r["training"].update(learing_rate=1),
+            r"unknown key training\.learing_rate \(did you mean 'learning_rate'\?\)",
+        ),
+        (lambda r: r.update(sed=1), r"unknown key sed \(did you mean 'seed'\?\)"),
+        (lambda r: r["model"].update(max_iter=1), r"unknown key model\.max_iter"),
+        (lambda r: r["model"].pop("dropout"), r"the key model\.dropout is missing"),
+        (lambda r: r["model"].update(dropout=1.5), r"model\.dropout is 1\.5"),
+        (lambda r: r["training"].update(epochs="many"), r"training\.epochs is 'many'"),
+        (lambda r: r["model"].update(kind="dnm"), r"model\.kind is 'dnm' \(did you mean 'dnn'\?\)"),
+        (lambda r: r.pop("model"), r"model\.kind is None"),
+    ],
+)
+def test_bad_stages_are_named(tmp_path: Path, change: object, message: str) -> None:
+    with pytest.raises(TrainerError, match=message):
+        load_stage(edited(tmp_path, change))
+
+
+def test_files_that_arent_stages(tmp_path: Path) -> None:
+    with pytest.raises(TrainerError, match="did you mean '01_dnn'"):
+        load_stage("01_dnm")
+    (tmp_path / "list.yaml").write_text("- a\n")
+    with pytest.raises(TrainerError, match="found list"):
+        load_stage(tmp_path / "list.yaml")
+    (tmp_path / "broken.yaml").write_text("a: [1\n")
+    with pytest.raises(TrainerError, match="isn't YAML"):
+        load_stage(tmp_path / "broken.yaml")
+
+
+@pytest.mark.parametrize("spelled", ["1e-5", "1E-05", "0.00001", "1.0e-5"])
+def test_small_numbers_are_numbers_however_spelled(tmp_path: Path, spelled: str) -> None:
+    text = (STAGES / "01_dnn.yaml").read_text()
+    (tmp_path / "mine.yaml").write_text(text.replace("embedding_l2: 0.00001", f"embedding_l2: {spelled}"))
+    assert load_stage(tmp_path / "mine.yaml").training.embedding_l2 == 1e-5

@@ -1,0 +1,92 @@
+"""Charts as inline SVG that follow the page's colours, so one drawing serves light and dark."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt
+
+# Drawn in placeholder colours; the page's CSS variables take their place in the SVG.
+_INK, _GRID = "#010101", "#020202"
+_SERIES = ("#030303", "#040404", "#050505", "#060606", "#070707", "#080808")
+_VARIABLES = {_INK: "var(--ink)", _GRID: "var(--grid)"} | {c: f"var(--series-{k})" for k, c in enumerate(_SERIES)}
+_STYLE = {
+    "svg.fonttype": "none", "svg.hashsalt": "first-impression", "font.family": "sans-serif", "font.size": 10,
+    "text.color": _INK, "axes.labelcolor": _INK, "axes.edgecolor": _GRID, "xtick.color": _INK, "ytick.color": _INK,
+    "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": _GRID, "grid.linewidth": 0.6,
+    "axes.axisbelow": True, "legend.frameon": False, "figure.constrained_layout.use": True,
+}  # fmt: skip
+
+
+def _svg(figure: Any, title: str) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+    svg = buffer.getvalue()
+    svg = svg[svg.index("<svg") :]
+    for drawn, variable in _VARIABLES.items():
+        svg = svg.replace(drawn, variable)
+    svg = re.sub(r' width="[\d.]+pt" height="[\d.]+pt"', "", svg, count=1)
+    # Ids are unique within a drawing only: two drawings on a page would take each other's markers.
+    prefix = re.sub(r"\W+", "-", title.lower())
+    svg = re.sub(r'(id="|href="#|url\(#)', rf"\g<1>{prefix}-", svg)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
+
+
+def auc_chart(rows: list[dict[str, Any]], ceiling: float | None) -> str:
+    """Test AUC with its interval, one line a run; the Bayes ceiling where it is known."""
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(figsize=(7, 0.9 + 0.42 * len(rows)))
+        for k, row in enumerate(rows):
+            if row["auc"] is None:
+                continue
+            if row["low"] is not None:
+                axes.plot([row["low"], row["high"]], [k, k], color=_SERIES[0], linewidth=2.5, solid_capstyle="round")
+            axes.plot(row["auc"], k, "o", color=_SERIES[0], markersize=7)
+        if ceiling is not None:
+            axes.axvline(ceiling, color=_SERIES[1], linestyle="--", label=f"Bayes {ceiling:.4f}")
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1))
+        axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
+        axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.set_xlabel("AUC on test, 95% interval by user")
+        return _svg(figure, "Test AUC by run")
+
+
+def calibration_chart(runs: list[tuple[str, list[dict[str, float]]]]) -> str:
+    """Mean probability against positive rate in bins of equal size."""
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(figsize=(4.6, 4.2))
+        axes.plot([0, 1], [0, 1], color=_GRID, linestyle="--")
+        for k, (name, bins) in enumerate(runs):
+            axes.plot(
+                [b["probability"] for b in bins], [b["positive_rate"] for b in bins], "o-", markersize=3.5,
+                color=_SERIES[k % len(_SERIES)], label=name,
+            )  # fmt: skip
+        axes.set(xlabel="predicted probability", ylabel="positive rate", xlim=(0, 1), ylim=(0, 1))
+        if runs:
+            axes.legend(loc="upper left")
+        return _svg(figure, "Calibration on test")
+
+
+def learning_chart(name: str, training: dict[str, Any]) -> str | None:
+    """Loss on train and validation against the step, and the step whose weights were kept; None without evaluations."""
+    steps = training["evaluations"]
+    if len(steps) < 2:
+        return None
+    with plt.rc_context(_STYLE):
+        figure, axes = plt.subplots(figsize=(4.6, 3.2))
+        for k, (key, label) in enumerate((("train_loss", "train"), ("val_log_loss", "validation"))):
+            points = [(s["step"], s[key]) for s in steps if s.get(key) is not None]
+            marker = "o-" if len(points) < 30 else "-"
+            axes.plot(
+                *zip(*points, strict=True), marker, markersize=3.5, color=_SERIES[k], label=label
+            ) if points else None
+        axes.axvline(training["best_step"], color=_INK, linestyle=":", label="kept")
+        axes.set(xlabel="step", ylabel="log loss", title=name)
+        axes.legend()
+        return _svg(figure, f"Learning curve of {name}")

@@ -1,0 +1,177 @@
+"""Stage files: one complete YAML a rung, strict. An unknown key is an error that names it and the nearest right one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from trainer.errors import TrainerError, nearest
+
+STAGES = Path(__file__).parent / "stages"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Inputs(_Strict):
+    """min_count: values rarer than this in train share the unseen row; clip: in standard deviations."""
+
+    min_count: Annotated[int, Field(ge=1)]
+    clip: Annotated[float, Field(gt=0)]
+
+
+class Gbdt(_Strict):
+    """scikit-learn's names; patience: iterations without a better validation log loss before stopping.
+
+    max_values: categories kept a feature, the most frequent ones; the rest is one more (at most 255 bins in all).
+    max_train_rows: beyond it, training uses an even sample (scikit-learn holds the rows as float64).
+    """
+
+    kind: Literal["gbdt"]
+    learning_rate: Annotated[float, Field(gt=0)]
+    max_iter: Annotated[int, Field(ge=1)]
+    max_leaf_nodes: Annotated[int, Field(ge=2)]
+    min_samples_leaf: Annotated[int, Field(ge=1)]
+    l2_regularization: Annotated[float, Field(ge=0)]
+    max_features: Annotated[float, Field(gt=0, le=1)]
+    patience: Annotated[int, Field(ge=1)]
+    max_values: Annotated[int, Field(ge=1, le=253)]
+    max_train_rows: Annotated[int, Field(ge=1)]
+
+
+class Dnn(_Strict):
+    """hidden: the body's widths; embedding_dropout: of single embedding elements."""
+
+    kind: Literal["dnn"]
+    embedding_dim: Annotated[int, Field(ge=1)]
+    hidden: Annotated[list[int], Field(min_length=1)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    embedding_dropout: Annotated[float, Field(ge=0, lt=1)]
+
+
+class Training(_Strict):
+    """How a network is trained.
+
+    learning_rate, weight_decay: of everything but the embeddings (AdamW). embedding_*: of the table (sparse Adam);
+    embedding_l2 is added to the loss for the rows a batch touches, so rare values feel it as often as they are seen.
+    id_dropout: share of ids sent to the unseen row. warmup_steps, then a cosine down to 0 over `epochs`.
+    Stops after `patience` evaluations without a better `metric` on validation; the best weights are restored.
+    """
+
+    epochs: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=1)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    embedding_learning_rate: Annotated[float, Field(gt=0)]
+    embedding_l2: Annotated[float, Field(ge=0)]
+    id_dropout: Annotated[float, Field(ge=0, lt=1)]
+    warmup_steps: Annotated[int, Field(ge=0)]
+    evaluations_per_epoch: Annotated[int, Field(ge=1)]
+    patience: Annotated[int, Field(ge=1)]
+    metric: Literal["auc", "log_loss"]
+
+
+class Evaluation(_Strict):
+    """resamples: of the bootstrap by user; min_class: cells with fewer positives or negatives are too small to show."""
+
+    resamples: Annotated[int, Field(ge=10)]
+    min_class: Annotated[int, Field(ge=1)]
+
+
+class GbdtStage(_Strict):
+    stage: str
+    seed: int
+    threads: Annotated[int, Field(ge=1)]
+    inputs: Inputs
+    model: Gbdt
+    evaluation: Evaluation
+
+
+class NetworkStage(_Strict):
+    stage: str
+    seed: int
+    threads: Annotated[int, Field(ge=1)]
+    inputs: Inputs
+    model: Dnn
+    training: Training
+    evaluation: Evaluation
+
+
+Stage = GbdtStage | NetworkStage
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 reads `1e-5` as text, for want of a dot; here it is the number that everyone means."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
+
+
+def load_stage(stage: str | Path, seed: int | None = None) -> Stage:
+    """Read a stage by path, or one of the trainer's own by bare name (`01_dnn`); `seed` replaces the file's.
+
+    Raises: TrainerError naming the file, the key, and the nearest right one.
+    """
+    path = Path(stage)
+    if not path.exists() and (STAGES / f"{stage}.yaml").exists():
+        path = STAGES / f"{stage}.yaml"
+    if not path.is_file():
+        known = sorted(p.stem for p in STAGES.glob("*.yaml"))
+        raise TrainerError(f"No stage file {stage}{nearest(path.stem, known)}. The trainer has {', '.join(known)}.")
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise TrainerError(f"{path} isn't YAML: {' '.join(str(error).split())}") from None
+    if isinstance(raw, dict) and seed is not None:
+        raw["seed"] = seed
+    return parse_stage(raw, str(path))
+
+
+def parse_stage(raw: Any, where: str) -> Stage:
+    """A stage from what its YAML holds. Raises: TrainerError."""
+    if not isinstance(raw, dict):
+        raise TrainerError(f"{where}: expected keys such as stage, seed, model; found {type(raw).__name__}.")
+    model = raw.get("model")
+    kind = model.get("kind") if isinstance(model, dict) else None
+    match kind:
+        case "gbdt":
+            cls: type[GbdtStage] | type[NetworkStage] = GbdtStage
+        case "dnn":
+            cls = NetworkStage
+        case _:
+            raise TrainerError(
+                f"{where}: model.kind is {kind!r}{nearest(str(kind), ('gbdt', 'dnn'))}; expected gbdt or dnn."
+            )
+    try:
+        return cls.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = _fields(cls, first["loc"][:-1])
+            raise TrainerError(
+                f"{where}: unknown key {key}{nearest(str(first['loc'][-1]), known)}. Known here: {', '.join(known)}."
+            ) from None
+        if first["type"] == "missing":
+            raise TrainerError(
+                f"{where}: the key {key} is missing. A stage file is complete; see {STAGES.name}/."
+            ) from None
+        raise TrainerError(f"{where}: {key} is {first['input']!r}. {first['msg']}.") from None
+
+
+def _fields(cls: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
+    for part in loc:
+        cls = cls.model_fields[str(part)].annotation  # type: ignore[assignment]
+    return list(cls.model_fields)
+
+
+def dump_stage(stage: Stage) -> str:
+    """The resolved stage as YAML; `load_stage` reads it back."""
+    return yaml.safe_dump(stage.model_dump(mode="json"), sort_keys=False)

@@ -1,0 +1,331 @@
+"""From Parquet to columns on disk: every row once, in one order, as plain arrays that are memory-mapped.
+
+The rows are put in the order (event_date, event_at, event_id), one partition at a time, so memory is bounded by the
+largest day, and the result doesn't depend on how many files dbt wrote or on the order of rows within them.
+Nothing is fitted here: texts become codes into a dictionary of all values, numbers stay as they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from trainer.errors import TrainerError
+from trainer.files import read_json, remove_leftovers, write_json, written_aside
+from trainer.mart import LEVELS, SPLITS, Column, Contract
+from trainer.progress import progress
+
+FORMAT = 1  # raise it when the layout below changes: older caches are then left alone
+MISSING = 0  # the code of NULL in every dictionary; values count from 1
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The rows of a mart as arrays, N rows in the order (event_date, event_at, event_id).
+
+    dense_ND: float32, as in the mart; NaN where it is NULL or not finite
+    codes_NC: int32, one column a categorical input; 0 is NULL, else 1 + position in `dictionaries[input]`
+    scene_N:  int16, position in the contract's scenes
+    label_N, split_N: uint8; split is a position in mart.SPLITS
+    level_NG: int8, one column a level column; position in mart.LEVELS, -1 for NULL
+    event_at_N: int64, microseconds since 1970 UTC
+    Which input stands where: `dense_names` and `code_names`; levels: `level_groups` ("user", "item");
+    `id_names`: the name in `code_names` of the id of "user" and "item".
+    """
+
+    folder: Path
+    dense_names: tuple[str, ...]
+    code_names: tuple[str, ...]
+    level_groups: tuple[str, ...]
+    id_names: dict[str, str]
+    scenes: tuple[str, ...]
+    content_hash: str
+    dense_ND: np.ndarray
+    codes_NC: np.ndarray
+    scene_N: np.ndarray
+    label_N: np.ndarray
+    split_N: np.ndarray
+    level_NG: np.ndarray
+    event_at_N: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.label_N)
+
+    @cached_property
+    def dictionaries(self) -> dict[str, list[str]]:
+        """For each categorical input its distinct values, in the order in which they first occur."""
+        return read_json(self.folder / "dictionaries.json")
+
+    def rows(self, split: str) -> np.ndarray:
+        """The positions of a split's rows, ascending, int64."""
+        return np.flatnonzero(np.asarray(self.split_N) == SPLITS.index(split))
+
+    def codes_of(self, group: str) -> np.ndarray:
+        """The codes of the user's or the item's id. Shapes: -> (N,), int32."""
+        return self.codes_NC[:, self.code_names.index(self.id_names[group])]
+
+    def event_ids(self, rows_B: np.ndarray) -> pa.Array:
+        with pa.memory_map(str(self.folder / "event_ids.arrow")) as source:
+            return pa.ipc.open_file(source).read_all()["event_id"].take(pa.array(rows_B)).combine_chunks()
+
+
+def cache_root() -> Path:
+    """Where column caches live: $FIRST_IMPRESSION_CACHE, else ~/.cache/first-impression."""
+    return Path(os.environ.get("FIRST_IMPRESSION_CACHE") or Path.home() / ".cache" / "first-impression")
+
+
+def open_columns(contract: Contract) -> Columns:
+    """The mart's columns, memory-mapped; built once for each data hash and contract.
+
+    Raises: TrainerError for values the contract excludes (a label other than 0 and 1, an unknown scene, split or level,
+    a NULL key, a list of the wrong length, an event_id that occurs twice), naming column, value and partition.
+    """
+    target = cache_root() / "columns" / _key(contract)
+    if not (target / "columns.json").exists():
+        remove_leftovers(target)
+        with written_aside(target) as aside:
+            _build(contract, aside)
+    about = read_json(target / "columns.json")
+    arrays = {name: np.load(target / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
+    return Columns(
+        target, tuple(about["dense"]), tuple(about["codes"]), tuple(about["levels"]), about["ids"],
+        tuple(about["scenes"]), about["content_hash"], **arrays,
+    )  # fmt: skip
+
+
+_ARRAYS = ("dense_ND", "codes_NC", "scene_N", "label_N", "split_N", "level_NG", "event_at_N")
+
+
+def _key(contract: Contract) -> str:
+    """The data hash, and what decides how the data is laid out: inputs, scenes, the format."""
+    layout = repr((FORMAT, contract.inputs, contract.scenes, [c.name for c in contract.having("level")]))
+    return hashlib.sha256(f"{contract.data_hash} {layout}".encode()).hexdigest()
+
+
+def _build(contract: Contract, folder: Path) -> None:
+    dense = [i for i in contract.inputs if i.kind == "dense"]
+    codes = [i for i in contract.inputs if i.kind == "categorical"]
+    levels = contract.having("level")
+    n = contract.n_rows
+    shapes = {
+        "dense_ND": (np.float32, (n, len(dense))), "codes_NC": (np.int32, (n, len(codes))), "scene_N": (np.int16, (n,)),
+        "label_N": (np.uint8, (n,)), "split_N": (np.uint8, (n,)), "level_NG": (np.int8, (n, len(levels))),
+        "event_at_N": (np.int64, (n,)),
+    }  # fmt: skip
+    out = {name: _Writer(folder / f"{name}.npy", dtype, shape) for name, (dtype, shape) in shapes.items()}
+    index: dict[str, dict[str, int]] = {i.name: {} for i in codes}
+    scene, label, split = (contract.having(role)[0].name for role in ("scene", "label", "split"))
+    wanted = list(dict.fromkeys(
+        ["event_id", "event_at", scene, label, split, *(c.name for c in levels), *(i.column for i in contract.inputs)]
+    ))  # fmt: skip
+    digest = hashlib.sha256(repr((contract.inputs, contract.scenes)).encode())
+    ids_schema = pa.schema([("event_id", pa.string())])
+    with (
+        pa.OSFile(str(folder / "event_ids.arrow"), "wb") as sink,
+        pa.ipc.new_file(sink, ids_schema) as ids,
+        progress() as bar,
+    ):
+        task = bar.add_task("Reading the mart", total=n, note="")
+        for partition, files in groupby(contract.files, key=lambda p: p.relative_to(contract.folder).parts[0]):
+            table = _ordered(list(files), wanted, partition)
+            part = _Part(table, contract, partition)
+            block_BD = np.empty((len(table), len(dense)), np.float32)
+            for d, i in enumerate(dense):
+                block_BD[:, d] = part.numbers(i.column, i.position)
+            block_BC = np.empty((len(table), len(codes)), np.int32)
+            for c, i in enumerate(codes):
+                block_BC[:, c] = part.encoded(i.column, i.position, index[i.name])
+            blocks = {
+                "dense_ND": block_BD, "codes_NC": block_BC, "scene_N": part.position(scene, contract.scenes),
+                "label_N": part.label(label), "split_N": part.position(split, SPLITS),
+                "level_NG": np.stack([part.position(c.name, LEVELS, null=-1) for c in levels], 1)
+                if levels else np.empty((len(table), 0), np.int8),
+                "event_at_N": table["event_at"].to_numpy(),
+            }  # fmt: skip
+            event_ids = table["event_id"].combine_chunks()
+            ids.write_batch(pa.record_batch([event_ids], schema=ids_schema))
+            digest.update(partition.encode() + b"\0" + "\0".join(event_ids.to_pylist()).encode())
+            for name, block in blocks.items():
+                block = np.ascontiguousarray(block, dtype=shapes[name][0])
+                out[name].append(block)
+                digest.update(block.tobytes())
+            bar.update(task, advance=len(table))
+    for writer in out.values():
+        writer.close()
+    dictionaries = {name: list(values) for name, values in index.items()}
+    digest.update(repr(dictionaries).encode())
+    write_json(folder / "dictionaries.json", dictionaries)
+    write_json(folder / "columns.json", {
+        "content_hash": digest.hexdigest(), "dense": [i.name for i in dense], "codes": [i.name for i in codes],
+        "levels": [c.group for c in levels], "scenes": list(contract.scenes),
+        "ids": {i.group: i.name for i in codes if i.is_id},
+    })  # fmt: skip
+
+
+class _Writer:
+    """Appends blocks to a .npy file of known shape; nothing stays in memory."""
+
+    def __init__(self, path: Path, dtype: type, shape: tuple[int, ...]):
+        self.shape, self.rows = shape, 0
+        self.file = path.open("wb")
+        np.lib.format.write_array_header_1_0(
+            self.file, {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape}
+        )
+
+    def append(self, block: np.ndarray) -> None:
+        self.file.write(block.tobytes())
+        self.rows += len(block)
+
+    def close(self) -> None:
+        assert self.rows == self.shape[0], (self.rows, self.shape)
+        self.file.close()
+
+
+def _ordered(files: list[Path], columns: list[str], partition: str) -> pa.Table:
+    """One day's rows, sorted by (event_at, event_id); timestamps in microseconds."""
+    # Under hive names pyarrow would add event_date by itself; the bytes of the file are all that is wanted.
+    parts = []
+    for path in files:
+        with pq.ParquetFile(path) as parquet:
+            parts.append(parquet.read(columns=columns))
+    table = pa.concat_tables(parts, promote_options="permissive")
+    for name in ("event_id", "event_at"):
+        if table[name].null_count:
+            raise TrainerError(
+                f"Column {name} is NULL in {table[name].null_count} rows of {partition}. Run `dbt test`."
+            )
+    at = (
+        table["event_at"]
+        .cast(pa.timestamp("us", tz=table.schema.field("event_at").type.tz), safe=False)
+        .cast(pa.int64())
+    )
+    table = table.set_column(table.schema.get_field_index("event_at"), "event_at", at)
+    ids = table["event_id"]
+    table = table.set_column(table.schema.get_field_index("event_id"), "event_id", ids.cast(pa.string()))
+    table = table.take(pc.sort_indices(table, sort_keys=[("event_at", "ascending"), ("event_id", "ascending")]))
+    ids = table["event_id"].combine_chunks()
+    twice = pc.equal(ids[1:], ids[:-1]) if len(ids) > 1 else pa.array([], pa.bool_())
+    if pc.any(twice).as_py():
+        raise TrainerError(
+            f"event_id {ids.filter(_after_first(twice))[0]} occurs twice in {partition}. Run `dbt test`."
+        )
+    return table
+
+
+def _after_first(mask: pa.Array) -> pa.Array:
+    """A mask over neighbours, one longer: the first row has no neighbour before it."""
+    return pa.concat_arrays([pa.array([False]), mask])
+
+
+class _Part:
+    """One partition's table, read as arrays; list columns are spread out once."""
+
+    def __init__(self, table: pa.Table, contract: Contract, partition: str):
+        self.table, self.contract, self.partition = table, contract, partition
+        self.lists: dict[str, pa.Array | np.ndarray] = {}
+
+    def numbers(self, name: str, position: int) -> np.ndarray:
+        """Shapes: -> (B,), float64. NULL, NaN and infinities are NaN."""
+        if position < 0:
+            values = _to_float(self.table[name])
+        else:
+            if name not in self.lists:
+                present, flat, length = self._spread(self.contract.column(name))
+                spread = np.full((len(self.table), length), np.nan)
+                spread[present] = _to_float(flat).reshape(-1, length)
+                self.lists[name] = spread
+            values = self.lists[name][:, position]
+        return np.where(np.isfinite(values), values, np.nan)
+
+    def encoded(self, name: str, position: int, index: dict[str, int]) -> np.ndarray:
+        """Codes into `index`, which grows by the values that are new. Shapes: -> (B,), int32."""
+        if position < 0:
+            return _encode(self.table[name].combine_chunks(), index)
+        present, flat, length = self._spread(self.contract.column(name))
+        out = np.full(len(self.table), MISSING, np.int32)
+        out[present] = _encode(flat.take(pa.array(np.arange(position, len(flat), length))), index)
+        return out
+
+    def _spread(self, column: Column) -> tuple[np.ndarray, pa.Array, int]:
+        """Which rows have the list at all (B,), the elements of those rows end to end, and the list's length."""
+        expected = len(self.contract.variables[column.names])
+        array = self.table[column.name].combine_chunks()
+        lengths = pc.list_value_length(array)
+        wrong = pc.fill_null(pc.not_equal(lengths, expected), False)
+        if pc.any(wrong).as_py():
+            raise TrainerError(
+                f"Column {column.name}: a list of {lengths.filter(wrong)[0]} elements in {self.partition}; "
+                f"expected {expected}, one for each of var {column.names}. Run `dbt build`."
+            )
+        return array.is_valid().to_numpy(zero_copy_only=False), array.flatten(), expected
+
+    def position(self, name: str, known: tuple[str, ...], null: int | None = None) -> np.ndarray:
+        """The position of each value in `known`; `null` for NULL, which is an error when `null` is None."""
+        found = pc.index_in(self.table[name], pa.array(known, pa.string()))
+        unknown = pc.and_(found.is_null(), self.table[name].is_valid())
+        if pc.any(unknown).as_py():
+            value = self.table[name].filter(unknown)[0]
+            raise TrainerError(
+                f"Column {name}: '{value}' in {self.partition}; expected one of {', '.join(known)}. "
+                "Set the dataset's vars in dbt_project.yml and run `dbt build`."
+            )
+        if null is None and found.null_count:
+            raise TrainerError(f"Column {name} is NULL in {found.null_count} rows of {self.partition}. Run `dbt test`.")
+        return found.fill_null(-1 if null is None else null).to_numpy()
+
+    def label(self, name: str) -> np.ndarray:
+        values = _to_float(self.table[name])
+        wrong = ~np.isin(values, (0.0, 1.0))
+        if wrong.any():
+            raise TrainerError(
+                f"Column {name}: {values[wrong][0]:g} in {self.partition}; expected 0 or 1. Run `dbt test`."
+            )
+        return values
+
+
+def _to_float(array: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    return array.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy()
+
+
+def _encode(array: pa.Array, index: dict[str, int]) -> np.ndarray:
+    """Codes of a string array: MISSING for NULL, else 1 + the order of first occurrence."""
+    encoded = array.dictionary_encode() if not pa.types.is_dictionary(array.type) else array
+    codes = np.array(
+        [MISSING, *(index.setdefault(v, len(index)) + 1 for v in encoded.dictionary.to_pylist())], np.int32
+    )
+    return codes[encoded.indices.fill_null(-1).to_numpy() + 1]
+
+
+def facts(columns: Columns) -> dict[str, Any]:
+    """What was trained on, by split: rows, time span (UTC), positive rate, users, items, shares of scenes, levels."""
+    out: dict[str, Any] = {}
+    users, items = columns.codes_of("user"), columns.codes_of("item")
+    for split in SPLITS:
+        rows = columns.rows(split)
+        one: dict[str, Any] = {"rows": len(rows)}
+        if len(rows):
+            span = columns.event_at_N[rows[[0, -1]]].astype("datetime64[us]").astype("datetime64[s]")
+            one |= {
+                "first": str(span[0]), "last": str(span[1]), "positive_rate": float(columns.label_N[rows].mean()),
+                "users": len(np.unique(users[rows])),
+                "items": len(np.unique(items[rows])),
+                "scenes": _shares(columns.scene_N[rows], columns.scenes),
+            }  # fmt: skip
+            for g, group in enumerate(columns.level_groups):
+                one[f"{group}_levels"] = _shares(columns.level_NG[rows, g], LEVELS)
+        out[split] = one
+    return out
+
+
+def _shares(positions_B: np.ndarray, names: tuple[str, ...]) -> dict[str, float]:
+    return {name: float((positions_B == k).mean()) for k, name in enumerate(names)}

@@ -1,0 +1,63 @@
+"""Files that are whole or absent: everything is written aside and renamed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON with one trailing newline; NaN and infinity are refused, since they aren't JSON."""
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@contextmanager
+def written_aside(target: Path) -> Iterator[Path]:
+    """Yield a fresh folder beside `target`; at the end rename it to `target`, on an error remove it.
+
+    A process that is killed leaves only folders that carry `.partial` in their name, which the next one removes
+    when their process is gone.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(target)
+    aside = target.parent / f"{target.name}.partial-{os.getpid()}"
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir()
+    try:
+        yield aside
+        if target.exists():
+            old = target.parent / f"{target.name}.partial-{os.getpid()}-old"
+            target.rename(old)
+            aside.rename(target)
+            shutil.rmtree(old)
+        else:
+            aside.rename(target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove the `.partial` folders of `target` whose process no longer lives."""
+    for path in target.parent.glob(f"{target.name}.partial-*"):
+        pid = path.name.removeprefix(f"{target.name}.partial-").split("-")[0]
+        if not pid.isdigit() or not _lives(int(pid)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,194 @@
+"""A fitted stage: its inputs and its model, from rows to logits, to disk and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+from torch import nn
+
+from trainer.config import Gbdt, GbdtStage, NetworkStage, Stage
+from trainer.data import Columns
+from trainer.errors import TrainerError, nearest
+from trainer.inputs import UNSEEN, Encoder, Inputs, fit_inputs
+from trainer.layers import Sizes
+from trainer.mart import Contract
+from trainer.models.dnn import DNN
+from trainer.models.gbdt import GBDT
+from trainer.progress import progress
+from trainer.train import History, determinism, predict, train
+
+_BLOCK = 1 << 17  # rows a block for the trees: bounds memory
+
+
+def build_network(stage: NetworkStage, sizes: Sizes) -> nn.Module:
+    """The network a stage describes, its weights drawn from the stage's seed."""
+    torch.manual_seed(stage.seed)
+    model = stage.model
+    match model.kind:
+        case "dnn":
+            return DNN(sizes, model.embedding_dim, tuple(model.hidden), model.dropout, model.embedding_dropout)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training leaves behind. `model` is the trees or the network."""
+
+    stage: Stage
+    inputs: Inputs
+    model: GBDT | nn.Module
+
+    def logits(self, columns: Columns, rows_B: np.ndarray) -> np.ndarray:
+        """Shapes: rows_B positions in the columns -> logits_B, float64.
+
+        Raises: TrainerError when the columns lack an input or have a scene that the model doesn't know.
+        """
+        _check_inputs(self.inputs, columns)
+        encoder = Encoder(self.inputs, columns)
+        if isinstance(self.model, GBDT):
+            blocks = [np.empty(0)]
+            for s in range(0, len(rows_B), _BLOCK):
+                blocks.append(self.model.predict(tree_features(encoder, rows_B[s : s + _BLOCK]), self.stage.threads))
+            return np.concatenate(blocks)
+        with determinism(self.stage.threads):
+            return predict(self.model, encoder, rows_B).astype(np.float64)
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights of the network, or nodes of the trees."""
+        if isinstance(self.model, GBDT):
+            return len(self.model.nodes)
+        return sum(p.numel() for p in self.model.parameters())
+
+    def save(self, folder: Path) -> None:
+        """Write features.json, vocab/ and weights.safetensors."""
+        self.inputs.save(folder)
+        if isinstance(self.model, GBDT):
+            arrays = self.model.to_arrays()
+        else:
+            arrays = {name: np.ascontiguousarray(w.numpy()) for name, w in self.model.state_dict().items()}
+        save_file(arrays, folder / "weights.safetensors")
+
+    @classmethod
+    def load(cls, folder: Path, stage: Stage) -> Fitted:
+        """Read what `save` wrote; nothing in the files is executed. Raises: TrainerError for a damaged file."""
+        try:
+            inputs = Inputs.load(folder)
+            arrays = load_file(folder / "weights.safetensors")
+            if isinstance(stage, GbdtStage):
+                return cls(stage, inputs, GBDT.from_arrays(arrays))
+            network = build_network(stage, inputs.sizes)
+            network.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            found = " ".join(str(error).split())
+            raise TrainerError(
+                f"{folder} can't be read as a finished run: {found}. Train it again with `trainer fit`."
+            ) from None
+        return cls(stage, inputs, network)
+
+
+def fit(stage: Stage, contract: Contract, columns: Columns) -> tuple[Fitted, History]:
+    """Fit inputs and model on train, choosing on validation.
+
+    Raises: TrainerError when train has no rows or holds one class only.
+    """
+    train_rows, val_rows = columns.rows("train"), columns.rows("val")
+    labels = columns.label_N[train_rows]
+    if len(labels) and labels.min() == labels.max():
+        raise TrainerError(
+            f"All {len(labels)} train rows have the label {labels[0]}; expected both 0 and 1. "
+            "Look at the adapter's label, or at val_from in dbt_project.yml."
+        )
+    match stage:
+        case GbdtStage():
+            return _fit_trees(stage, contract, columns, train_rows, val_rows)
+        case NetworkStage():
+            inputs = fit_inputs(
+                columns, contract.inputs, train_rows, min_count=stage.inputs.min_count, clip=stage.inputs.clip
+            )
+            with determinism(stage.threads):
+                network = build_network(stage, inputs.sizes)
+                history = train(network, Encoder(inputs, columns), train_rows, val_rows, stage.training, stage.seed)
+            return Fitted(stage, inputs, network), history
+
+
+def _fit_trees(
+    stage: GbdtStage, contract: Contract, columns: Columns, train_rows: np.ndarray, val_rows: np.ndarray
+) -> tuple[Fitted, History]:
+    model: Gbdt = stage.model
+    if len(train_rows) > model.max_train_rows:
+        train_rows = train_rows[np.linspace(0, len(train_rows) - 1, model.max_train_rows).astype(np.int64)]
+    inputs = fit_inputs(
+        columns, contract.inputs, train_rows, min_count=stage.inputs.min_count, clip=stage.inputs.clip, ids=False,
+        max_values=model.max_values,
+    )  # fmt: skip
+    encoder = Encoder(inputs, columns)
+    val_labels = columns.label_N[val_rows]
+    if len(val_labels) and val_labels.min() == val_labels.max():
+        val_rows, val_labels = (
+            val_rows[:0],
+            val_labels[:0],
+        )  # one class: its log loss can't tell a good model from a constant
+    with progress() as bar:
+        task = bar.add_task(
+            "Boosting", total=model.max_iter, note=f"stops after {model.patience} without gain", unit="trees"
+        )
+        trees = GBDT.fit(
+            tree_features(encoder, train_rows), columns.label_N[train_rows], tree_features(encoder, val_rows),
+            val_labels,
+            n_categorical=1 + len(inputs.codes), seed=stage.seed, threads=stage.threads,
+            on_iteration=lambda done: bar.update(task, completed=done),
+            **model.model_dump(exclude={"kind", "max_values", "max_train_rows"}),
+        )  # fmt: skip
+    evaluations = [
+        {"step": k, "epoch": k, "train_loss": float(a), "val_log_loss": float(b)}
+        for k, (a, b) in enumerate(trees.loss.T)
+    ]
+    stopped = (
+        "all iterations; validation could not choose (no rows, or one class only)"
+        if not len(val_rows)
+        else "all iterations"
+        if len(evaluations) > model.max_iter
+        else f"validation log_loss did not improve in {model.patience} iterations"
+    )
+    return Fitted(stage, inputs, trees), History(evaluations, trees.n_trees, stopped)
+
+
+def tree_features(encoder: Encoder, rows_B: np.ndarray) -> np.ndarray:
+    """What the trees see: the scene, the categories, then the numbers that vary in train.
+
+    A category that train doesn't have is NaN, unless rare ones were folded into UNSEEN, which is then a category.
+    Shapes: -> (B, F), float64; categories are 0 .. K-1 without gaps.
+    """
+    inputs = encoder.inputs
+    present = [k for k, scene in enumerate(inputs.scenes) if scene not in inputs.stand_ins]
+    parts = [np.searchsorted(present, encoder.scenes(rows_B))[:, None].astype(np.float64)]
+    codes_BF = encoder.codes(rows_B).astype(np.float64)
+    for f, code in enumerate(inputs.codes):
+        if not code.has_rest:
+            codes_BF[:, f] = np.where(codes_BF[:, f] == UNSEEN, np.nan, codes_BF[:, f] - 1)
+    varies_D = np.array([d.scale > 0 for d in inputs.dense], bool)
+    return np.concatenate([*parts, codes_BF, encoder.raw_dense(rows_B)[:, varies_D]], 1, dtype=np.float64)
+
+
+def _check_inputs(inputs: Inputs, columns: Columns) -> None:
+    for names, known in (
+        ([d.name for d in inputs.dense], columns.dense_names),
+        ([c.name for c in inputs.codes], columns.code_names),
+    ):
+        for name in names:
+            if name not in known:
+                raise TrainerError(
+                    f"The run was trained with the input {name}, which the mart doesn't have{nearest(name, known)}. "
+                    "Use the mart version it was trained on (--mart), or train it again."
+                )
+    for scene in columns.scenes:
+        if scene not in inputs.scenes:
+            raise TrainerError(
+                f"The mart has the scene '{scene}', the run knows {', '.join(inputs.scenes)}. "
+                "Train it again with `trainer fit`."
+            )

@@ -1,0 +1,34 @@
+"""01_dnn: embeddings and numbers through one body, one head a scene."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from trainer.layers import Batch, SceneHeads, Sizes, embedding_table, mlp
+
+
+class DNN(nn.Module):
+    """Shared-bottom network for several scenes.
+
+    Legend: B rows, F id and category fields, E embedding size, X dense width, S scenes, H last hidden size.
+    Input of the body: F embeddings of size E, the scene's embedding (E), X numbers.
+    Source: the shared-bottom model of Caruana 1997, with scenes as tasks.
+    """
+
+    def __init__(
+        self, sizes: Sizes, embedding_dim: int, hidden: tuple[int, ...], dropout: float, embedding_dropout: float
+    ):
+        super().__init__()
+        self.embeddings = embedding_table(sizes.n_embeddings, embedding_dim)
+        self.scenes = nn.Embedding(sizes.n_scenes, embedding_dim)
+        self.embedding_dropout = nn.Dropout(embedding_dropout)
+        width = (sizes.n_fields + 1) * embedding_dim + sizes.n_dense
+        self.body = mlp([width, *hidden], dropout)
+        self.heads = SceneHeads(hidden[-1], sizes.n_scenes)
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Shapes: batch of B rows -> logits_B, float32."""
+        e_BFE = self.embeddings(batch.ids_BF)
+        x_B = torch.cat([self.embedding_dropout(e_BFE).flatten(1), self.scenes(batch.scene_B), batch.dense_BX], 1)
+        return self.heads(self.body(x_B), batch.scene_B)

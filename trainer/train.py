@@ -1,0 +1,208 @@
+"""The training loop of the networks: batches -> loss -> best weights on validation.
+
+Every random choice is drawn from (seed, epoch) or (seed, step), never from a stream that depends on what ran before,
+so a step can be repeated on its own.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainer.config import Training
+from trainer.errors import TrainerError
+from trainer.inputs import Encoder
+from trainer.layers import Batch
+from trainer.metrics import auc, log_loss
+from trainer.progress import progress
+
+PREDICT_BATCH = 16_384  # fixed: another size may change the last bit of a logit
+
+
+@dataclass
+class History:
+    """What training did: one dict an evaluation, which one was best, and why it stopped."""
+
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    best_step: int = 0
+    stopped: str = ""
+    rows_per_second: float = 0.0  # of the training steps alone
+
+
+@contextmanager
+def determinism(threads: int) -> Iterator[None]:
+    """Same input, same bytes: a fixed number of threads and deterministic kernels; both restored afterwards."""
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])
+
+
+def predict(model: nn.Module, encoder: Encoder, rows_B: np.ndarray) -> np.ndarray:
+    """Shapes: rows_B -> logits_B, float32. The order of rows_B decides how they are batched."""
+    model.eval()
+    out = [np.empty(0, np.float32)]
+    with torch.inference_mode():
+        for s in range(0, len(rows_B), PREDICT_BATCH):
+            out.append(model(encoder.batch(rows_B[s : s + PREDICT_BATCH])).numpy())
+    return np.concatenate(out)
+
+
+def train(
+    model: nn.Module,
+    encoder: Encoder,
+    train_rows: np.ndarray,
+    val_rows: np.ndarray,
+    config: Training,
+    seed: int,
+) -> History:
+    """Train `model` in place; at the end it holds the weights that were best on validation.
+
+    Without validation rows, or with one class only where `metric` is auc, validation can't choose: all epochs are
+    trained and the last weights kept, and `History.stopped` says so.
+    Raises: TrainerError when the loss is no longer a number.
+    """
+    val_labels = encoder.columns.label_N[val_rows]
+    chooses = len(val_rows) > 0 and (config.metric == "log_loss" or 0 < val_labels.sum() < len(val_labels))
+    id_fields = [f for f, code in enumerate(encoder.inputs.codes) if code.is_id]
+    unseen_F = torch.from_numpy(encoder.inputs.offsets)
+    dense_optimizer, table_optimizer = _optimizers(model, config)
+    n_batches = -(-len(train_rows) // config.batch_size)
+    n_steps = n_batches * config.epochs
+    evaluate_at = {
+        round(n_batches * (k + 1) / config.evaluations_per_epoch) for k in range(config.evaluations_per_epoch)
+    }
+    history, best, best_weights, worse, step = History(), -math.inf, None, 0, 0
+    losses, seconds, rows_done = 0.0, 0.0, 0
+    with progress() as bar:
+        task = bar.add_task("Training", total=len(train_rows) * config.epochs, note="")
+        for epoch in range(config.epochs):
+            order = np.random.default_rng([seed, epoch]).permutation(len(train_rows))
+            seen = 0
+            for b in range(n_batches):
+                started = time.perf_counter()
+                rows_B = train_rows[order[b * config.batch_size : (b + 1) * config.batch_size]]
+                batch = encoder.batch(rows_B)
+                torch.manual_seed(seed * 1_000_003 + step)
+                batch = _drop_ids(batch, id_fields, unseen_F, config.id_dropout)
+                rate = learning_rate_factor(step, n_steps, config.warmup_steps)
+                for optimizer in (dense_optimizer, table_optimizer):
+                    for group in optimizer.param_groups:
+                        group["lr"] = group["peak"] * rate
+                loss = _step(model, batch, dense_optimizer, table_optimizer, config.embedding_l2)
+                if not math.isfinite(loss):
+                    raise TrainerError(
+                        f"The loss is {loss} at step {step}. Expected a number: lower training.learning_rate, "
+                        "or look for extreme values in the features."
+                    )
+                step += 1
+                losses += loss * len(rows_B)
+                seen += len(rows_B)
+                seconds += time.perf_counter() - started
+                rows_done += len(rows_B)
+                bar.update(task, advance=len(rows_B))
+                if b + 1 not in evaluate_at:
+                    continue
+                evaluation = {"step": step, "epoch": epoch + (b + 1) / n_batches, "train_loss": losses / seen}
+                losses, seen = 0.0, 0
+                history.evaluations.append(evaluation)
+                if not chooses:
+                    continue
+                logits_B = predict(model, encoder, val_rows)
+                model.train()
+                evaluation |= {
+                    "val_auc": auc(val_labels, logits_B),
+                    "val_log_loss": log_loss(val_labels, sigmoid(logits_B)),
+                }
+                value = evaluation["val_auc"] if config.metric == "auc" else -evaluation["val_log_loss"]
+                bar.update(task, note=f"epoch {evaluation['epoch']:.1f}  validation {config.metric} {abs(value):.4f}")
+                if value > best:
+                    best, worse, history.best_step = value, 0, step
+                    best_weights = {k: v.clone() for k, v in model.state_dict().items()}
+                else:
+                    worse += 1
+                if worse >= config.patience:
+                    history.stopped = f"validation {config.metric} did not improve in {worse} evaluations"
+                    break
+            if history.stopped:
+                break
+        bar.update(task, completed=len(train_rows) * config.epochs)
+    if best_weights is None:
+        history.best_step, history.stopped = (
+            step,
+            "all epochs; validation could not choose (no rows, or one class only)",
+        )
+    else:
+        model.load_state_dict(best_weights)
+        history.stopped = history.stopped or "all epochs"
+    history.rows_per_second = rows_done / max(seconds, 1e-9)
+    return history
+
+
+def _step(
+    model: nn.Module, batch: Batch, dense: torch.optim.Optimizer, table: torch.optim.Optimizer, embedding_l2: float
+) -> float:
+    """One update. The penalty on the embeddings falls on the rows the batch touches, each as often as it occurs."""
+    model.train()
+    dense.zero_grad(set_to_none=True)
+    table.zero_grad(set_to_none=True)
+    loss = nn.functional.binary_cross_entropy_with_logits(model(batch), batch.label_B)
+    total = loss
+    if embedding_l2:
+        e_BFE = model.embeddings(batch.ids_BF)
+        total = loss + embedding_l2 * e_BFE.square().sum() / len(e_BFE)
+    total.backward()
+    dense.step()
+    table.step()
+    return loss.item()
+
+
+def _drop_ids(batch: Batch, id_fields: list[int], unseen_F: torch.Tensor, share: float) -> Batch:
+    """Send a share of the ids to their field's UNSEEN row, so that the row learns what an unknown id is like."""
+    if not share or not id_fields:
+        return batch
+    ids_BF = batch.ids_BF
+    for f in id_fields:
+        dropped_B = torch.rand(len(ids_BF)) < share
+        ids_BF[:, f] = torch.where(dropped_B, unseen_F[f], ids_BF[:, f])
+    return batch
+
+
+def _optimizers(model: nn.Module, config: Training) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
+    table = [p for name, p in model.named_parameters() if name == "embeddings.weight"]
+    rest = [p for name, p in model.named_parameters() if name != "embeddings.weight"]
+    matrices, vectors = [p for p in rest if p.ndim > 1], [p for p in rest if p.ndim <= 1]
+    dense = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
+        lr=config.learning_rate, fused=True,
+    )  # fmt: skip
+    sparse = torch.optim.SparseAdam(table, lr=config.embedding_learning_rate)
+    for optimizer in (dense, sparse):
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+    return dense, sparse
+
+
+def learning_rate_factor(step: int, n_steps: int, warmup: int) -> float:
+    """Linear from 0 over `warmup` steps, then a half cosine from 1 to 0 at n_steps."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, n_steps - warmup)))
+
+
+def sigmoid(logits_B: np.ndarray) -> np.ndarray:
+    """In float64, without overflow."""
+    z = np.asarray(logits_B, np.float64)
+    return np.where(z >= 0, 1 / (1 + np.exp(-np.abs(z))), np.exp(-np.abs(z)) / (1 + np.exp(-np.abs(z))))
