@@ -112,3 +112,18 @@
 {% macro iso_weekday(instant) -%} {{ adapter.dispatch('iso_weekday')(instant) }} {%- endmacro %}
 {% macro duckdb__iso_weekday(instant) -%} isodow({{ instant }}) {%- endmacro %}
 {% macro spark__iso_weekday(instant) -%} (weekday({{ instant }}) + 1) {%- endmacro %}
+
+{% macro struct_of(columns) -%}
+    {#- A struct of columns under their own names. -#}
+    {{ return(adapter.dispatch('struct_of')(columns)) }}
+{%- endmacro %}
+{% macro duckdb__struct_of(columns) -%}
+    {%- set fields = [] -%}
+    {%- for column in columns -%}{%- do fields.append(column ~ " := " ~ column) -%}{%- endfor -%}
+    {{ return("struct_pack(" ~ fields | join(', ') ~ ")") }}
+{%- endmacro %}
+{% macro spark__struct_of(columns) -%}
+    {%- set fields = [] -%}
+    {%- for column in columns -%}{%- do fields.append("'" ~ column ~ "', " ~ column) -%}{%- endfor -%}
+    {{ return("named_struct(" ~ fields | join(', ') ~ ")") }}
+{%- endmacro %}

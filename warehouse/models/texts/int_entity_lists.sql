@@ -30,5 +30,5 @@ parted as (
 select
     entity_list,
     entities,
-    {{ transformed_list('entities', "md5('entity:' || t)") }} as text_ids
+    {{ transformed_list('entities', text_hash('entity', 't')) }} as text_ids
 from parted
