@@ -5,6 +5,7 @@ BIN := .venv/bin
 DATASET ?= movielens
 EVENTS ?= 200000
 SEED ?= 1
+MART ?= training_examples_v1
 RUNS := runs/$(DATASET)
 VARS := --vars '{dataset: $(DATASET)}'
 
@@ -29,8 +30,8 @@ else ifeq ($(DATASET),movielens)
 	$(BIN)/python -m warehouse.fetch movielens
 endif
 	$(BIN)/dbt build $(VARS)
-	$(BIN)/trainer fit --stage trainer/stages/00_gbdt.yaml --marts data/marts/$(DATASET) --run $(RUNS)/00_gbdt --seed $(SEED) --force
-	$(BIN)/trainer fit --stage trainer/stages/01_dnn.yaml --marts data/marts/$(DATASET) --run $(RUNS)/01_dnn --seed $(SEED) --force
+	$(BIN)/trainer fit --stage trainer/stages/00_gbdt.yaml --marts data/marts/$(DATASET) --mart $(MART) --run $(RUNS)/00_gbdt --seed $(SEED) --force
+	$(BIN)/trainer fit --stage trainer/stages/01_dnn.yaml --marts data/marts/$(DATASET) --mart $(MART) --run $(RUNS)/01_dnn --seed $(SEED) --force
 	$(BIN)/trainer report --runs $(RUNS)/00_gbdt --runs $(RUNS)/01_dnn --output $(RUNS)/report.html
 
 # ---- checks

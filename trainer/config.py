@@ -59,11 +59,13 @@ class Training(_Strict):
 
     learning_rate, weight_decay: of everything but the embeddings (AdamW). embedding_*: of the table (sparse Adam);
     embedding_l2 is added to the loss for the rows a batch touches, so rare values feel it as often as they are seen.
+    min_steps: updates that a small log gets at least, by smaller batches and then by more epochs.
     id_dropout: share of ids sent to the unseen row. warmup_steps, then a cosine down to 0 over `epochs`.
     Stops after `patience` evaluations without a better `metric` on validation; the best weights are restored.
     """
 
     epochs: Annotated[int, Field(ge=1)]
+    min_steps: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=1)]
     learning_rate: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]

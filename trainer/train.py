@@ -24,6 +24,7 @@ from trainer.layers import Batch
 from trainer.metrics import auc, log_loss
 from trainer.progress import progress
 
+SMALLEST_BATCH = 64
 PREDICT_BATCH = 16_384  # fixed: another size may change the last bit of a logit
 
 
@@ -48,6 +49,32 @@ def determinism(threads: int) -> Iterator[None]:
     finally:
         torch.set_num_threads(before[0])
         torch.use_deterministic_algorithms(before[1])
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What a config comes to on a log of a given size. Counts are of update steps."""
+
+    batch_size: int
+    epochs: int
+    n_batches: int
+    n_steps: int
+    warmup: int
+    evaluate_at: frozenset[int]
+
+    @classmethod
+    def of(cls, config: Training, n_rows: int) -> Schedule:
+        """The config's own schedule where that gives `min_steps` updates; else smaller batches, and then more epochs.
+
+        Evaluations are spread evenly: `epochs` times `evaluations_per_epoch` of them, however many epochs there are.
+        """
+        batch_size = min(config.batch_size, max(SMALLEST_BATCH, n_rows * config.epochs // config.min_steps))
+        n_batches = -(-n_rows // batch_size)
+        epochs = max(config.epochs, -(-config.min_steps // n_batches))
+        n_steps = n_batches * epochs
+        n_evaluations = min(config.epochs * config.evaluations_per_epoch, n_steps)
+        evaluate_at = frozenset(round(n_steps * (k + 1) / n_evaluations) for k in range(n_evaluations))
+        return cls(batch_size, epochs, n_batches, n_steps, min(config.warmup_steps, n_steps // 3), evaluate_at)
 
 
 def predict(model: nn.Module, encoder: Encoder, rows_B: np.ndarray) -> np.ndarray:
@@ -79,25 +106,20 @@ def train(
     id_fields = [f for f, code in enumerate(encoder.inputs.codes) if code.is_id]
     unseen_F = torch.from_numpy(encoder.inputs.offsets)
     dense_optimizer, table_optimizer = _optimizers(model, config)
-    n_batches = -(-len(train_rows) // config.batch_size)
-    n_steps = n_batches * config.epochs
-    evaluate_at = {
-        round(n_batches * (k + 1) / config.evaluations_per_epoch) for k in range(config.evaluations_per_epoch)
-    }
+    plan = Schedule.of(config, len(train_rows))
     history, best, best_weights, worse, step = History(), -math.inf, None, 0, 0
-    losses, seconds, rows_done = 0.0, 0.0, 0
+    losses, seen, seconds, rows_done = 0.0, 0, 0.0, 0
     with progress() as bar:
-        task = bar.add_task("Training", total=len(train_rows) * config.epochs, note="")
-        for epoch in range(config.epochs):
+        task = bar.add_task("Training", total=len(train_rows) * plan.epochs, note="")
+        for epoch in range(plan.epochs):
             order = np.random.default_rng([seed, epoch]).permutation(len(train_rows))
-            seen = 0
-            for b in range(n_batches):
+            for b in range(plan.n_batches):
                 started = time.perf_counter()
-                rows_B = train_rows[order[b * config.batch_size : (b + 1) * config.batch_size]]
+                rows_B = train_rows[order[b * plan.batch_size : (b + 1) * plan.batch_size]]
                 batch = encoder.batch(rows_B)
                 torch.manual_seed(seed * 1_000_003 + step)
                 batch = _drop_ids(batch, id_fields, unseen_F, config.id_dropout)
-                rate = learning_rate_factor(step, n_steps, config.warmup_steps)
+                rate = learning_rate_factor(step, plan.n_steps, plan.warmup)
                 for optimizer in (dense_optimizer, table_optimizer):
                     for group in optimizer.param_groups:
                         group["lr"] = group["peak"] * rate
@@ -113,9 +135,9 @@ def train(
                 seconds += time.perf_counter() - started
                 rows_done += len(rows_B)
                 bar.update(task, advance=len(rows_B))
-                if b + 1 not in evaluate_at:
+                if step not in plan.evaluate_at:
                     continue
-                evaluation = {"step": step, "epoch": epoch + (b + 1) / n_batches, "train_loss": losses / seen}
+                evaluation = {"step": step, "epoch": epoch + (b + 1) / plan.n_batches, "train_loss": losses / seen}
                 losses, seen = 0.0, 0
                 history.evaluations.append(evaluation)
                 if not chooses:
@@ -138,7 +160,7 @@ def train(
                     break
             if history.stopped:
                 break
-        bar.update(task, completed=len(train_rows) * config.epochs)
+        bar.update(task, completed=len(train_rows) * plan.epochs)
     if best_weights is None:
         history.best_step, history.stopped = (
             step,

@@ -13,7 +13,7 @@ from trainer.fitted import build_network, fit
 from trainer.inputs import UNSEEN, Encoder, fit_inputs
 from trainer.mart import Contract, read_contract
 from trainer.metrics import auc
-from trainer.train import _drop_ids, learning_rate_factor, predict, sigmoid, train
+from trainer.train import Schedule, _drop_ids, learning_rate_factor, predict, sigmoid, train
 
 
 @pytest.fixture
@@ -49,9 +49,10 @@ def test_stops_when_validation_stops_improving(opened: Any, stage: Any) -> None:
 
 
 def test_without_validation_all_epochs_are_trained(opened: Any, stage: Any) -> None:
-    network, history, encoder = trained(opened, stage("01_dnn", epochs=2), val=np.empty(0, np.int64))
+    config, n_rows = stage("01_dnn", epochs=2), len(opened[1].rows("train"))
+    network, history, encoder = trained(opened, config, val=np.empty(0, np.int64))
     assert "could not choose" in history.stopped
-    assert history.best_step == history.evaluations[-1]["step"] == 2 * -(-len(opened[1].rows("train")) // 128)
+    assert history.best_step == history.evaluations[-1]["step"] == Schedule.of(config.training, n_rows).n_steps
     assert predict(network, encoder, np.empty(0, np.int64)).shape == (0,)
 
 
@@ -125,3 +126,16 @@ def test_learning_rate_warms_up_and_falls_to_zero() -> None:
 def test_sigmoid_is_exact_and_never_overflows() -> None:
     z = np.array([-1000.0, -3.0, 0.0, 3.0, 1000.0], np.float32)
     np.testing.assert_allclose(sigmoid(z), [0, 1 / (1 + np.exp(3)), 0.5, 1 / (1 + np.exp(-3)), 1])
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "batch_size", "epochs", "n_steps"),
+    [(700_144, 4096, 2, 342), (150_000, 1000, 2, 300), (17_000, 113, 2, 302), (100, 64, 150, 300), (1, 64, 300, 300)],
+)
+def test_a_small_log_gets_enough_updates(n_rows: int, batch_size: int, epochs: int, n_steps: int, stage: Any) -> None:
+    config = stage("01_dnn", epochs=2, min_steps=300, batch_size=4096, evaluations_per_epoch=2, warmup_steps=100)
+    plan = Schedule.of(config.training, n_rows)
+    assert (plan.batch_size, plan.epochs, plan.n_steps) == (batch_size, epochs, n_steps)
+    assert len(plan.evaluate_at) == 4
+    assert max(plan.evaluate_at) == n_steps
+    assert plan.warmup <= 100
