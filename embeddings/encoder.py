@@ -67,6 +67,7 @@ class Encoder:
         self._engine = engine
         self._tokenizer = tokenizer
         self._batch_tokens = batch_tokens
+        self._lengths_of_parts: dict[str, int] = {"": 0}
         tokenizer.no_padding()
         tokenizer.no_truncation()
         self._n_special = len(tokenizer.encode("").ids)
@@ -117,14 +118,14 @@ class Encoder:
             max_tokens=limit,
             dtype=dtype,
         )
-        tokenizer = fast_tokenizer(model.folder)
+        home = model.folder
         if dtype == "int8":
-            folder, _ = int8.ensure(model.folder, model.revision, model.max_tokens)
-            engine = int8.Int8Engine(folder)
+            home, _ = int8.ensure(model.folder, model.revision, model.max_tokens)
+            engine = int8.Int8Engine(home)
         else:
             engine = TorchEngine(model.folder, dtype=dtype, device="cuda" if cuda else "cpu", threads=threads)
         batch_tokens = _CUDA_TOKENS if cuda else _CPU_TOKENS
-        return cls(recipe, engine, tokenizer, threads=threads, batch_tokens=batch_tokens, notes=notes)
+        return cls(recipe, engine, fast_tokenizer(home), threads=threads, batch_tokens=batch_tokens, notes=notes)
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         """Template and token ids. A text that is too long loses its own end, never the template's."""
@@ -179,13 +180,10 @@ class Encoder:
         return out_ND
 
     def _n_tokens(self, part: str) -> int:
-        if part not in self._parts:
-            self._parts[part] = len(self._tokenizer.encode(part, add_special_tokens=False).ids)
-        return self._parts[part]
-
-    @property
-    def _parts(self) -> dict[str, int]:
-        return self.__dict__.setdefault("_part_lengths", {"": 0})
+        """Tokens of a part of the template; there are only two or four of them."""
+        if part not in self._lengths_of_parts:
+            self._lengths_of_parts[part] = len(self._tokenizer.encode(part, add_special_tokens=False).ids)
+        return self._lengths_of_parts[part]
 
     def _pool(self, states_BSD: np.ndarray, lengths_B: np.ndarray) -> np.ndarray:
         n_longest = states_BSD.shape[1]

@@ -12,6 +12,7 @@ transformers.
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tempfile
 import warnings
@@ -176,6 +177,7 @@ def _export(model, max_tokens: int):
     example = torch.randn(2, 7, model.config.hidden_size)
     batch = torch.export.Dim("B", min=1, max=1 << 16)
     length = torch.export.Dim("S", min=2, max=max_tokens)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports every package it could also have exported
     with warnings.catch_warnings(), redirect_stdout(StringIO()):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
