@@ -92,15 +92,14 @@ def build(
             n_tokens += tokens.n_tokens
             n_shards += 1
         seconds = time.perf_counter() - begin
-        skipped = texts.take(chosen.warm_only)
-        n_skipped_tokens = encoder.tokenize(skipped.texts).n_tokens if len(skipped) else 0
-        n_there_tokens = encoder.tokenize(wanted.take(there).texts).n_tokens if there.any() else 0
+        left_out = texts.take(chosen.warm_only)
+        n_left_out = encoder.tokenize(left_out.texts).n_tokens
         saving = Saving(
-            n_encoded=len(todo),
-            n_texts=len(wanted) + len(skipped),
             tokens_encoded=n_tokens,
-            tokens_all=n_tokens + n_there_tokens + n_skipped_tokens,
-            seconds_saved=seconds / n_tokens * (n_skipped_tokens + n_there_tokens) if n_tokens else None,
+            tokens_already_there=encoder.tokenize(wanted.take(there).texts).n_tokens,
+            n_left_out=len(left_out),
+            tokens_left_out=n_left_out,
+            seconds_saved=seconds / n_tokens * n_left_out if n_tokens else None,
         )
         return BuildReport(
             store=str(store.path),

@@ -26,7 +26,8 @@ class _E5File:
     Layout (little endian): magic "E5S1", uint32 version; int32 x7 hidden, layers, heads, feed-forward, vocabulary rows,
     positions, token types; float32 epsilon; int32 block; int32 x5 pieces, bos, eos, pad, unk; uint64 text bytes;
     uint32 offsets (pieces + 1); float32 scores; UTF-8 pieces; int32 + uint32 a code-point map (entries, bytes);
-    int32 tensors, each: uint16 length + name, uint8 kind (0 float32, 1 four-bit), uint32 size, uint64 offset, uint64 bytes.
+    int32 tensors, each: uint16 length + name, uint8 kind (0 float32, 1 four-bit), uint32 size, uint64 offset, uint64
+    bytes.
     """
 
     data: bytes
@@ -41,7 +42,9 @@ class _E5File:
     def read(cls, path: Path) -> _E5File:
         data = path.read_bytes()
         if data[:4] != b"E5S1":
-            raise EmbeddingsError(f"{path.name} is no packed e5 model: expected it to begin with E5S1, found {data[:4]!r}.")
+            raise EmbeddingsError(
+                f"{path.name} is no packed e5 model: expected it to begin with E5S1, found {data[:4]!r}."
+            )
         at = 8
 
         def take(layout: str) -> tuple:
@@ -53,7 +56,9 @@ class _E5File:
         sizes = take("7i")
         epsilon, block = take("fi")
         if block != _BLOCK:
-            raise EmbeddingsError(f"{path.name} packs {block} weights a block, expected {_BLOCK}: another version of it?")
+            raise EmbeddingsError(
+                f"{path.name} packs {block} weights a block, expected {_BLOCK}: another version of it?"
+            )
         n_pieces, *special_ids = take("5i")
         (n_text,) = take("Q")
         offsets = np.frombuffer(data, "<u4", n_pieces + 1, at)

@@ -59,13 +59,15 @@ class Encoder:
     (2, 384)
     """
 
-    def __init__(self, recipe: Recipe, engine, tokenizer, *, threads: int, batch_tokens: int, notes: Sequence[str] = ()):
+    def __init__(
+        self, recipe: Recipe, engine, tokenizer, *, workers: int, batch_tokens: int, notes: Sequence[str] = ()
+    ):
         self.recipe = recipe
         self.dim: int = engine.dim
-        self.threads = threads
         self.notes = tuple(notes)
         self._engine = engine
         self._tokenizer = tokenizer
+        self._workers = workers
         self._batch_tokens = batch_tokens
         self._lengths_of_parts: dict[str, int] = {"": 0}
         tokenizer.no_padding()
@@ -123,9 +125,9 @@ class Encoder:
             home, _ = int8.ensure(model.folder, model.revision, model.max_tokens)
             engine = int8.Int8Engine(home)
         else:
-            engine = TorchEngine(model.folder, dtype=dtype, device="cuda" if cuda else "cpu", threads=threads)
-        batch_tokens = _CUDA_TOKENS if cuda else _CPU_TOKENS
-        return cls(recipe, engine, fast_tokenizer(home), threads=threads, batch_tokens=batch_tokens, notes=notes)
+            engine = TorchEngine(model.folder, dtype=dtype, device="cuda" if cuda else "cpu")
+        workers, batch_tokens = (1, _CUDA_TOKENS) if cuda else (threads, _CPU_TOKENS)
+        return cls(recipe, engine, fast_tokenizer(home), workers=workers, batch_tokens=batch_tokens, notes=notes)
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
         """Template and token ids. A text that is too long loses its own end, never the template's."""
@@ -146,9 +148,7 @@ class Encoder:
         encodings = self._tokenizer.encode_batch_fast(prepared)
         return Tokens([encoding.ids for encoding in encodings], n_cut)
 
-    def encode(
-        self, texts: Sequence[str] | Tokens, *, progress: Callable[[int], None] = lambda _: None
-    ) -> np.ndarray:
+    def encode(self, texts: Sequence[str] | Tokens, *, progress: Callable[[int], None] = lambda _: None) -> np.ndarray:
         """One vector a text.
 
         Args: progress, called with the number of texts done, from any thread.
@@ -165,12 +165,10 @@ class Encoder:
             out_ND[batch] = self._pool(states_BSD, np.array([lengths[i] for i in batch]))
             progress(len(batch))
 
-        if self._engine.pads:  # torch has threads of its own
-            for batch in batches:
-                run(batch)
-        else:
-            with ThreadPoolExecutor(self.threads) as pool:
-                list(pool.map(run, batches))
+        # A thread a batch and a core a thread: threads that share one product wait for each other at every layer, and
+        # on a busy machine they wait most of the time.
+        with ThreadPoolExecutor(self._workers) as pool:
+            list(pool.map(run, batches))
         bad = np.flatnonzero(~np.isfinite(out_ND).all(axis=1))
         if len(bad):
             raise EmbeddingsError(

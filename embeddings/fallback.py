@@ -46,8 +46,8 @@ def select(texts: Texts, *, only: str = "all", user_texts: str = "cold") -> Sele
     wanted = ~empty & ~warm_only & ~unused
     if not wanted.any():
         raise EmbeddingsError(
-            f"Nothing to encode: of {len(texts):,} texts {empty.sum():,} are empty, {unused.sum():,} occur in no row and"
-            f" {warm_only.sum():,} only in rows of users and items with history (n_cold_rows = 0)."
+            f"Nothing to encode: of {len(texts):,} texts {empty.sum():,} are empty, {unused.sum():,} occur in no row"
+            f" and {warm_only.sum():,} only in rows of users and items with history (n_cold_rows = 0)."
         )
     return Selection(wanted, empty, warm_only, unused)
 
@@ -70,7 +70,9 @@ class SideMeans:
         Raises: EmbeddingsError where no text has one.
         """
         if not found_N.any():
-            raise EmbeddingsError("No text has a vector, so there is no mean to fall back to. Run `embeddings build` first.")
+            raise EmbeddingsError(
+                "No text has a vector, so there is no mean to fall back to. Run `embeddings build` first."
+            )
         sides = sorted(set(side_N[found_N]))
         exact = np.asarray(vectors_ND, np.float64)
         means = {side: exact[found_N & (side_N == side)].mean(axis=0).astype(np.float32) for side in sides}
@@ -86,10 +88,19 @@ class SideMeans:
 
 @dataclass(frozen=True)
 class Saving:
-    """What leaving texts out saved. Units: tokens include the template's; seconds are of this run's own speed."""
+    """What leaving out the texts of warm rows saved.
 
-    n_encoded: int
-    n_texts: int
+    Units: tokens include the template's; seconds_saved is at this run's own speed, None where it encoded nothing.
+    """
+
     tokens_encoded: int
-    tokens_all: int
+    tokens_already_there: int
+    n_left_out: int
+    tokens_left_out: int
     seconds_saved: float | None
+
+    @property
+    def share_left_out(self) -> float:
+        """Of all tokens, those that no encoder had to read. In [0, 1]."""
+        all_tokens = self.tokens_encoded + self.tokens_already_there + self.tokens_left_out
+        return self.tokens_left_out / max(1, all_tokens)

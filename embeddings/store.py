@@ -64,9 +64,13 @@ class VectorStore:
         try:
             manifest = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise EmbeddingsError(f"No vector store in {path} (no {MANIFEST}). Make one with `embeddings build`.") from error
+            raise EmbeddingsError(
+                f"No vector store in {path} (no {MANIFEST}). Make one with `embeddings build`."
+            ) from error
         except ValueError as error:
-            raise EmbeddingsError(f"{file} is not valid JSON ({error}). Delete the folder {path} and build it again.") from error
+            raise EmbeddingsError(
+                f"{file} is not valid JSON ({error}). Delete the folder {path} and build it again."
+            ) from error
         if manifest.get("format") != FORMAT:
             raise EmbeddingsError(
                 f"{file} has format {manifest.get('format')!r}, this version reads {FORMAT}. Build the store again."
@@ -90,7 +94,9 @@ class VectorStore:
                 store = cls(path, recipe, dim, [])
                 store._write_manifest()
             if (store.recipe, store.dim) != (recipe, dim):
-                raise EmbeddingsError(f"{path} holds {store.recipe} with {store.dim} dimensions, not {recipe} with {dim}.")
+                raise EmbeddingsError(
+                    f"{path} holds {store.recipe} with {store.dim} dimensions, not {recipe} with {dim}."
+                )
             store._adopt()
             yield store
 
@@ -166,7 +172,9 @@ class VectorStore:
                 f"Expected {len(text_ids)} finite vectors of {self.dim} numbers, found an array of {vectors_ND.shape}."
             )
         if len(set(text_ids)) != len(text_ids) or self.has(text_ids).any():
-            raise EmbeddingsError("A store is append-only: some of these texts already have a vector in it, or occur twice.")
+            raise EmbeddingsError(
+                "A store is append-only: some of these texts already have a vector in it, or occur twice."
+            )
         shard = self._write_shard(text_ids, vectors_ND)
         self.shards.append(shard)
         self._write_manifest()
@@ -289,9 +297,13 @@ def find_store(root: Path | str, encoder: str) -> VectorStore:
         return fitting[0]
     if fitting:
         keys = ", ".join(store.path.name for store in fitting)
-        raise EmbeddingsError(f"{encoder} has {len(fitting)} stores under {root}: {keys}. Name one: --encoder {fitting[0].path.name}.")
+        raise EmbeddingsError(
+            f"{encoder} has {len(fitting)} stores under {root}: {keys}. Name one: --encoder {fitting[0].path.name}."
+        )
     keys = ", ".join(store.path.name for store in there) or "no store at all"
-    raise EmbeddingsError(f"No vectors of {encoder!r} under {root}: found {keys}. Make them: `embeddings build --encoder {encoder}`.")
+    raise EmbeddingsError(
+        f"No vectors of {encoder!r} under {root}: found {keys}. Make them: `embeddings build --encoder {encoder}`."
+    )
 
 
 def _map_file(path: Path) -> tuple[np.ndarray, np.ndarray]:

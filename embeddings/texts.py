@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +91,9 @@ def read_texts(marts: Path | str) -> Texts:
     tables = [_read(path) for path in files]
     texts = _as_texts(pa.concat_tables(tables), folder)
     if not len(texts):
-        raise EmbeddingsError(f"The texts mart {folder} has no rows: the log has no texts, or `dbt build` made none of them.")
+        raise EmbeddingsError(
+            f"The texts mart {folder} has no rows: the log has no texts, or `dbt build` made none of them."
+        )
     if texts.empty.all():
         raise EmbeddingsError(
             f"All {len(texts):,} texts of {folder} are empty. Vectors of nothing would all be the same, so nothing is"
@@ -109,7 +113,9 @@ def _read(path: Path) -> pa.Table:
             )
         table = file.read(columns=list(COLUMNS))
     except (pa.ArrowException, OSError) as error:
-        raise EmbeddingsError(f"{path} can't be read as Parquet ({error}). Rebuild it with `dbt build --select texts`.") from error
+        raise EmbeddingsError(
+            f"{path} can't be read as Parquet ({error}). Rebuild it with `dbt build --select texts`."
+        ) from error
     # As bytes: Arrow takes invalid UTF-8 on trust, and the first to trip over it would not know which row it was.
     types = [pa.large_binary()] * 3 + [pa.int64()] * 3
     columns = []
@@ -130,11 +136,11 @@ def _as_texts(table: pa.Table, folder: Path) -> Texts:
             repaired.append(text_id)
         texts.append(text)
     order = sorted(range(len(ids)), key=ids.__getitem__)
-    for left, right in zip(order, order[1:], strict=False):
+    for left, right in pairwise(order):
         if ids[left] == ids[right]:
             raise EmbeddingsError(
-                f"text_id {ids[left]!r} occurs twice in {folder}: {texts[left][:40]!r} and {texts[right][:40]!r}. The mart's"
-                " grain is one row a text_id: run `dbt test --select texts`."
+                f"text_id {ids[left]!r} occurs twice in {folder}: {texts[left][:40]!r} and {texts[right][:40]!r}. The"
+                " mart's grain is one row a text_id: run `dbt test --select texts`."
             )
     counts = [
         pc.fill_null(table[name], 0).combine_chunks().to_numpy(zero_copy_only=False)[order] for name in COLUMNS[3:]
@@ -157,11 +163,11 @@ def _strict(value: bytes | None, folder: Path) -> str:
             return value.decode("utf-8")
     except UnicodeDecodeError:
         pass
-    raise EmbeddingsError(f"{folder} has a text_id of {value!r}: expected a content hash in every row. Run `dbt test --select texts`.")
+    raise EmbeddingsError(
+        f"{folder} has a text_id of {value!r}: expected a content hash in every row. Run `dbt test --select texts`."
+    )
 
 
 def list_hash(ids: Sequence[str]) -> str:
     """One sha256 over a set of text ids, whatever their order: says which texts something was fit on."""
-    import hashlib
-
     return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +13,23 @@ from embeddings.errors import EmbeddingsError
 
 
 class TorchEngine:
-    """Token ids -> last hidden states."""
+    """Token ids -> last hidden states.
+
+    Threads may share one engine: on a CPU a call computes on the thread that makes it, on one core.
+    """
 
     pads = True
 
-    def __init__(self, folder: Path, *, dtype: str, device: str, threads: int | None = None, eager: bool = False) -> None:
+    def __init__(self, folder: Path, *, dtype: str, device: str, eager: bool = False) -> None:
         import torch
         from transformers import AutoModel
         from transformers.utils import logging
 
         if device == "cuda" and not torch.cuda.is_available():
             raise EmbeddingsError(
-                f"--device cuda, but torch {torch.__version__} finds no CUDA device here. Use --device cpu, or install a"
-                " torch built for CUDA."
+                f"--device cuda, but torch {torch.__version__} finds no CUDA device here. Use --device cpu, or install"
+                " a torch built for CUDA."
             )
-        if threads:
-            torch.set_num_threads(threads)
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         extra = {"attn_implementation": "eager"} if eager else {}
@@ -55,9 +57,26 @@ class TorchEngine:
         for row, one in enumerate(ids):
             ids_BS[row, : len(one)] = torch.tensor(one)
         mask_BS = (torch.arange(ids_BS.shape[1]) < lengths_B[:, None]).long()
-        with torch.inference_mode():
+        with torch.inference_mode(), _one_core(self._device):
             out = self.model(input_ids=ids_BS.to(self._device), attention_mask=mask_BS.to(self._device))
             return out.last_hidden_state.float().cpu().numpy()
+
+
+@contextmanager
+def _one_core(device: str) -> Iterator[None]:
+    """One core for what this thread computes. The number is the calling thread's own where OpenMP keeps it, so it is
+    set on each, and put back because others in the process may want their cores."""
+    import torch
+
+    if device != "cpu":
+        yield
+        return
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def fast_tokenizer(folder: Path):

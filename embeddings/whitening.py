@@ -59,7 +59,9 @@ class Whitening(TransformerMixin, BaseEstimator):
         self._check_parameters()
         X = np.asarray(X, np.float64)
         if X.ndim != 2:
-            raise EmbeddingsError(f"Whitening expects a matrix of one vector a text, found an array of shape {X.shape}.")
+            raise EmbeddingsError(
+                f"Whitening expects a matrix of one vector a text, found an array of shape {X.shape}."
+            )
         ids = [str(row) for row in range(len(X))] if ids is None else list(ids)
         if len(ids) != len(X):
             raise EmbeddingsError(f"Whitening got {len(X)} vectors and {len(ids)} text ids; expected as many of each.")
@@ -78,16 +80,18 @@ class Whitening(TransformerMixin, BaseEstimator):
                 f"{int((~np.isfinite(X).all(axis=1)).sum())} of {n} vectors are not finite. Run `embeddings check`."
             )
         if width < self.n_components:
-            raise EmbeddingsError(f"Can't whiten {width} dimensions to {self.n_components}: lower n_components (--dim).")
+            raise EmbeddingsError(
+                f"Can't whiten {width} dimensions to {self.n_components}: lower n_components (--dim)."
+            )
         mean_D = X.mean(axis=0)
         centred_ND = X - mean_D
         self._check_variation(X, centred_ND)
         rank = _rank(centred_ND)
         if rank < self.n_components:
             raise EmbeddingsError(
-                f"The {n} vectors span {rank} dimensions, fewer than the {self.n_components} asked for: whitening the rest"
-                f" would blow up rounding errors. Use --dim {rank} or less, or fit on more distinct texts"
-                f" (more than {self.n_components})."
+                f"The {n} vectors span {rank} dimensions, fewer than the {self.n_components} asked for: whitening the"
+                f" rest would blow up rounding errors. Use --dim {rank} or less, or fit on more distinct texts (more"
+                f" than {self.n_components})."
             )
         covariance_DD = centred_ND.T @ centred_ND / n
         shrinkage = self._shrinkage_of(centred_ND)
@@ -158,7 +162,9 @@ class Whitening(TransformerMixin, BaseEstimator):
                 facts = json.loads(file.metadata()["whitening"])
                 mean, matrix, variances = (file.get_tensor(name) for name in ("mean", "matrix", "variances"))
         except (OSError, SafetensorError, KeyError, TypeError) as error:
-            raise EmbeddingsError(f"{path} is no whitening file ({error}). Make one with `embeddings whiten`.") from error
+            raise EmbeddingsError(
+                f"{path} is no whitening file ({error}). Make one with `embeddings whiten`."
+            ) from error
         self = cls(**facts["params"])
         self.mean_, self.matrix_, self.variances_ = mean, matrix, variances
         self.shrinkage_, self.rank_, self.condition_ = facts["shrinkage"], facts["rank"], facts["condition"]
@@ -177,8 +183,8 @@ class Whitening(TransformerMixin, BaseEstimator):
         coverage = found.mean() if len(found) else 0.0
         if coverage < self.min_coverage:
             raise EmbeddingsError(
-                f"Only {coverage:.1%} of {len(found):,} texts have a vector, expected {self.min_coverage:.0%} or more. Run"
-                " `embeddings build` first; it encodes only what is missing."
+                f"Only {coverage:.1%} of {len(found):,} texts have a vector, expected {self.min_coverage:.0%} or more."
+                " Run `embeddings build` first; it encodes only what is missing."
             )
 
     def _check_variation(self, X: np.ndarray, centred_ND: np.ndarray) -> None:
