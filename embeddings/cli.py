@@ -211,7 +211,8 @@ def build(
         highlight=False,
     )
     if saving.n_left_out:
-        line = f"Left out {saving.n_left_out:,} texts ({saving.tokens_left_out:,} tokens, {saving.share_left_out:.0%} of all)"
+        line = f"Left out {saving.n_left_out:,} texts ({saving.tokens_left_out:,} tokens,"
+        line += f" {saving.share_left_out:.0%} of all)"
         if saving.seconds_saved is not None:
             line += f": at this speed they would have taken {saving.seconds_saved:,.0f} s"
         out.print(line + ".", highlight=False, soft_wrap=True)

@@ -22,6 +22,8 @@ _CPU_TOKENS, _CUDA_TOKENS = 512, 32768
 # A text is cut to this many characters a token before it is tokenised: no vocabulary here has longer words on average,
 # and 100,000 characters would be tokenised for nothing.
 _CHARACTERS_A_TOKEN = 16
+# Where a text is cut, it and the template after it may join into more tokens than they were apart.
+_SLACK = 2
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,8 @@ class Encoder:
                 whole = len(encoding.ids) <= room and not encoding.overflowing and len(short) == len(text)
                 if not whole:
                     n_cut += 1
-                    short = short[: encoding.offsets[: max(1, room)][-1][1]] if encoding.ids else short
+                    kept = max(1, room - _SLACK)
+                    short = short[: encoding.offsets[:kept][-1][1]] if encoding.ids else short
             prepared.append(before + short + after)
         encodings = self._tokenizer.encode_batch_fast(prepared)
         return Tokens([encoding.ids for encoding in encodings], n_cut)

@@ -106,7 +106,9 @@ def compare(args: argparse.Namespace, scratch: Path) -> None:
     if not peer.exists():
         install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", f"--target={peer}", PEER]
         subprocess.run(install, check=True)
-    print(f"{len(texts):,} texts of {args.marts.name}, {args.threads} thread(s), median of {args.rounds} runs by turns\n")
+    print(
+        f"{len(texts):,} texts of {args.marts.name}, {args.threads} thread(s), median of {args.rounds} runs by turns\n"
+    )
     print("| encoder | side | texts/s, wall | texts/s, CPU | peak RSS, MB | of 40 paraphrases, en / zh |")
     print("|---|---|---|---|---|---|", flush=True)
     for encoder in args.encoder or ["minilm", "e5-small"]:

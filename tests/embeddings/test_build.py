@@ -57,8 +57,14 @@ def test_the_fallback_never_touches_a_text_of_warm_rows(write_mart, tiny, tmp_pa
 
 
 def test_every_text_of_the_mart_is_in_the_report(write_mart, tiny, tmp_path):
-    rows = [("a", "title", 1, 1, 1), ("b", "user", 1, 0, 1), ("", "title", 1, 1, 1), ("c", "title", 0, 0, 0), b"caf\xe9",
-            "x" * 100_000]
+    rows = [
+        ("a", "title", 1, 1, 1),
+        ("b", "user", 1, 0, 1),
+        ("", "title", 1, 1, 1),
+        ("c", "title", 0, 0, 0),
+        b"caf\xe9",
+        "x" * 100_000,
+    ]
     report = build(read_texts(write_mart(rows)), tiny, tmp_path)
     parts = (report.n_encoded, report.n_already_there, report.n_empty, report.n_warm_only, report.n_unused)
     assert parts == (3, 0, 1, 1, 1) and sum(parts) == report.n_texts

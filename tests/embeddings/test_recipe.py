@@ -52,5 +52,5 @@ def test_is_chinese(text, expected):
 
 
 def test_unknown_pooling_is_named():
-    with pytest.raises(EmbeddingsError, match="pooling 'max'.*mean, cls, last"):
+    with pytest.raises(EmbeddingsError, match=r"pooling 'max'.*mean, cls, last"):
         dataclasses.replace(RECIPE, pooling="max")

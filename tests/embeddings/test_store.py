@@ -40,8 +40,10 @@ def test_what_was_appended_is_read_back_in_the_order_asked(filled):
 
 def test_vectors_are_mapped_not_read(filled):
     store = VectorStore.open(filled)
-    assert all(isinstance(store._map(shard)[1].base, np.memmap) or isinstance(store._map(shard)[1], np.memmap)
-               for shard in store.shards)
+    assert all(
+        isinstance(store._map(shard)[1].base, np.memmap) or isinstance(store._map(shard)[1], np.memmap)
+        for shard in store.shards
+    )
 
 
 def test_the_manifest_says_what_the_vectors_are(filled):
@@ -56,13 +58,23 @@ def test_ids_of_different_lengths_live_together(tmp_path):
     with VectorStore.writer(tmp_path, RECIPE, 8) as store:
         store.append(["a", "bcd"], vectors(2))
         store.append(["a much longer id, ü"], vectors(1, 1))
-        assert store.has(["a", "bcd", "a much longer id, ü", "a much", "bc"]).tolist() == [True, True, True, False, False]
+        assert store.has(["a", "bcd", "a much longer id, ü", "a much", "bc"]).tolist() == [
+            True,
+            True,
+            True,
+            False,
+            False,
+        ]
 
 
 def test_append_only(filled):
     with VectorStore.writer(filled.parent, RECIPE, 8) as store:
-        for bad_ids, bad in [(ids(29, 31), vectors(2)), (["x", "x"], vectors(2)), (["x"], vectors(1, dim=9)),
-                             (["x"], np.full((1, 8), np.nan, np.float32))]:
+        for bad_ids, bad in [
+            (ids(29, 31), vectors(2)),
+            (["x", "x"], vectors(2)),
+            (["x"], vectors(1, dim=9)),
+            (["x"], np.full((1, 8), np.nan, np.float32)),
+        ]:
             with pytest.raises(EmbeddingsError):
                 store.append(bad_ids, bad)
     assert len(VectorStore.open(filled)) == 30

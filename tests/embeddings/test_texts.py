@@ -30,19 +30,19 @@ def test_invalid_utf8_is_replaced_and_named(write_mart):
 
 
 def test_refuses_a_mart_whose_texts_are_all_empty(write_mart):
-    with pytest.raises(EmbeddingsError, match="All 2 texts .* are empty"):
+    with pytest.raises(EmbeddingsError, match=r"All 2 texts .* are empty"):
         read_texts(write_mart(["", "   "]))
 
 
 def test_refuses_a_folder_without_texts(tmp_path):
-    with pytest.raises(EmbeddingsError, match="found none.*dbt build"):
+    with pytest.raises(EmbeddingsError, match=r"found none.*dbt build"):
         read_texts(tmp_path)
 
 
 def test_names_the_datasets_when_there_are_several(write_mart, tmp_path):
     write_mart(["a"], name="all/one")
     write_mart(["b"], name="all/two")
-    with pytest.raises(EmbeddingsError, match="one.*two"):
+    with pytest.raises(EmbeddingsError, match=r"one.*two"):
         read_texts(tmp_path / "all")
 
 

@@ -72,9 +72,11 @@ def test_the_order_of_the_rows_changes_nothing():
 
 def test_it_spreads_unrelated_pairs():
     X = crowded(width=256)
+
     def mean_cosine(x):
         unit = x / np.linalg.norm(x, axis=1, keepdims=True)
         return float((unit[:300] * unit[300:]).sum(axis=1).mean())
+
     assert mean_cosine(X) > 0.9
     assert abs(mean_cosine(Whitening(128).fit(X).transform(X))) < 0.02
 
@@ -82,8 +84,10 @@ def test_it_spreads_unrelated_pairs():
 def test_shrinkage_matters_where_texts_are_few():
     X = crowded(n=60)
     held_out = crowded(n=4000)
+
     def worst(shrinkage):
         return Whitening(32, shrinkage=shrinkage).fit(X).transform(held_out).astype(np.float64).var(axis=0).max()
+
     assert worst("auto") < worst(0.0)
     assert 0 < Whitening(32).fit(X).shrinkage_ < 1
 
