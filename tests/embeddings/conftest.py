@@ -83,7 +83,7 @@ def text_id(text: str, side: str = "title") -> str:
 
 @pytest.fixture
 def write_mart(tmp_path):
-    """Write a texts mart of rows (text, side, n_rows, n_cold_rows, n_train_rows), or of texts alone; give its folder."""
+    """Write a texts mart of rows (text, side, n_rows, n_cold_rows, n_train_rows), or of texts; give its folder."""
 
     def write(rows, name: str = "marts", files: int = 1) -> Path:
         full = [(row, "title", 3, 1, 2) if isinstance(row, (str, bytes)) else row for row in rows]
