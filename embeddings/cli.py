@@ -109,11 +109,11 @@ def pull(
     Example: [bold]embeddings pull e5-small[/]
     """
     from embeddings import int8
-    from embeddings.catalogue import is_pulled, resolve
+    from embeddings.catalogue import catalogue, is_pulled, resolve
     from embeddings.pull import pull as pull_model
 
     with _doing(f"pulling {name}") as say:
-        fresh = name not in _known() or force or not is_pulled(name)
+        was_here = name in catalogue() and is_pulled(name) and not force
         folder = pull_model(name, accept_terms=accept_terms, force=force, say=say)
         model = resolve(name)
         quality = ""
@@ -123,7 +123,7 @@ def pull(
             near = report["cosine"][model.pooling]
             quality = f" int8 against float32: cosine {near['mean']:.4f} on average, {near['min']:.4f} at least."
     out.print(
-        f"{name} {'is ready' if fresh else 'was already here'}: {folder}.{quality}", highlight=False, soft_wrap=True
+        f"{name} {'was already here' if was_here else 'is ready'}: {folder}.{quality}", highlight=False, soft_wrap=True
     )
 
 
@@ -428,12 +428,6 @@ def gc(
         out.print(f"{key}: {count:,} vectors {'would go' if dry_run else 'dropped'}", highlight=False, soft_wrap=True)
     if not dropped:
         out.print(f"No vector store under {store}: nothing to drop.", highlight=False)
-
-
-def _known() -> dict:
-    from embeddings.catalogue import catalogue
-
-    return catalogue()
 
 
 def _short(text: str, limit: int = 44) -> str:

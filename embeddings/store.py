@@ -268,17 +268,14 @@ class VectorStore:
             if path.suffix == ".safetensors" and digest == file_sha256(path):
                 ids_NW, vectors_ND = _map_file(path)
                 names = [text_id.decode() for text_id in ids_NW.view(f"S{ids_NW.shape[1]}")[:, 0]]
-                if vectors_ND.shape[1] == self.dim and not self._readable_has(names):
+                # What is in the store already was rewritten by a `drop` that was killed: the listed copy counts.
+                if vectors_ND.shape[1] == self.dim and not self.has(names).any():
                     self.shards.append(Shard(path.name, digest, len(names), path.stat().st_size))
                     self._index = None
                     continue
             path.unlink()
         if {shard.file for shard in self.shards} != listed:
             self._write_manifest()
-
-    def _readable_has(self, names: list[str]) -> bool:
-        """Whether any of these is in the store already (an unlisted shard that `drop` had rewritten, say)."""
-        return bool(self.has(names).any())
 
 
 def stores(root: Path | str) -> list[VectorStore]:
