@@ -81,6 +81,7 @@ def main() -> None:
     parser.add_argument("--encoder", action="append", help="default: minilm and e5-small")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--limit", type=int, help="take only this many texts, spread over the mart")
     parser.add_argument("--peer-path", type=Path, help="where the peer is installed; by default a temporary folder")
     parser.add_argument("--worker", nargs=3, metavar=("SIDE", "ENCODER", "TEXTS"), help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -100,6 +101,8 @@ def compare(args: argparse.Namespace, scratch: Path) -> None:
     from embeddings import read_texts
 
     texts = [text for text in read_texts(args.marts).texts if text.strip()]
+    if args.limit and args.limit < len(texts):
+        texts = [texts[int(i)] for i in np.linspace(0, len(texts) - 1, args.limit)]
     texts_file = scratch / "texts.json"
     texts_file.write_text(json.dumps(texts), encoding="utf-8")
     peer = args.peer_path or scratch / "peer"
