@@ -88,7 +88,10 @@ def test_gc_refuses_to_drop_everything_for_want_of_a_mart(run, tmp_path):
         (("build", "--marts", "nowhere"), "found none"),
         (("build", "--marts", "MART", "--encoder", "e5"), "Did you mean 'e5-small'"),
         (("build", "--marts", "MART", "--encoder", "TINY", "--template", "oops"), "exactly once"),
-        (("build", "--marts", "MART", "--encoder", "TINY", "--only", "warm"), "expected all or cold"),
+        (
+            ("build", "--marts", "MART", "--encoder", "TINY", "--dtype", "fp32", "--only", "warm"),
+            "expected all or cold",
+        ),
         (("build", "--marts", "MART", "--encoder", "TINY", "--dtype", "int3"), "expected one of auto, int8"),
         (("inspect", "--marts", "MART"), "embeddings build --encoder e5-small"),
         (("whiten", "--marts", "MART", "--shrinkage", "lots"), "expected auto or a number"),
