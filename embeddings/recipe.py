@@ -1,0 +1,85 @@
+"""What makes two vectors comparable: the encoder, its revision, and every choice between text and vector."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import asdict, dataclass
+
+from embeddings.errors import EmbeddingsError
+
+POOLINGS = ("mean", "cls", "last")
+DTYPES = ("int8", "bf16", "fp32")
+_SLOT = "{text}"
+_HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+_LATIN_WORD = re.compile(r"[A-Za-z]+")
+
+
+def is_chinese(text: str) -> bool:
+    """True where Han characters are at least as many as Latin words (a Han character is about a word)."""
+    n_han = len(_HAN.findall(text))
+    return n_han > 0 and n_han >= len(_LATIN_WORD.findall(text))
+
+
+@dataclass(frozen=True)
+class Template:
+    """What is written around a text before it is encoded; `zh` for Chinese texts where it is given."""
+
+    default: str = _SLOT
+    zh: str | None = None
+
+    def __post_init__(self) -> None:
+        for template in (self.default, self.zh):
+            if template is not None and template.count(_SLOT) != 1:
+                raise EmbeddingsError(
+                    f"A template has to contain {_SLOT} exactly once, but {template!r} contains it"
+                    f" {template.count(_SLOT)} times. Write for example --template 'query: {_SLOT}'."
+                )
+
+    def around(self, text: str) -> tuple[str, str]:
+        """The parts before and after this text."""
+        template = self.zh if self.zh is not None and is_chinese(text) else self.default
+        before, after = template.split(_SLOT)
+        return before, after
+
+    def render(self, text: str) -> str:
+        # Not str.format: a text or a template may hold braces of its own.
+        before, after = self.around(text)
+        return before + text + after
+
+    @property
+    def is_plain(self) -> bool:
+        return self.default == _SLOT and self.zh is None
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a vector depends on besides its text. Vectors of different recipes never share a store."""
+
+    encoder: str
+    revision: str
+    pooling: str
+    template: Template
+    normalize: bool
+    max_tokens: int
+    dtype: str
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (("pooling", self.pooling, POOLINGS), ("dtype", self.dtype, DTYPES)):
+            if value not in allowed:
+                raise EmbeddingsError(f"Unknown {name} {value!r}: expected one of {', '.join(allowed)}.")
+
+    @property
+    def key(self) -> str:
+        """The name of the store's folder: readable first, then enough of a hash to be unique."""
+        digest = hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
+        slug = re.sub(r"[^a-z0-9]+", "-", self.encoder.lower().rstrip("/").rsplit("/", 1)[-1]).strip("-")
+        return f"{slug or 'encoder'}-{self.pooling}-{self.dtype}-{digest[:10]}"
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: dict) -> Recipe:
+        return cls(**{**fields, "template": Template(**fields["template"])})

@@ -1,0 +1,320 @@
+"""Vectors on disk: shards that only ever get more, and a manifest that says what they are.
+
+    data/vectors/<recipe key>/
+        manifest.json                       the recipe, the width, and every shard with its size and sha256
+        shards/000001-<sha256>.safetensors  ids (n, width) uint8 and vectors (n, dim) float32
+
+A shard is written aside, flushed, and renamed to a name that holds its own hash; then the manifest is renewed by one
+rename. Killed in between, a run leaves a complete shard that the manifest doesn't list: the next writer knows it by its
+hash and takes it in. Nothing finished is ever computed twice, and nothing half-written is ever read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from embeddings.catalogue import file_sha256
+from embeddings.errors import EmbeddingsError
+from embeddings.locking import exclusive
+from embeddings.recipe import Recipe
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A finished file. Units: n_texts texts, n_bytes bytes."""
+
+    file: str
+    sha256: str
+    n_texts: int
+    n_bytes: int
+
+
+class VectorStore:
+    """The vectors of one recipe.
+
+    >>> store = VectorStore.open("data/vectors/e5-small-mean-int8-0123456789")
+    >>> vectors_ND, found_N = store.load(text_ids)
+    """
+
+    def __init__(self, path: Path, recipe: Recipe, dim: int, shards: Sequence[Shard]) -> None:
+        self.path = path
+        self.recipe = recipe
+        self.dim = dim
+        self.shards = list(shards)
+        self._index: tuple[np.ndarray, np.ndarray] | None = None  # ids in order; shard and row of each
+        self._maps: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+
+    # -- opening ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def open(cls, path: Path | str) -> VectorStore:
+        """Open to read. Raises: EmbeddingsError where there is no store, or one of another format."""
+        path = Path(path)
+        file = path / MANIFEST
+        try:
+            manifest = json.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise EmbeddingsError(
+                f"No vector store in {path} (no {MANIFEST}). Make one with `embeddings build`."
+            ) from error
+        except ValueError as error:
+            raise EmbeddingsError(
+                f"{file} is not valid JSON ({error}). Delete the folder {path} and build it again."
+            ) from error
+        if manifest.get("format") != FORMAT:
+            raise EmbeddingsError(
+                f"{file} has format {manifest.get('format')!r}, this version reads {FORMAT}. Build the store again."
+            )
+        shards = [Shard(**fields) for fields in manifest["shards"]]
+        return cls(path, Recipe.from_dict(manifest["recipe"]), int(manifest["dim"]), shards)
+
+    @classmethod
+    @contextmanager
+    def writer(cls, root: Path | str, recipe: Recipe, dim: int) -> Iterator[VectorStore]:
+        """Open to append, alone; make the store where there is none.
+
+        Raises: EmbeddingsError when another run is writing it.
+        """
+        path = Path(root) / recipe.key
+        with exclusive(path / ".lock", f"The store {path} is being written"):
+            (path / "shards").mkdir(exist_ok=True)
+            if (path / MANIFEST).exists():
+                store = cls.open(path)
+            else:
+                store = cls(path, recipe, dim, [])
+                store._write_manifest()
+            if (store.recipe, store.dim) != (recipe, dim):
+                raise EmbeddingsError(
+                    f"{path} holds {store.recipe} with {store.dim} dimensions, not {recipe} with {dim}."
+                )
+            store._adopt()
+            yield store
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return sum(shard.n_texts for shard in self.shards)
+
+    def has(self, text_ids: Sequence[str]) -> np.ndarray:
+        """Which of these texts have a vector. Shapes: N ids -> (N,), bool."""
+        return self._locate(text_ids)[0]
+
+    def load(self, text_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """The vectors of these texts, read by memory map; zeros where there is none.
+
+        Shapes: N ids -> (N, dim) float32 and found (N,) bool.
+        Raises: EmbeddingsError where a shard that is needed is damaged.
+        """
+        found_N, where_N = self._locate(text_ids)
+        out_ND = np.zeros((len(found_N), self.dim), np.float32)
+        for number in np.unique(where_N[found_N, 0]):
+            rows = np.flatnonzero(found_N & (where_N[:, 0] == number))
+            out_ND[rows] = self._map(self.shards[number])[1][where_N[rows, 1]]
+        return out_ND, found_N
+
+    def text_ids(self) -> list[str]:
+        """Every text id of the store, in order."""
+        return [text_id.decode() for text_id in self._ids()[0]]
+
+    def _locate(self, text_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        known, where = self._ids()
+        asked = np.array([text_id.encode() for text_id in text_ids], dtype=bytes)
+        if not len(known) or not len(asked):
+            return np.zeros(len(asked), bool), np.zeros((len(asked), 2), np.int64)
+        at = np.minimum(np.searchsorted(known, asked), len(known) - 1)
+        return known[at] == asked, where[at]
+
+    def _ids(self) -> tuple[np.ndarray, np.ndarray]:
+        if self._index is None:
+            parts = [self._map(shard)[0] for shard in self.shards]
+            known = np.concatenate(parts) if parts else np.zeros(0, "S1")
+            where = np.array(
+                [(number, row) for number, part in enumerate(parts) for row in range(len(part))], np.int64
+            ).reshape(-1, 2)
+            order = np.argsort(known, kind="stable")
+            self._index = known[order], where[order]
+        return self._index
+
+    def _map(self, shard: Shard) -> tuple[np.ndarray, np.ndarray]:
+        """Ids (n,) and vectors (n, dim) of a shard, mapped and not read."""
+        if shard.file not in self._maps:
+            path = self.path / "shards" / shard.file
+            n_bytes = path.stat().st_size if path.exists() else None
+            if n_bytes != shard.n_bytes:
+                state = "is missing" if n_bytes is None else f"has {n_bytes:,} bytes instead of {shard.n_bytes:,}"
+                raise EmbeddingsError(
+                    f"The shard {path} {state}. Run `embeddings check --repair` to drop it, then `embeddings build` to"
+                    f" encode its {shard.n_texts:,} texts again."
+                )
+            ids_NW, vectors_ND = _map_file(path)
+            self._maps[shard.file] = ids_NW.view(f"S{ids_NW.shape[1]}")[:, 0], vectors_ND
+        return self._maps[shard.file]
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    def append(self, text_ids: Sequence[str], vectors_ND: np.ndarray) -> Shard:
+        """Add one finished shard. Only inside `writer`.
+
+        Raises: EmbeddingsError for ids that are there already, and for vectors of another width or not finite.
+        """
+        if vectors_ND.shape != (len(text_ids), self.dim) or not np.isfinite(vectors_ND).all():
+            raise EmbeddingsError(
+                f"Expected {len(text_ids)} finite vectors of {self.dim} numbers, found an array of {vectors_ND.shape}."
+            )
+        if len(set(text_ids)) != len(text_ids) or self.has(text_ids).any():
+            raise EmbeddingsError(
+                "A store is append-only: some of these texts already have a vector in it, or occur twice."
+            )
+        shard = self._write_shard(text_ids, vectors_ND)
+        self.shards.append(shard)
+        self._write_manifest()
+        self._index = None
+        return shard
+
+    def check(self, *, repair: bool = False) -> list[str]:
+        """Compare every shard with the manifest by size and sha256.
+
+        Args: repair, drop what is damaged (inside `writer` only), so that the next build makes it again.
+        Returns: what is wrong, a line a shard; nothing when all is well.
+        """
+        problems, sound = [], []
+        for shard in self.shards:
+            path = self.path / "shards" / shard.file
+            if not path.exists():
+                problems.append(f"{shard.file}: missing ({shard.n_texts:,} texts)")
+            elif path.stat().st_size != shard.n_bytes:
+                problems.append(f"{shard.file}: {path.stat().st_size:,} bytes, expected {shard.n_bytes:,}")
+            elif file_sha256(path) != shard.sha256:
+                problems.append(f"{shard.file}: content doesn't match its sha256")
+            else:
+                sound.append(shard)
+        if repair and problems:
+            self._replace(sound)
+        return problems
+
+    def drop(self, keep_ids: set[str]) -> int:
+        """Forget every vector whose text is not in `keep_ids`. Only inside `writer`.
+
+        A shard with survivors is written anew before the manifest changes, so a kill loses nothing.
+        Returns: how many vectors were dropped.
+        """
+        kept, n_dropped = [], 0
+        for shard in self.shards:
+            ids, vectors_ND = self._map(shard)
+            names = [text_id.decode() for text_id in ids]
+            rows = [row for row, name in enumerate(names) if name in keep_ids]
+            n_dropped += len(names) - len(rows)
+            if len(rows) == len(names):
+                kept.append(shard)
+            elif rows:
+                kept.append(self._write_shard([names[row] for row in rows], np.asarray(vectors_ND[rows])))
+        if n_dropped:
+            self._replace(kept)
+        return n_dropped
+
+    def _replace(self, shards: list[Shard]) -> None:
+        old = {shard.file for shard in self.shards} - {shard.file for shard in shards}
+        self.shards = shards
+        self._index, self._maps = None, {}
+        self._write_manifest()
+        for name in old:
+            (self.path / "shards" / name).unlink(missing_ok=True)
+
+    def _write_shard(self, text_ids: Sequence[str], vectors_ND: np.ndarray) -> Shard:
+        from safetensors.numpy import save_file
+
+        ids = np.array([text_id.encode() for text_id in text_ids], dtype=bytes)
+        ids_NW = np.ascontiguousarray(ids).view(np.uint8).reshape(len(ids), -1)
+        aside = self.path / "shards" / ".writing"
+        save_file({"ids": ids_NW, "vectors": np.ascontiguousarray(vectors_ND, np.float32)}, aside)
+        _flush(aside)
+        digest = file_sha256(aside)
+        number = 1 + max((int(shard.file.split("-")[0]) for shard in self.shards), default=0)
+        final = self.path / "shards" / f"{number:06d}-{digest}.safetensors"
+        n_bytes = aside.stat().st_size
+        aside.rename(final)
+        return Shard(final.name, digest, len(ids), n_bytes)
+
+    def _write_manifest(self) -> None:
+        manifest = {
+            "format": FORMAT,
+            "recipe": self.recipe.as_dict(),
+            "dim": self.dim,
+            "n_texts": len(self),
+            "shards": [asdict(shard) for shard in self.shards],
+        }
+        aside = self.path / f".{MANIFEST}"
+        aside.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        _flush(aside)
+        aside.rename(self.path / MANIFEST)
+
+    def _adopt(self) -> None:
+        """Take in complete shards that a killed run left unlisted; delete what it left half-written."""
+        listed = {shard.file for shard in self.shards}
+        for path in sorted((self.path / "shards").iterdir()):
+            if path.name in listed:
+                continue
+            digest = path.stem.partition("-")[2]
+            if path.suffix == ".safetensors" and digest == file_sha256(path):
+                ids_NW, vectors_ND = _map_file(path)
+                names = [text_id.decode() for text_id in ids_NW.view(f"S{ids_NW.shape[1]}")[:, 0]]
+                # What is in the store already was rewritten by a `drop` that was killed: the listed copy counts.
+                if vectors_ND.shape[1] == self.dim and not self.has(names).any():
+                    self.shards.append(Shard(path.name, digest, len(names), path.stat().st_size))
+                    self._index = None
+                    continue
+            path.unlink()
+        if {shard.file for shard in self.shards} != listed:
+            self._write_manifest()
+
+
+def stores(root: Path | str) -> list[VectorStore]:
+    """Every store below a folder."""
+    return [VectorStore.open(path.parent) for path in sorted(Path(root).glob(f"*/{MANIFEST}"))]
+
+
+def find_store(root: Path | str, encoder: str) -> VectorStore:
+    """The one store of an encoder (by the name it was built with, or by the store's key).
+
+    Raises: EmbeddingsError where there is none or more than one; names them.
+    """
+    there = stores(root)
+    fitting = [store for store in there if encoder in (store.recipe.encoder, store.path.name)]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        keys = ", ".join(store.path.name for store in fitting)
+        raise EmbeddingsError(
+            f"{encoder} has {len(fitting)} stores under {root}: {keys}. Name one: --encoder {fitting[0].path.name}."
+        )
+    keys = ", ".join(store.path.name for store in there) or "no store at all"
+    raise EmbeddingsError(
+        f"No vectors of {encoder!r} under {root}: found {keys}. Make them: `embeddings build --encoder {encoder}`."
+    )
+
+
+def _map_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The two tensors of a shard as memory maps (safetensors: uint64 header length, JSON header, data)."""
+    with path.open("rb") as file:
+        n_header = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(n_header))
+    out = []
+    for name, dtype in (("ids", np.uint8), ("vectors", np.float32)):
+        start = 8 + n_header + header[name]["data_offsets"][0]
+        out.append(np.memmap(path, dtype, "r", offset=start, shape=tuple(header[name]["shape"])))
+    return out[0], out[1]
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
