@@ -47,6 +47,10 @@ lint: .venv/installed-dev
 proof: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 -v tests/warehouse/test_point_in_time.py
 
+# ---- measurements: ratios to peers in one run (downloads the peers into a throw-away folder)
+bench: .venv/installed
+	$(BIN)/python benchmarks/embeddings/run.py --marts data/marts/$(DATASET)
+
 docs: .venv/installed
 	$(BIN)/dbt docs generate $(VARS) --static
 	@echo "The warehouse's documentation with its lineage: target/static_index.html"
