@@ -112,3 +112,10 @@
 {% macro iso_weekday(instant) -%} {{ adapter.dispatch('iso_weekday')(instant) }} {%- endmacro %}
 {% macro duckdb__iso_weekday(instant) -%} isodow({{ instant }}) {%- endmacro %}
 {% macro spark__iso_weekday(instant) -%} (weekday({{ instant }}) + 1) {%- endmacro %}
+
+{% macro quantiles(value, shares) -%}
+    {#- A list of exact quantiles, interpolated between neighbours. -#}
+    {{ adapter.dispatch('quantiles')(value, shares) }}
+{%- endmacro %}
+{% macro duckdb__quantiles(value, shares) -%} quantile_cont({{ value }}, [{{ shares | join(', ') }}]) {%- endmacro %}
+{% macro spark__quantiles(value, shares) -%} percentile({{ value }}, array({{ shares | join(', ') }})) {%- endmacro %}
