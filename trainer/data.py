@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from trainer.errors import TrainerError
 from trainer.files import read_json, remove_leftovers, write_json, written_aside
-from trainer.mart import LEVELS, SPLITS, Column, Contract
+from trainer.mart import EXCLUDED, LEVELS, SPLITS, Column, Contract
 from trainer.progress import progress
 
 FORMAT = 1  # raise it when the layout below changes: older caches are then left alone
@@ -36,7 +36,7 @@ class Columns:
     dense_ND: float32, as in the mart; NaN where it is NULL or not finite
     codes_NC: int32, one column a categorical input; 0 is NULL, else 1 + position in `dictionaries[input]`
     scene_N:  int16, position in the contract's scenes
-    label_N, split_N: uint8; split is a position in mart.SPLITS
+    label_N, split_N: uint8; split is a position in mart.SPLITS, or len(SPLITS) for a row that no split holds
     level_NG: int8, one column a level column; position in mart.LEVELS, -1 for NULL
     event_at_N: int64, microseconds since 1970 UTC
     Which input stands where: `dense_names` and `code_names`; levels: `level_groups` ("user", "item");
@@ -147,7 +147,7 @@ def _build(contract: Contract, folder: Path) -> None:
                 block_BC[:, c] = part.encoded(i.column, i.position, index[i.name])
             blocks = {
                 "dense_ND": block_BD, "codes_NC": block_BC, "scene_N": part.position(scene, contract.scenes),
-                "label_N": part.label(label), "split_N": part.position(split, SPLITS),
+                "label_N": part.label(label), "split_N": part.position(split, (*SPLITS, EXCLUDED)),
                 "level_NG": np.stack([part.position(c.name, LEVELS, null=-1) for c in levels], 1)
                 if levels else np.empty((len(table), 0), np.int8),
                 "event_at_N": table["event_at"].to_numpy(),

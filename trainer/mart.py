@@ -29,6 +29,7 @@ GROUPS = ("user", "item", "user_item", "context")
 NAME_LISTS = ("scenes", "ctx_dense", "ctx_ids")
 LEVELS = ("zero", "few", "warm")
 SPLITS = ("train", "val", "test")
+EXCLUDED = "excluded"  # rows that the split protocol keeps from all three; nothing here reads them
 
 # Spellings of one type in DuckDB, Spark and dbt -> the spelling used here.
 _TYPES = {

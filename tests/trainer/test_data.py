@@ -81,6 +81,24 @@ def test_numbers_that_are_none_are_missing(toy: Any, tmp_path: Path) -> None:
     assert not np.isinf(columns.dense_ND).any()
 
 
+def test_excluded_rows_are_in_no_split(toy: Any, tmp_path: Path) -> None:
+    """A cold protocol keeps rows from all three splits; nothing fitted or measured may see them."""
+    mart = toy(300)
+    was = columns_of(toy(300), tmp_path / "whole")
+    excluded = set(mart.rows["event_id"][5:300:7])
+    for k, event in enumerate(mart.rows["event_id"]):
+        if event in excluded:
+            mart.rows["split"][k] = "excluded"
+    columns = columns_of(mart, tmp_path / "marts")
+    ids = columns.event_ids(np.arange(300)).to_pylist()
+    found = facts(columns)
+    for split in ("train", "val", "test"):
+        rows = columns.rows(split)
+        assert {ids[k] for k in rows} == {ids[k] for k in was.rows(split)} - excluded
+        assert found[split]["rows"] == len(rows)
+    assert set(found) == {"train", "val", "test"}
+
+
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [

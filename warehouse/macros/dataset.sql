@@ -32,7 +32,9 @@
 {%- endmacro %}
 
 {% macro marts_dir() -%}
-    {{ return(var('marts_dir', 'data/marts/' ~ var('dataset'))) }}
+    {#- A model that differs by protocol goes to a folder of the protocol's own, beside that of protocol time. -#}
+    {%- set suffix = '-' ~ protocol() if protocol_schema() and model.config.schema == protocol_schema() else '' -%}
+    {{ return(var('marts_dir', 'data/marts/' ~ var('dataset')) ~ suffix) }}
 {%- endmacro %}
 
 {% macro literal(text) -%}

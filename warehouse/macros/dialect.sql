@@ -127,3 +127,10 @@
     {%- for column in columns -%}{%- do fields.append("'" ~ column ~ "', " ~ column) -%}{%- endfor -%}
     {{ return("named_struct(" ~ fields | join(', ') ~ ")") }}
 {%- endmacro %}
+
+{% macro quantiles(value, shares) -%}
+    {#- A list of exact quantiles, interpolated between neighbours. -#}
+    {{ adapter.dispatch('quantiles')(value, shares) }}
+{%- endmacro %}
+{% macro duckdb__quantiles(value, shares) -%} quantile_cont({{ value }}, [{{ shares | join(', ') }}]) {%- endmacro %}
+{% macro spark__quantiles(value, shares) -%} percentile({{ value }}, array({{ shares | join(', ') }})) {%- endmacro %}

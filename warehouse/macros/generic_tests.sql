@@ -5,3 +5,10 @@
     group by {{ columns | join(', ') }}
     having count(*) > 1
 {% endtest %}
+
+{% test not_empty(model) %}
+    {#- Tests of uniqueness pass on a table without rows; this one doesn't. -#}
+    select count(*) as n_rows
+    from {{ model }}
+    having count(*) = 0
+{% endtest %}

@@ -31,6 +31,7 @@
     {%- do vars.update({'entity_separator': dataset_var('entity_separator', ''),
         'few_max': var('few_max'), 'prior_weight': var('prior_weight'),
         'label_delay': dataset_var('label_delay', var('label_delay'))}) -%}
+    {%- do vars.update(split_vars()) -%}
     {%- set checksums = {} -%}
     {%- do ancestor_checksums(model.unique_id, checksums) -%}
     {{ return({

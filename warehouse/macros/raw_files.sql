@@ -29,6 +29,7 @@
       (counted from 1; numbered in the scan itself, since a join further on may reorder rows). Files may order their columns differently and carry more of them. `rename` maps a header's name to a column's.
       A line that isn't a row is kept by DuckDB in reject_errors, which parsed_events saves.
     -#}
+    {%- do source('raw', 'log') -%}
     {%- if not execute -%}{{ return("(select 1)") }}{%- endif -%}
     {{ return(adapter.dispatch('raw_csv')(pattern, columns, remedy, delim, quote, rename)) }}
 {%- endmacro %}
@@ -55,6 +56,7 @@
 
 {% macro raw_parquet(pattern, columns, remedy) -%}
     {#- A scan of every Parquet file that matches: the named columns, plus source_file and source_row. -#}
+    {%- do source('raw', 'log') -%}
     {%- if not execute -%}{{ return("(select 1)") }}{%- endif -%}
     {{ return(adapter.dispatch('raw_parquet')(pattern, columns, remedy)) }}
 {%- endmacro %}
@@ -73,6 +75,7 @@
 
 {% macro raw_parts(columns, remedy) -%}
     {#- A log in parts that are either all CSV or all Parquet. -#}
+    {%- do source('raw', 'log') -%}
     {%- if not execute -%}{{ return("(select 1)") }}{%- endif -%}
     {%- set n_csv = count_files('*.csv') -%}
     {%- set n_parquet = count_files('*.parquet') -%}

@@ -1,11 +1,58 @@
+{#-
+  Which rows train, validate and test. One rule a protocol:
+    time       all rows: train before val_from, val before test_from, test from there on
+    cold_item  the same instants, but a hashed held_out_share of the items never trains: before val_from the other items'
+               rows are train, from then on the held-out items' rows are val and test, and every other row is `excluded`
+    cold_user  likewise for users
+  So val and test measure only items (users) that no training row holds, and no test row is earlier than a train row.
+  What is held out is the training rows, not the history: features and levels see every event, as a server would.
+-#}
+
+{% macro protocol() -%}
+    {%- set known = ['time', 'cold_item', 'cold_user'] -%}
+    {%- if var('protocol') not in known -%}
+        {{ exceptions.raise_compiler_error(
+            "var protocol is '" ~ var('protocol') ~ "', expected one of " ~ known | join(', ') ~ ".") }}
+    {%- endif -%}
+    {{ return(var('protocol')) }}
+{%- endmacro %}
+
+{% macro held_out_key() -%}
+    {#- The column whose values are held out, or none. -#}
+    {{ return({'cold_item': 'item_id', 'cold_user': 'user_id'}.get(protocol())) }}
+{%- endmacro %}
+
+{% macro protocol_schema() -%}
+    {#- int_events and what follows from it differ by protocol: each protocol but `time` has its own schema and marts. -#}
+    {{ return(none if protocol() == 'time' else protocol()) }}
+{%- endmacro %}
+
+{% macro split_vars() -%}
+    {#- What decides a row's split, for the build record. -#}
+    {{ return({'protocol': protocol(), 'split_salt': var('split_salt'), 'held_out_share': var('held_out_share')}) }}
+{%- endmacro %}
+
+{% macro is_held_out(key) -%}
+    {#- The share of keys whose salted md5 is small: hex digits compare as numbers do, on every engine. -#}
+    {%- set share = var('held_out_share') | float -%}
+    {%- if not 0 < share < 1 -%}
+        {{ exceptions.raise_compiler_error(
+            "var held_out_share is " ~ var('held_out_share') ~ ", expected a number between 0 and 1, such as 0.1.") }}
+    {%- endif -%}
+    substr(md5({{ literal(var('split_salt') ~ ':') }} || {{ key }}), 1, 8) < '{{ '%08x' % (share * 4294967296) | int }}'
+{%- endmacro %}
+
 {% macro split_of(event_at) -%}
-    {#- train before val_from, val before test_from, test from there on. -#}
     {%- set val_from, test_from = dataset_var('val_from'), dataset_var('test_from') -%}
     {%- if val_from | string >= test_from | string -%}
         {{ exceptions.raise_compiler_error(
             "val_from (" ~ val_from ~ ") must be before test_from (" ~ test_from ~ ") for dataset " ~ var('dataset') ~ ".") }}
     {%- endif -%}
+    {%- set key = held_out_key() -%}
     case
+        {%- if key %}
+        when ({{ event_at }} < timestamp {{ literal(val_from) }}) = ({{ is_held_out(key) }}) then 'excluded'
+        {%- endif %}
         when {{ event_at }} < timestamp {{ literal(val_from) }} then 'train'
         when {{ event_at }} < timestamp {{ literal(test_from) }} then 'val'
         else 'test'

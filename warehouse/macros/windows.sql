@@ -17,6 +17,14 @@
         {% endfor -%}
 {%- endmacro %}
 
+{% macro sums_before_as_of(measures) -%}
+    {#- The same sums for one as_of_date, over rows that all lie before it: a plain group by, no window. -#}
+    {%- for measure in measures -%}
+        cast(coalesce(sum({{ measure }}) filter (where day >= as_of_date - 7), 0) as bigint) as {{ measure }}_7d,
+        cast(coalesce(sum({{ measure }}), 0) as bigint) as {{ measure }}_cum{{ ',' if not loop.last }}
+        {% endfor -%}
+{%- endmacro %}
+
 {% macro if_history(value) -%}
     {#- NULL = no history; 0 = a history with none of it. -#}
     case when n_impressions_cum > 0 then {{ value }} end

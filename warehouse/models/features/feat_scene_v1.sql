@@ -28,8 +28,5 @@ rated as (
 select
     as_of_date,
     prior_rate,
-    {%- for window in ['7d', 'cum'] %}
-    {{ scene_counts('n_impressions', window) }} as scene_n_impressions_{{ window }},
-    {{ scene_rates(window, prior='prior_rate') }} as scene_click_rate_{{ window }}{{ ',' if not loop.last }}
-    {%- endfor %}
+    {{ daily_scene_measures() }}
 from rated

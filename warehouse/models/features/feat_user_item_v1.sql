@@ -43,11 +43,5 @@ select
     user_id,
     item_id,
     as_of_date,
-    {%- for window in ['7d', 'cum'] %}
-    {{ if_history('n_impressions_' ~ window) }} as user_item_n_impressions_{{ window }},
-    {{ if_history('n_clicks_' ~ window) }} as user_item_n_clicks_{{ window }},
-    {%- endfor %}
-    {{ smoothed_rate('n_clicks_cum', 'n_impressions_cum', 'prior_rate') }} as user_item_click_rate_cum,
-    {{ days_between('as_of_date', 'last_date') }} as user_item_days_since_last,
-    {{ days_between('as_of_date', 'last_click_date') }} as user_item_days_since_last_click
+    {{ daily_pair_measures() }}
 from joined

@@ -7,17 +7,5 @@ with
 select
     user_id,
     as_of_date,
-    {{ level('n_impressions_cum') }} as user_level,
-    {%- for window in ['7d', 'cum'] %}
-    {{ if_history('n_impressions_' ~ window) }} as user_n_impressions_{{ window }},
-    {{ if_history('n_clicks_' ~ window) }} as user_n_clicks_{{ window }},
-    {{ if_history('n_active_days_' ~ window) }} as user_n_active_days_{{ window }},
-    {{ smoothed_rate('n_clicks_' ~ window, 'n_impressions_' ~ window, 'prior_rate') }} as user_click_rate_{{ window }},
-    {{ if_history(scene_counts('n_impressions', window)) }} as user_scene_n_impressions_{{ window }},
-    {{ if_history(scene_counts('n_clicks', window)) }} as user_scene_n_clicks_{{ window }},
-    {{ scene_rates(window, priors='scene_priors') }} as user_scene_click_rate_{{ window }},
-    {%- endfor %}
-    {{ days_between('as_of_date', 'first_date') }} as user_days_since_first,
-    {{ days_between('as_of_date', 'last_date') }} as user_days_since_last,
-    {{ days_between('as_of_date', 'last_click_date') }} as user_days_since_last_click
+    {{ daily_measures('user') }}
 from joined

@@ -1,5 +1,5 @@
 -- Grain: one text_id. Every text that an event refers to, once, with the number of rows that do.
-{{ config(materialized='mart') }}
+{{ config(materialized='mart', schema=protocol_schema()) }}
 
 with
 

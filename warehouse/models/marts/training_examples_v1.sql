@@ -1,5 +1,5 @@
 -- Grain: one event. Features as of the event's day (v1: what a nightly batch can serve), label and split.
-{{ config(materialized='mart', partition_by='event_date') }}
+{{ config(materialized='mart', partition_by='event_date', schema=protocol_schema()) }}
 {%- set own = [
     'user_scene_n_impressions_7d', 'user_scene_n_clicks_7d', 'user_scene_click_rate_7d',
     'user_scene_n_impressions_cum', 'user_scene_n_clicks_cum', 'user_scene_click_rate_cum',

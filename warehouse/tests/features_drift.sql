@@ -1,0 +1,31 @@
+-- Features that, on the last day with enough rows, are further from the train split than var max_psi and than train's own days
+-- mostly are (a feature that is constant within a day is far from train every day). A warning, not an error: what drifts by
+-- nature, such as counts that only grow, is for the reader to judge, in the table feature_profile.
+{{ config(severity='warn') }}
+
+with
+
+profile as (
+    select * from {{ ref('feature_profile') }}
+    where n_rows >= {{ var('drift_min_rows') }}
+),
+
+usual as (
+    select
+        feature,
+        {{ element(quantiles('psi', [0.95]), 1) }} as psi_of_train_days
+    from profile
+    where event_date < cast(timestamp {{ literal(dataset_var('val_from')) }} as date)
+    group by feature
+)
+
+select
+    profile.feature,
+    profile.event_date,
+    profile.psi,
+    usual.psi_of_train_days
+from profile
+left join usual on profile.feature = usual.feature
+where
+    profile.event_date = (select max(event_date) from profile)
+    and profile.psi > greatest({{ var('max_psi') }}, coalesce(usual.psi_of_train_days, 0))
