@@ -1,7 +1,7 @@
 {#- Texts are stored once each; an event refers to them by text_id, the hash of a text and of the side it is seen from. -#}
 
 {% macro text_id(side, text) -%}
-    case when trim({{ text }}) <> '' then md5('{{ side }}:' || trim({{ text }})) end
+    case when {{ trimmed(text) }} <> '' then md5('{{ side }}:' || {{ trimmed(text) }}) end
 {%- endmacro %}
 
 {% macro whole_user_text(user_texts) -%}
