@@ -29,14 +29,8 @@
     {%- endif -%}
 
     {%- if existing is not none -%}{%- do adapter.drop_relation(existing) -%}{%- endif -%}
-    {%- set columns = adapter.get_columns_in_relation(aside) -%}
-    {%- set names = columns | map(attribute='name') | reject('equalto', partition_by) | list -%}
-    {%- set typed = [] -%}
-    {%- for column in columns -%}{%- do typed.append(column.name ~ ' ' ~ column.data_type) -%}{%- endfor -%}
-    {#- static: days that are not in the result go, whatever the session's partitionOverwriteMode is -#}
-    {%- do run_query("create table " ~ target_relation ~ " (" ~ typed | join(', ') ~ ") using parquet"
-        ~ " options (partitionOverwriteMode 'static')"
-        ~ (" partitioned by (" ~ partition_by ~ ")" if partition_by else "") ~ " location " ~ literal(place)) -%}
+    {%- do register_mart(target_relation, aside, partition_by, place) -%}
+    {%- set names = adapter.get_columns_in_relation(aside) | map(attribute='name') | reject('equalto', partition_by) | list -%}
     {%- do run_query("insert overwrite table " ~ target_relation ~ " select " ~ names | join(', ')
         ~ (", " ~ partition_by if partition_by else "") ~ " from " ~ aside
         ~ (" distribute by " ~ partition_by if partition_by else "")) -%}
@@ -54,3 +48,14 @@
     {{ run_hooks(post_hooks) }}
     {{ return({'relations': [target_relation]}) }}
 {% endmaterialization %}
+
+{% macro register_mart(relation, like, partition_by, place) -%}
+    {#- A table of the columns of `like` over the files at `place`: what lies there stays, and what is registered is nothing. -#}
+    {%- set typed = [] -%}
+    {%- for column in adapter.get_columns_in_relation(like) -%}{%- do typed.append(column.name ~ ' ' ~ column.data_type) -%}{%- endfor -%}
+    {%- do run_query("drop table if exists " ~ relation) -%}
+    {#- static: days that are not in the result go, whatever the session's partitionOverwriteMode is -#}
+    {%- do run_query("create table " ~ relation ~ " (" ~ typed | join(', ') ~ ") using parquet"
+        ~ " options (partitionOverwriteMode 'static')"
+        ~ (" partitioned by (" ~ partition_by ~ ")" if partition_by else "") ~ " location " ~ literal(place)) -%}
+{%- endmacro %}
