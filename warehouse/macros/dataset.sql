@@ -39,5 +39,6 @@
 
 {% macro literal(text) -%}
     {#- Data never reaches SQL but through here. -#}
-    '{{ (text | string).replace("'", "''") }}'
+    {{ adapter.dispatch('literal')(text | string) }}
 {%- endmacro %}
+{% macro duckdb__literal(text) -%} '{{ text.replace("'", "''") }}' {%- endmacro %}

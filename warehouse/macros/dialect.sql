@@ -1,4 +1,4 @@
-{#- What DuckDB and Spark SQL say differently. Anything not here is written once. -#}
+{#- What DuckDB and Spark SQL say differently, in DuckDB's words; dialect_spark.sql has Spark's. Anything else is written once. -#}
 
 {% macro array_of(expressions, cast_to=none) -%}
     {%- set cast_expressions = [] -%}
@@ -8,15 +8,12 @@
     {{ adapter.dispatch('array_of')(cast_expressions) }}
 {%- endmacro %}
 {% macro duckdb__array_of(expressions) -%} [{{ expressions | join(', ') }}] {%- endmacro %}
-{% macro spark__array_of(expressions) -%} array({{ expressions | join(', ') }}) {%- endmacro %}
 
 {% macro element(array, position) -%} {{ adapter.dispatch('element')(array, position) }} {%- endmacro %}
 {% macro duckdb__element(array, position) -%} list_extract({{ array }}, {{ position }}) {%- endmacro %}
-{% macro spark__element(array, position) -%} try_element_at({{ array }}, {{ position }}) {%- endmacro %}
 
 {% macro array_type(element_type) -%} {{ adapter.dispatch('array_type')(element_type) }} {%- endmacro %}
 {% macro duckdb__array_type(element_type) -%} {{ element_type }}[] {%- endmacro %}
-{% macro spark__array_type(element_type) -%} array<{{ element_type }}> {%- endmacro %}
 
 {% macro instant(text) -%}
     {#- A UTC timestamp from text: ISO 8601 with or without offset, yyyy/M/d H:mm[:ss], or a Unix time in seconds. -#}
@@ -37,18 +34,23 @@
 
 {% macro days_between(later, earlier) -%} {{ adapter.dispatch('days_between')(later, earlier) }} {%- endmacro %}
 {% macro duckdb__days_between(later, earlier) -%} cast({{ later }} - {{ earlier }} as integer) {%- endmacro %}
-{% macro spark__days_between(later, earlier) -%} datediff({{ later }}, {{ earlier }}) {%- endmacro %}
+
+{% macro number(text) -%}
+    {#- A double from text, NULL where it is none. -#}
+    {{ adapter.dispatch('number')(text) }}
+{%- endmacro %}
+{% macro duckdb__number(text) -%} try_cast({{ text }} as double) {%- endmacro %}
 
 {% macro numbers(texts) -%}
     {#- A list of numbers from a list of texts; an empty text or NaN is missing, anything else unreadable becomes infinite. -#}
-    {{ adapter.dispatch('numbers')(texts) }}
-{%- endmacro %}
-{% macro duckdb__numbers(texts) -%}
-    list_transform({{ texts }}, lambda t: case
-        when t is null or trim(t) = '' then null
-        when isnan(try_cast(t as double)) then null
-        else coalesce(try_cast(t as double), cast('inf' as double))
-    end)
+    {%- set value -%}
+    case
+        when t is null or {{ trimmed('t') }} = '' then null
+        when isnan({{ number('t') }}) then null
+        else coalesce({{ number('t') }}, cast('inf' as double))
+    end
+    {%- endset -%}
+    {{ transformed_list(texts, value) }}
 {%- endmacro %}
 
 {% macro holds_infinity(numbers) -%} {{ adapter.dispatch('holds_infinity')(numbers) }} {%- endmacro %}
@@ -56,17 +58,24 @@
     (list_contains({{ numbers }}, cast('inf' as double)) or list_contains({{ numbers }}, cast('-inf' as double)))
 {%- endmacro %}
 
-{% macro blank_to_null(text) -%} case when trim({{ text }}) <> '' then {{ text }} end {%- endmacro %}
+{% macro trimmed(text) -%}
+    {#- Without blanks at either end; every space of Unicode is one (U+3000 in Chinese texts). -#}
+    {{ adapter.dispatch('trimmed')(text) }}
+{%- endmacro %}
+{% macro duckdb__trimmed(text) -%} trim({{ text }}) {%- endmacro %}
+
+{% macro blank_to_null(text) -%} case when {{ trimmed(text) }} <> '' then {{ text }} end {%- endmacro %}
+
+{% macro list_length(list) -%} {{ adapter.dispatch('list_length')(list) }} {%- endmacro %}
+{% macro duckdb__list_length(list) -%} len({{ list }}) {%- endmacro %}
 
 {% macro row_hash(columns) -%} {{ adapter.dispatch('row_hash')(columns) }} {%- endmacro %}
 {% macro duckdb__row_hash(columns) -%} hash({{ columns }}) {%- endmacro %}
-{% macro spark__row_hash(columns) -%} xxhash64({{ columns }}) {%- endmacro %}
 
 {% macro empty_array(element_type) -%} cast({{ array_of([]) }} as {{ array_type(element_type) }}) {%- endmacro %}
 
 {% macro joined_list(list, separator) -%} {{ adapter.dispatch('joined_list')(list, separator) }} {%- endmacro %}
 {% macro duckdb__joined_list(list, separator) -%} array_to_string({{ list }}, {{ literal(separator) }}) {%- endmacro %}
-{% macro spark__joined_list(list, separator) -%} array_join({{ list }}, {{ literal(separator) }}) {%- endmacro %}
 
 {% macro union_of_lists(lists) -%}
     {#- The distinct elements of several lists, sorted; a NULL list counts as empty. -#}
@@ -75,7 +84,6 @@
     {%- if present -%} {{ adapter.dispatch('union_of_lists')(present) }} {%- else -%} {{ empty_array('string') }} {%- endif -%}
 {%- endmacro %}
 {% macro duckdb__union_of_lists(lists) -%} list_sort(list_distinct(flatten([{{ lists | join(', ') }}]))) {%- endmacro %}
-{% macro spark__union_of_lists(lists) -%} array_sort(array_distinct(concat({{ lists | join(', ') }}))) {%- endmacro %}
 
 {% macro split_list(text, separator) -%}
     {#- The distinct, trimmed, non-empty parts of a text, sorted. -#}
@@ -91,27 +99,21 @@
     {{ adapter.dispatch('transformed_list')(list, expression) }}
 {%- endmacro %}
 {% macro duckdb__transformed_list(list, expression) -%} list_transform({{ list }}, lambda t: {{ expression }}) {%- endmacro %}
-{% macro spark__transformed_list(list, expression) -%} transform({{ list }}, t -> {{ expression }}) {%- endmacro %}
 
 {% macro unnested(list) -%} {{ adapter.dispatch('unnested')(list) }} {%- endmacro %}
 {% macro duckdb__unnested(list) -%} unnest({{ list }}) {%- endmacro %}
-{% macro spark__unnested(list) -%} explode({{ list }}) {%- endmacro %}
 
 {% macro micros(instant) -%} {{ adapter.dispatch('micros')(instant) }} {%- endmacro %}
 {% macro duckdb__micros(instant) -%} epoch_us({{ instant }}) {%- endmacro %}
-{% macro spark__micros(instant) -%} unix_micros({{ instant }}) {%- endmacro %}
 
 {% macro instant_of(micros) -%} {{ adapter.dispatch('instant_of')(micros) }} {%- endmacro %}
 {% macro duckdb__instant_of(micros) -%} make_timestamp({{ micros }}) {%- endmacro %}
-{% macro spark__instant_of(micros) -%} timestamp_micros({{ micros }}) {%- endmacro %}
 
 {% macro reversed_list(list) -%} {{ adapter.dispatch('reversed_list')(list) }} {%- endmacro %}
 {% macro duckdb__reversed_list(list) -%} list_reverse({{ list }}) {%- endmacro %}
-{% macro spark__reversed_list(list) -%} reverse({{ list }}) {%- endmacro %}
 
 {% macro iso_weekday(instant) -%} {{ adapter.dispatch('iso_weekday')(instant) }} {%- endmacro %}
 {% macro duckdb__iso_weekday(instant) -%} isodow({{ instant }}) {%- endmacro %}
-{% macro spark__iso_weekday(instant) -%} (weekday({{ instant }}) + 1) {%- endmacro %}
 
 {% macro struct_of(columns) -%}
     {#- A struct of columns under their own names. -#}
@@ -122,15 +124,12 @@
     {%- for column in columns -%}{%- do fields.append(column ~ " := " ~ column) -%}{%- endfor -%}
     {{ return("struct_pack(" ~ fields | join(', ') ~ ")") }}
 {%- endmacro %}
-{% macro spark__struct_of(columns) -%}
-    {%- set fields = [] -%}
-    {%- for column in columns -%}{%- do fields.append("'" ~ column ~ "', " ~ column) -%}{%- endfor -%}
-    {{ return("named_struct(" ~ fields | join(', ') ~ ")") }}
-{%- endmacro %}
 
 {% macro quantiles(value, shares) -%}
     {#- A list of exact quantiles, interpolated between neighbours. -#}
     {{ adapter.dispatch('quantiles')(value, shares) }}
 {%- endmacro %}
 {% macro duckdb__quantiles(value, shares) -%} quantile_cont({{ value }}, [{{ shares | join(', ') }}]) {%- endmacro %}
-{% macro spark__quantiles(value, shares) -%} percentile({{ value }}, array({{ shares | join(', ') }})) {%- endmacro %}
+
+{% macro json_of(value) -%} {{ adapter.dispatch('json_of')(literal(tojson(value))) }} {%- endmacro %}
+{% macro duckdb__json_of(text) -%} cast({{ text }} as json) {%- endmacro %}

@@ -44,7 +44,7 @@
     select
     {%- for key, value in record.items() %}
         {% if value is none %}null{% elif value is string %}{{ literal(value) }}{% elif value is number %}{{ value }}
-        {%- else %}cast({{ literal(tojson(value)) }} as json){% endif %} as {{ key }}{{ ',' if not loop.last }}
+        {%- else %}{{ json_of(value) }}{% endif %} as {{ key }}{{ ',' if not loop.last }}
     {%- endfor %}
 {%- endmacro %}
 

@@ -2,15 +2,40 @@
 
 {% macro raw_files(pattern, remedy) -%}
     {#- Paths under raw_dir that match, as a list; an error if there are none or one of them is empty. -#}
-    {%- set path = raw_dir() ~ '/' ~ pattern -%}
-    {%- if not count_files(pattern) -%}
-        {{ exceptions.raise_compiler_error("No raw file matches " ~ path ~ ". " ~ remedy) }}
+    {%- set sizes = found_files(pattern) -%}
+    {%- if not sizes -%}
+        {{ exceptions.raise_compiler_error("No raw file matches " ~ raw_dir() ~ '/' ~ pattern ~ ". " ~ remedy) }}
     {%- endif -%}
-    {%- set found = run_query("select filename, size from read_blob(" ~ literal(path) ~ ") order by filename") -%}
-    {%- for row in found.rows if row['size'] == 0 -%}
-        {{ exceptions.raise_compiler_error("Raw file " ~ row['filename'] ~ " is empty (0 bytes). " ~ remedy) }}
+    {%- for file, size in sizes.items() if size == 0 -%}
+        {{ exceptions.raise_compiler_error("Raw file " ~ file ~ " is empty (0 bytes). " ~ remedy) }}
     {%- endfor -%}
-    {{ return(found.columns['filename'].values() | list) }}
+    {{ return(sizes.keys() | list) }}
+{%- endmacro %}
+
+{% macro found_files(pattern) -%}
+    {#- The files under raw_dir that match, as {path: bytes}, in the order of their names. -#}
+    {{ return(adapter.dispatch('found_files')(pattern)) }}
+{%- endmacro %}
+
+{% macro duckdb__found_files(pattern) -%}
+    {%- set path = literal(raw_dir() ~ '/' ~ pattern) -%}
+    {%- set sizes = {} -%}
+    {%- if run_query("select count(*) from glob(" ~ path ~ ")").columns[0][0] -%}
+        {%- for row in run_query("select filename, size from read_blob(" ~ path ~ ") order by filename").rows -%}
+            {%- do sizes.update({row['filename']: row['size']}) -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {{ return(sizes) }}
+{%- endmacro %}
+
+{% macro named_columns(first_line, delim, quote, rename) -%}
+    {#- The column names in the first line of a CSV file, renamed, as a list. -#}
+    {%- set header = [] -%}
+    {%- for name in first_line.split(delim) -%}
+        {%- set name = name.strip().strip(quote) if quote else name.strip() -%}
+        {%- do header.append(rename.get(name, name)) -%}
+    {%- endfor -%}
+    {{ return(header) }}
 {%- endmacro %}
 
 {% macro require_columns(file, found, expected, remedy) -%}
@@ -27,7 +52,7 @@
     {#-
       A scan of every CSV file that matches: the named columns as text, plus source_file (the file's name) and source_row
       (counted from 1; numbered in the scan itself, since a join further on may reorder rows). Files may order their columns differently and carry more of them. `rename` maps a header's name to a column's.
-      A line that isn't a row is kept by DuckDB in reject_errors, which parsed_events saves.
+      A line that isn't a row is kept aside (macros/rejects.sql); parsed_events saves what was.
     -#}
     {%- do source('raw', 'log') -%}
     {%- if not execute -%}{{ return("(select 1)") }}{%- endif -%}
@@ -37,11 +62,8 @@
 {% macro duckdb__raw_csv(pattern, columns, remedy, delim, quote, rename) -%}
     {%- set scans = [] -%}
     {%- for file in raw_files(pattern, remedy) -%}
-        {%- set header = [] -%}
-        {%- for name in run_query("select first_line(" ~ literal(file) ~ ")").columns[0][0].split(delim) -%}
-            {%- set name = name.strip().strip(quote) if quote else name.strip() -%}
-            {%- do header.append(rename.get(name, name)) -%}
-        {%- endfor -%}
+        {%- set first_line = run_query("select first_line(" ~ literal(file) ~ ")").columns[0][0] -%}
+        {%- set header = named_columns(first_line, delim, quote, rename) -%}
         {{ require_columns(file, header, columns, remedy) }}
         {%- set types = [] -%}
         {%- for name in header -%}{%- do types.append(literal(name) ~ ": 'varchar'") -%}{%- endfor -%}
@@ -77,15 +99,11 @@
     {#- A log in parts that are either all CSV or all Parquet. -#}
     {%- do source('raw', 'log') -%}
     {%- if not execute -%}{{ return("(select 1)") }}{%- endif -%}
-    {%- set n_csv = count_files('*.csv') -%}
-    {%- set n_parquet = count_files('*.parquet') -%}
+    {%- set n_csv = found_files('*.csv') | length -%}
+    {%- set n_parquet = found_files('*.parquet') | length -%}
     {%- if n_csv and n_parquet -%}
         {{ exceptions.raise_compiler_error(
             raw_dir() ~ " holds " ~ n_csv ~ " CSV and " ~ n_parquet ~ " Parquet files: which is the log? Move one kind away.") }}
     {%- endif -%}
     {{ return(raw_parquet('*.parquet', columns, remedy) if n_parquet else raw_csv('*.csv', columns, remedy)) }}
-{%- endmacro %}
-
-{% macro count_files(pattern) -%}
-    {{ return(run_query("select count(*) from glob(" ~ literal(raw_dir() ~ '/' ~ pattern) ~ ")").columns[0][0]) }}
 {%- endmacro %}

@@ -1,7 +1,7 @@
 {#- Lines that the CSV reader could not make a row of, and the limit on rejected rows. -#}
 
 {% macro malformed_lines() -%}
-    {{ return(api.Relation.create(database=target.database, schema=target.schema, identifier='malformed_lines')) }}
+    {{ return(api.Relation.create(database=target.get('database'), schema=target.schema, identifier='malformed_lines')) }}
 {%- endmacro %}
 
 {% macro forget_malformed_lines() -%}

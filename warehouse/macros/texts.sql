@@ -7,7 +7,7 @@
 
 {% macro text_id(side, text) -%}
     {#- The id of a text as it stands in the log; NULL if it is empty. -#}
-    case when trim({{ text }}) <> '' then {{ text_hash(side, 'trim(' ~ text ~ ')') }} end
+    case when {{ trimmed(text) }} <> '' then {{ text_hash(side, trimmed(text)) }} end
 {%- endmacro %}
 
 {% macro whole_user_text(user_texts) -%}

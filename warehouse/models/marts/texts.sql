@@ -68,26 +68,32 @@ counted as (
     group by text_id
 ),
 
+-- Spark takes one list apart a query, so the id is made again from the text (both are trimmed).
+entities as (
+    select distinct {{ unnested('entities') }} as text
+    from entity_lists
+),
+
 written as (
     select distinct
         {{ text_id('title', 'item_title') }} as text_id,
-        trim(item_title) as text,
+        {{ trimmed('item_title') }} as text,
         'title' as side
     from events
 
     union all
 
-    select distinct
-        {{ unnested('text_ids') }} as text_id,
-        {{ unnested('entities') }} as text,
+    select
+        {{ text_id('entity', 'text') }} as text_id,
+        text,
         'entity' as side
-    from entity_lists
+    from entities
 
     union all
 
     select distinct
         {{ text_id('user', whole_user_text('user_texts')) }} as text_id,
-        trim({{ whole_user_text('user_texts') }}) as text,
+        {{ trimmed(whole_user_text('user_texts')) }} as text,
         'user' as side
     from events
 ),

@@ -18,9 +18,9 @@ typed as (
         event_at as event_at_text,
         {{ instant('event_at') }} as event_at,
         {{ blank_to_null('known_at') }} as known_at_text,
-        {{ instant('known_at') }} as known_at,
+        {{ instant('known_at') }} as written_known_at,
         label as label_text,
-        try_cast(label as double) as label,
+        {{ number('label') }} as label,
         item_title,
         item_entities,
         user_texts,
@@ -31,10 +31,11 @@ typed as (
 
 known as (
     select
-        * replace (
-            case when known_at_text is null then {{ plus_seconds('event_at', dataset_var('label_delay', var('label_delay'))) }}
-                else known_at end as known_at
-        )
+        *,
+        case
+            when known_at_text is null then {{ plus_seconds('event_at', dataset_var('label_delay', var('label_delay'))) }}
+            else written_known_at
+        end as known_at
     from typed
 )
 
@@ -68,8 +69,8 @@ select
         when scene is null then 'scene is missing'
         when scene not in ({% for scene in dataset_var('scenes') %}{{ literal(scene) }}{{ ', ' if not loop.last }}{% endfor %})
             then 'scene is not in var scenes: ' || scene
-        when len(ctx_dense) <> {{ dataset_var('ctx_dense', []) | length }}
-            or len(ctx_ids) <> {{ dataset_var('ctx_ids', []) | length }}
+        when {{ list_length('ctx_dense') }} <> {{ dataset_var('ctx_dense', []) | length }}
+            or {{ list_length('ctx_ids') }} <> {{ dataset_var('ctx_ids', []) | length }}
             then 'ctx_dense or ctx_ids is not as long as its var'
         when {{ holds_infinity('ctx_dense') }} then 'ctx_dense holds a text that is not a finite number'
     end as unreadable_because

@@ -1,5 +1,9 @@
 -- Grain: one impression, its outcome and the moment that outcome was known.
-{{ config(materialized='view') }}
+{#- On DuckDB a view. On Spark a table, which every feature would else recompute; by day and scene if var spark_format is orc. -#}
+{%- set on_spark = target.type == 'spark' -%}
+{%- set in_orc = on_spark and var('spark_format') == 'orc' -%}
+{{ config(materialized='table' if on_spark else 'view') }}
+{%- if in_orc -%}{{ config(file_format='orc', partition_by=['event_date', 'scene']) }}{%- endif %}
 
 with
 
@@ -33,3 +37,6 @@ where
         select 1 from rejected
         where rejected.source_file = parsed.source_file and rejected.source_row = parsed.source_row
     )
+{%- if in_orc %}
+distribute by event_date, scene
+{%- endif %}

@@ -1,0 +1,61 @@
+{#-
+  The materialization `mart` on Spark: the same folders and the same record as in mart.sql, by Spark's own means.
+
+  The result is computed into a table aside and counted; only then is it copied over what lies at the mart's place. The
+  copy takes the old record (_build/) away first and the new one is written last, so a mart without a record is half a mart
+  and no reader takes it. Unlike on DuckDB a reader may meet that state: object stores have no rename to publish by.
+
+  A table over partitioned files reads 0 rows until its partitions are registered, and every test passes on 0 rows. So
+  the rows are counted again through the relation that later models and tests read, and must be those that were computed.
+-#}
+
+{% materialization mart, adapter='spark' %}
+    {%- set place = absolute_path(marts_dir() ~ '/' ~ this.identifier) -%}
+    {%- set partition_by = config.get('partition_by') -%}
+    {%- set target_relation = this.incorporate(type='table') -%}
+    {%- set aside = api.Relation.create(schema=this.schema, identifier=this.identifier ~ '__aside', type='table') -%}
+    {%- set existing = load_cached_relation(this) -%}
+
+    {{ run_hooks(pre_hooks) }}
+    {%- if config.get('contract').enforced -%}{{ get_assert_columns_equivalent(sql) }}{%- endif -%}
+    {%- do run_query("drop table if exists " ~ aside) -%}
+    {%- call statement('main') -%}
+        create table {{ aside }} using parquet as
+        {{ sql }}
+    {%- endcall -%}
+    {%- set n_rows = run_query("select count(*) from " ~ aside).columns[0][0] | int -%}
+    {%- if n_rows == 0 -%}
+        {{ exceptions.raise_compiler_error(this.identifier ~ " would be empty; the mart at " ~ place ~ " is left as it was.") }}
+    {%- endif -%}
+
+    {%- if existing is not none -%}{%- do adapter.drop_relation(existing) -%}{%- endif -%}
+    {%- do register_mart(target_relation, aside, partition_by, place) -%}
+    {%- set names = adapter.get_columns_in_relation(aside) | map(attribute='name') | reject('equalto', partition_by) | list -%}
+    {%- do run_query("insert overwrite table " ~ target_relation ~ " select " ~ names | join(', ')
+        ~ (", " ~ partition_by if partition_by else "") ~ " from " ~ aside
+        ~ (" distribute by " ~ partition_by if partition_by else "")) -%}
+
+    {%- set n_read = run_query("select count(*) from " ~ target_relation).columns[0][0] | int -%}
+    {%- if n_read != n_rows -%}
+        {{ exceptions.raise_compiler_error(
+            this.identifier ~ " reads back " ~ n_read ~ " rows of the " ~ n_rows ~ " that were computed. Are the partitions at "
+            ~ place ~ " registered? Nothing may be built on it: it has no build record. Run dbt build again.") }}
+    {%- endif -%}
+    {%- do run_query("insert overwrite directory " ~ literal(place ~ '/_build')
+        ~ " using json options (ignoreNullFields 'false') " ~ record_select(build_record(n_rows))) -%}
+    {%- do run_query("drop table if exists " ~ aside) -%}
+
+    {{ run_hooks(post_hooks) }}
+    {{ return({'relations': [target_relation]}) }}
+{% endmaterialization %}
+
+{% macro register_mart(relation, like, partition_by, place) -%}
+    {#- A table of the columns of `like` over the files at `place`: what lies there stays, and what is registered is nothing. -#}
+    {%- set typed = [] -%}
+    {%- for column in adapter.get_columns_in_relation(like) -%}{%- do typed.append(column.name ~ ' ' ~ column.data_type) -%}{%- endfor -%}
+    {%- do run_query("drop table if exists " ~ relation) -%}
+    {#- static: days that are not in the result go, whatever the session's partitionOverwriteMode is -#}
+    {%- do run_query("create table " ~ relation ~ " (" ~ typed | join(', ') ~ ") using parquet"
+        ~ " options (partitionOverwriteMode 'static')"
+        ~ (" partitioned by (" ~ partition_by ~ ")" if partition_by else "") ~ " location " ~ literal(place)) -%}
+{%- endmacro %}
