@@ -10,6 +10,11 @@ profile as (
     where n_rows >= {{ var('drift_min_rows') }}
 ),
 
+last_day as (
+    select max(event_date) as event_date
+    from profile
+),
+
 usual as (
     select
         feature,
@@ -25,7 +30,6 @@ select
     profile.psi,
     usual.psi_of_train_days
 from profile
+inner join last_day on profile.event_date = last_day.event_date
 left join usual on profile.feature = usual.feature
-where
-    profile.event_date = (select max(event_date) from profile)
-    and profile.psi > greatest({{ var('max_psi') }}, coalesce(usual.psi_of_train_days, 0))
+where profile.psi > greatest({{ var('max_psi') }}, coalesce(usual.psi_of_train_days, 0))
