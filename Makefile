@@ -36,7 +36,7 @@ endif
 
 # ---- checks
 test: .venv/installed-dev lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup --durations 10
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 10
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -45,7 +45,7 @@ lint: .venv/installed-dev
 
 # ---- the point-in-time proofs by themselves, with the list of mutants and what caught each
 proof: .venv/installed-dev
-	$(BIN)/python -m pytest -n 2 -v tests/warehouse/test_point_in_time.py
+	$(BIN)/python -m pytest -n 2 -v -rP tests/warehouse/test_point_in_time.py tests/warehouse/test_mutants.py | grep -E 'PASS|FAIL|ERROR|^mutant|passed|failed'; exit $${PIPESTATUS[0]}
 
 # ---- measurements: ratios to peers in one run (downloads the peers into a throw-away folder)
 bench: .venv/installed

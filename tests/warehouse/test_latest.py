@@ -12,7 +12,6 @@ from tests.warehouse.project import MY_LOG, Edit, Project
 from tests.warehouse.reference import Settings, features_v1
 from tests.warehouse.test_point_in_time import agree
 
-pytestmark = pytest.mark.xdist_group("latest")  # one worker builds the logs once
 KEYS = {"user": ("user_id",), "item": ("item_id",), "user_item": ("user_id", "item_id")}
 LATEST = [f"feat_{name}_latest" for name in ("scene", *KEYS)]
 MID = dt.date(2024, 1, 16)

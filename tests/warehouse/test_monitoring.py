@@ -13,7 +13,6 @@ import yaml
 from tests.warehouse.logs import random_log, with_column
 from tests.warehouse.project import MY_LOG, ROOT, Project, code_block
 
-pytestmark = pytest.mark.xdist_group("monitoring")  # one worker builds the log once
 PROFILED = ["feature_profile", "features_drift"]
 LIVELY = {"drift_min_rows": 20}  # the made-up log has some 80 rows a day
 

@@ -12,7 +12,6 @@ import pytest
 from tests.warehouse.logs import random_log
 from tests.warehouse.project import MY_LOG, Edit, Project
 
-pytestmark = pytest.mark.xdist_group("split")  # one worker builds the log once
 SPLIT = "warehouse/macros/split.sql"
 VAL_FROM, TEST_FROM = dt.datetime(2024, 2, 1), dt.datetime(2024, 2, 8)
 KEYS = {"cold_item": "item_id", "cold_user": "user_id"}

@@ -1,0 +1,55 @@
+"""What a proof compares: a built mart against the reference, and its rows against the raw ones."""
+
+import math
+import random
+from collections.abc import Callable
+
+import pyarrow as pa
+import yaml
+
+from tests.warehouse.logs import SURFACES
+from tests.warehouse.project import ROOT
+from tests.warehouse.reference import Settings, features_v1, features_v2
+
+SETTINGS = Settings(scenes=SURFACES)
+REFERENCE: dict[int, Callable] = {1: features_v1, 2: features_v2}
+# What came with the row itself, or is an id of a text: not computed from other events.
+CARRIED = {"ctx_dense", "ctx_ids", "user_last_title_text_ids"}
+
+
+def features_of(version: int) -> list[str]:
+    """The names that the contract of training_examples declares as computed from events."""
+    contract = yaml.safe_load((ROOT / "warehouse/models/marts/training_examples.yml").read_text())["models"][0]
+    (columns,) = (each["columns"] for each in contract["versions"] if each["v"] == version)
+    roles = {column["name"]: column["config"]["meta"]["role"] for column in columns}
+    return [name for name, role in roles.items() if role in ("feature", "level", "history") and name not in CARRIED]
+
+
+def agree(found: object, expected: object) -> bool:
+    if isinstance(expected, list) and isinstance(found, list):
+        return len(found) == len(expected) and all(map(agree, found, expected))
+    if isinstance(expected, float) and found is not None:
+        return math.isclose(found, expected, rel_tol=1e-9)
+    return found == expected
+
+
+def disagreements(mart: pa.Table, log: pa.Table, version: int, n_sampled: int = 300) -> list[str]:
+    """Sampled rows of the mart against the reference: a line for each feature that differs or row that is missing."""
+    raw = log.to_pylist()
+    rows = {row["event_id"]: row for row in mart.to_pylist()}
+    found = []
+    for event in random.Random(7).sample(raw, min(n_sampled, len(raw))):
+        row = rows.get(event["impression_id"])
+        if row is None:
+            found.append(f"{event['impression_id']} is missing")
+            continue
+        for name, expected in REFERENCE[version](event, raw, SETTINGS).items():
+            if not agree(row[name], expected):
+                found.append(f"{event['impression_id']} {name}: {row[name]}, expected {expected}")
+    return found
+
+
+def lost_or_made(mart: pa.Table, log: pa.Table) -> list[str]:
+    """Event ids that are not exactly once on both sides."""
+    ids = sorted(set(mart["event_id"].to_pylist()) ^ set(log["impression_id"].to_pylist()))
+    return ids + (["rows doubled"] if len(mart) > len(set(mart["event_id"].to_pylist())) else [])

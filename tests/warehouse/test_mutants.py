@@ -1,0 +1,111 @@
+"""Mutants of the SQL: the mistakes that are made here, each applied to the project and each to be caught by a proof."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from tests.warehouse.logs import random_log
+from tests.warehouse.project import Edit, Project
+from tests.warehouse.proofs import disagreements, lost_or_made
+
+
+@pytest.fixture(scope="module")
+def log() -> pa.Table:
+    return random_log()
+
+
+FRAMES = "warehouse/macros/windows.sql"
+WEEK = "range between interval 7 day preceding and interval 1 day preceding"
+EVER = "range between unbounded preceding and interval 1 day preceding"
+INSTANT_WEEK = "range between {{ seven_days }} preceding and 1 preceding"
+MART_V1 = "warehouse/models/marts/training_examples_v1.sql"
+MART_V2 = "warehouse/models/marts/training_examples_v2.sql"
+USERS = "from {{ ref('feat_user', v=1) }}"
+USER_WINDOWS = "windows('user_id')"
+# version of the mart -> name of the mutant -> what it changes
+MUTANTS = {
+    1: {
+        # The write-ups' windows: the current day included, and days counted as rows.
+        "write-ups": (
+            Edit(FRAMES, WEEK, "rows between 6 preceding and current row"),
+            Edit(FRAMES, EVER, "rows between unbounded preceding and current row"),
+        ),
+        "today included": (Edit(FRAMES, WEEK, "range between interval 7 day preceding and current row"),),
+        "today included ever": (Edit(FRAMES, EVER, "range between unbounded preceding and current row"),),
+        "rows for days": (Edit(FRAMES, WEEK, "rows between 7 preceding and 1 preceding"),),
+        "six days": (Edit(FRAMES, WEEK, WEEK.replace("7", "6")),),
+        "eight days": (Edit(FRAMES, WEEK, WEEK.replace("7", "8")),),
+        "pairs by user alone": (
+            Edit("warehouse/models/features/feat_user_item_v1.sql", "windows('user_id, item_id')", USER_WINDOWS),
+        ),
+        "whole-log prior": (
+            Edit("warehouse/models/features/feat_scene_v1.sql", "n_clicks_cum /", "sum(n_clicks_7d) over () /"),
+        ),
+        "outcome known when shown": (
+            Edit("warehouse/macros/daily_counts.sql", "known_date as day", "event_date as day"),
+        ),
+        "stale snapshot": (
+            Edit("warehouse/models/texts/int_events.sql", "event_date as as_of_date", "event_date - 1 as as_of_date"),
+        ),
+        "fan-out": (Edit(MART_V1, USERS, f"{USERS} union all {USERS}"),),
+        "cold rows lost": (
+            Edit("warehouse/macros/key_windows.sql", "windowed.n_shown > 0", "windowed.n_impressions_cum > 0"),
+            Edit(MART_V1, "left join users", "inner join users"),
+        ),
+    },
+    2: {
+        "ties and the row itself included": (Edit(FRAMES, "and 1 preceding", "and current row"),),
+        "a week of rows": (Edit(FRAMES, INSTANT_WEEK, "rows between 7 preceding and 1 preceding"),),
+        "a week less an hour": (Edit(FRAMES, "7 * 24 * 3600", "(7 * 24 - 1) * 3600"),),
+        "outcome known when shown": (
+            Edit("warehouse/macros/instant_counts.sql", "micros('known_at') }} as", "micros('event_at') }} as"),
+        ),
+        "history one outcome ahead": (
+            Edit(
+                "warehouse/models/features/feat_user_history_v2.sql",
+                "cast(position as bigint)",
+                "cast(position - 1 as bigint)",
+            ),
+        ),
+        "pairs joined by user alone": (
+            Edit(MART_V2, "from {{ ref('feat_user_item', v=2) }}", "from {{ ref('feat_user_item', v=2) }} qualify"
+                 " row_number() over (partition by user_id, event_at order by item_id) = 1"),
+            Edit(MART_V2, "left join pairs using (user_id, item_id, event_at)",
+                 "left join (select * exclude (item_id) from pairs) as pairs using (user_id, event_at)"),
+        ),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("version", "name"), [(version, name) for version in MUTANTS for name in MUTANTS[version]])
+def test_mutant_is_caught(version: int, name: str, log: pa.Table, tmp_path: Path) -> None:
+    mutated = Project(tmp_path / "project", MUTANTS[version][name]).build_marts(log, versions=(version,))[version]
+    caught_by = [
+        proof
+        for proof, found in {
+            "brute force": disagreements(mutated, log, version),
+            "row conservation": lost_or_made(mutated, log),
+        }.items()
+        if found
+    ]
+    assert caught_by, f"nothing caught the mutant: {name}"
+    print(f"\nmutant v{version} {name}: caught by {' and '.join(caught_by)}")
+
+
+BY_HASH = "case hash(event_id) % 3 when 0 then 'val' when 1 then 'test' else 'train' end"
+
+
+def test_random_split_is_caught(log: pa.Table, tmp_path: Path) -> None:
+    """The dbt test split_is_by_time passes on the real split and fails on one drawn by hash."""
+    select = ["build", "--select", "+training_examples_v1", "--exclude", "test_type:unit"]
+    real = Project(tmp_path / "real")
+    real.write_log(log)
+    assert real.dbt(*select).returncode == 0
+    drawn = Project(
+        tmp_path / "drawn", (Edit("warehouse/models/texts/int_events.sql", "{{ split_of('event_at') }}", BY_HASH),)
+    )
+    drawn.write_log(log)
+    result = drawn.dbt(*select)
+    assert result.returncode == 1
+    assert "FAIL 3 split_is_by_time" in result.stdout
