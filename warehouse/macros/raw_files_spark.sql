@@ -70,10 +70,10 @@
     {%- do run_query("create or replace view " ~ raw.incorporate(path={'identifier': 'malformed_' ~ table}) ~ " as "
         ~ "select source_file, cast(source_line as bigint) as source_line, case when is_short_or_long then "
         ~ "concat('Expected Number of Columns: " ~ header | length ~ " Found: ', least(" ~ n_found ~ ", "
-        ~ (header | length + 1) ~ ")) else 'Invalid unicode' end as problem, left(line, 500) as line from ("
+        ~ (header | length + 1) ~ ")) else 'Invalid unicode (byte sequence mismatch) detected. This file is not utf-8 encoded.' end as problem, left(line, 500) as line from ("
         ~ "select source_file, " ~ numbered ~ " + 1 as source_line, is_short_or_long, line from ("
         ~ "select " ~ located ~ ", _no_row is not null as is_short_or_long, coalesce(_no_row, case when " ~ garbled
-        ~ " then concat_ws(" ~ literal(delim) ~ ", " ~ names | join(', ') ~ ") end) as line from " ~ raw ~ "))"
+        ~ " then replace(concat_ws(" ~ literal(delim) ~ ", " ~ names | join(', ') ~ "), '\\ufffd', '?') end) as line from " ~ raw ~ "))"
         ~ " where line is not null") -%}
     {{ return("select " ~ columns | join(', ') ~ ", source_file, cast(" ~ numbered ~ " as bigint) as source_row from ("
         ~ "select " ~ columns | join(', ') ~ ", " ~ located ~ " from " ~ raw ~ " where _no_row is null and not " ~ garbled
