@@ -64,10 +64,11 @@
         (format parquet, compression zstd{{ ', partition_by (' ~ partition_by ~ '), overwrite_or_ignore true' if partition_by }})
     {%- endcall -%}
 
-    {%- set n_rows = run_query(
-        "select coalesce(sum(file_row_count), 0) from (select num_rows as file_row_count from parquet_file_metadata("
-        ~ literal(aside ~ '/**/*.parquet') ~ "))" if run_query("select count(*) from glob("
-        ~ literal(aside ~ '/**/*.parquet') ~ ")").columns[0][0] else "select 0").columns[0][0] | int -%}
+    {#- An empty result leaves no file at all where it is partitioned, and a scan of no file is an error. -#}
+    {%- set files = literal(aside ~ '/**/*.parquet') -%}
+    {%- set n_files = run_query("select count(*) from glob(" ~ files ~ ")").columns[0][0] -%}
+    {%- set n_rows = run_query("select sum(num_rows) from parquet_file_metadata(" ~ files ~ ")").columns[0][0] | int
+        if n_files else 0 -%}
     {%- if n_rows == 0 -%}
         {{ exceptions.raise_compiler_error(this.identifier ~ " would be empty; the mart at " ~ place ~ " is left as it was.") }}
     {%- endif -%}
