@@ -5,19 +5,21 @@
 
 with
 
-parsed as (
-    select * from {{ ref('parsed_events') }}
-),
-
--- Rows that share the hash of what identifies them are suspects, and only they are compared in full.
 fresh as (
-    select * from parsed
+    select
+        source_file,
+        source_row,
+        unreadable_because,
+        identity
+    from {{ ref('parsed_events') }}
     where {{ in_new_files() }}
 ),
 
+-- Rows that share the hash of what identifies them are suspects, and only they are compared in full. (One CTE of all parsed
+-- rows would be written out in full width, since it is read more than once.)
 repeated as (
     select identity
-    from parsed
+    from {{ ref('parsed_events') }}
     where
         unreadable_because is null
         {%- if refreshes_days() %}
@@ -28,9 +30,9 @@ repeated as (
 ),
 
 suspects as (
-    select parsed.*
-    from parsed
-    inner join repeated on parsed.identity = repeated.identity
+    select *
+    from {{ ref('parsed_events') }}
+    where identity in (select repeated.identity from repeated)
 ),
 
 ranked as (
