@@ -1,7 +1,8 @@
 {#-
-  The books of refresh, three tables beside the models (DuckDB):
+  The books of refresh, four tables beside the models (DuckDB):
     refresh_loads   which days each load touches, or that it read everything anew
     refresh_files   the raw files that were read: size and time of change, and the load they came with
+    refresh_tests   up to which load each data test has passed
     refresh_models  up to which load each table is current, and the fingerprint of what it was built from
   A model's entry is written in the transaction of its rows. Without an entry it is built in full, so a build that is killed at
   any moment leaves nothing that the next one would take for finished.
@@ -15,7 +16,8 @@
         {%- do run_query("create table if not exists " ~ book('files')
             ~ " (file varchar, state varchar, load integer)") -%}
         {%- do run_query("create table if not exists " ~ book('models')
-            ~ " (relation varchar, load integer, fingerprint varchar, invocation_id varchar)") -%}
+            ~ " (relation varchar, load integer, fingerprint varchar, invocation_id varchar, days date[])") -%}
+        {%- do run_query("create table if not exists " ~ book('tests') ~ " (test varchar, load integer, fingerprint varchar)") -%}
     {%- endif -%}
 {%- endmacro %}
 
@@ -30,10 +32,10 @@
 
 {% macro recorded_models() -%}
     {%- set found = {} -%}
-    {%- for row in read_book('models', 'relation, load, fingerprint, invocation_id') -%}
+    {%- for row in read_book('models', 'relation, load, fingerprint, invocation_id, to_json(days) as days') -%}
         {%- do found.update({row['relation']: {
             'load': none if row['load'] is none else row['load'] | int, 'fingerprint': row['fingerprint'],
-            'invocation_id': row['invocation_id']}}) -%}
+            'invocation_id': row['invocation_id'], 'days': fromjson(row['days'] or 'null')}}) -%}
     {%- endfor -%}
     {{ return(found) }}
 {%- endmacro %}
@@ -89,8 +91,11 @@
 {%- endmacro %}
 
 {% macro standing_of_parents(unique_id, records, views) -%}
-    {#- The load up to which everything is current that a node reads, and what all that was built from. Views are looked through. -#}
-    {%- set loads, fingerprints = [], [] -%}
+    {#-
+      The load up to which everything is current that a node reads, what all that was built from, and what this very build has
+      recomputed of it. Views are looked through.
+    -#}
+    {%- set loads, fingerprints, rebuilt, days = [], [], [], [] -%}
     {%- for parent in graph.nodes[unique_id].depends_on.nodes -%}
         {%- set node = graph.nodes.get(parent) -%}
         {%- if node and node.resource_type == 'model' and node.config.materialized in ('view', 'ephemeral') -%}
@@ -98,13 +103,19 @@
             {%- do loads.append(further.load) -%}
             {%- do fingerprints.append(views.get(node.relation_name, node.checksum.checksum)) -%}
             {%- do fingerprints.extend(further.fingerprints) -%}
+            {%- do days.extend(further.days) -%}
+            {%- if further.is_rebuilt -%}{%- do rebuilt.append(parent) -%}{%- endif -%}
         {%- else -%}
             {%- set record = records.get(node.relation_name) if node else none -%}
             {%- do loads.append(record.load if record else none) -%}
             {%- do fingerprints.append(record.fingerprint if record else parent) -%}
+            {%- if record and record.invocation_id == invocation_id -%}
+                {%- if record.days is none -%}{%- do rebuilt.append(parent) -%}{%- else -%}{%- do days.extend(record.days) -%}{%- endif -%}
+            {%- endif -%}
         {%- endif -%}
     {%- endfor -%}
-    {{ return({'load': none if none in loads or not loads else loads | min, 'fingerprints': fingerprints}) }}
+    {{ return({'load': none if none in loads or not loads else loads | min, 'fingerprints': fingerprints, 'days': days,
+        'is_rebuilt': rebuilt | length > 0}) }}
 {%- endmacro %}
 
 {% macro fingerprint_of(read) -%}
@@ -166,7 +177,8 @@
     {%- endif -%}
     {%- do forget_model() -%}
     {%- do run_query("insert into " ~ book('models') ~ " values (" ~ literal(this) ~ ", " ~ load ~ ", "
-        ~ literal(plan.fingerprint) ~ ", " ~ literal(invocation_id) ~ ")") -%}
+        ~ literal(plan.fingerprint) ~ ", " ~ literal(invocation_id) ~ ", "
+        ~ (dates_literal(plan.days) if plan.mode == 'days' else 'null') ~ ")") -%}
     {%- if model.name == 'parsed_events' -%}
         {%- if plan.mode == 'full' -%}{%- do run_query("delete from " ~ book('files')) -%}{%- endif -%}
         {%- for file, state in plan.read.items() -%}
@@ -183,6 +195,8 @@
         ~ one_of_files('source_file')).columns[0][0] | int) }}
 {%- endmacro %}
 
+{% macro dates_literal(days) -%} {{ return(tojson(days).replace('"', "'") ~ "::date[]") }} {%- endmacro %}
+
 {% macro settle_loads(plan) -%}
     {#-
       Once it is known which of its rows are accepted, the days that a load touches are. Where a new row makes an earlier one a
@@ -192,8 +206,8 @@
     {%- set days = days_of("select event_date as day, known_date as known_day from " ~ ref_by_name('parsed_events') ~ " as parsed"
         ~ " where " ~ one_of_files('source_file') ~ " and unreadable_because is null and not exists (select 1 from " ~ this
         ~ " as rejected where rejected.source_file = parsed.source_file and rejected.source_row = parsed.source_row)") -%}
-    {%- do run_query("update " ~ book('loads') ~ " set is_full = " ~ (n_gone > 0) ~ ", days = " ~ tojson(days).replace('"', "'")
-        ~ "::date[] where load = " ~ plan.load) -%}
+    {%- do run_query("update " ~ book('loads') ~ " set is_full = " ~ (n_gone > 0) ~ ", days = " ~ dates_literal(days)
+        ~ " where load = " ~ plan.load) -%}
     {%- do log('Refresh: ' ~ ('full build: ' ~ n_gone ~ ' events read before repeat events of new raw files' if n_gone
         else days | length ~ ' days, from ' ~ days[0] if days else 'no event is new'), info=true) -%}
 {%- endmacro %}
