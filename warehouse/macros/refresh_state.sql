@@ -11,13 +11,27 @@
 {% macro book(name) -%} {{ return(target.schema ~ '.refresh_' ~ name) }} {%- endmacro %}
 
 {% macro open_books() -%}
+    {#- on-run-start: makes the books. Books of another form than today's say nothing, and everything is built in full. -#}
     {%- if execute and target.type == 'duckdb' -%}
-        {%- do run_query("create table if not exists " ~ book('loads') ~ " (load integer, is_full boolean, days date[])") -%}
-        {%- do run_query("create table if not exists " ~ book('files')
-            ~ " (file varchar, state varchar, load integer)") -%}
-        {%- do run_query("create table if not exists " ~ book('models')
-            ~ " (relation varchar, load integer, fingerprint varchar, invocation_id varchar, days date[])") -%}
-        {%- do run_query("create table if not exists " ~ book('tests') ~ " (test varchar, load integer, fingerprint varchar)") -%}
+        {%- set books = {
+            'loads': {'load': 'integer', 'is_full': 'boolean', 'days': 'date[]'},
+            'files': {'file': 'varchar', 'state': 'varchar', 'load': 'integer'},
+            'models': {'relation': 'varchar', 'load': 'integer', 'fingerprint': 'varchar', 'invocation_id': 'varchar',
+                'days': 'date[]'},
+            'tests': {'test': 'varchar', 'load': 'integer', 'fingerprint': 'varchar'}} -%}
+        {%- set found = run_query("select table_name || '.' || column_name as name from duckdb_columns() where schema_name = "
+            ~ literal(target.schema) ~ " and starts_with(table_name, 'refresh_')").columns[0].values() | list -%}
+        {%- set expected = [] -%}
+        {%- for name, columns in books.items() -%}{%- for column in columns -%}
+            {%- do expected.append('refresh_' ~ name ~ '.' ~ column) -%}
+        {%- endfor -%}{%- endfor -%}
+        {%- if found | sort != expected | sort -%}
+            {%- for name, columns in books.items() -%}
+                {%- set typed = [] -%}
+                {%- for column, type in columns.items() -%}{%- do typed.append(column ~ ' ' ~ type) -%}{%- endfor -%}
+                {%- do run_query("create or replace table " ~ book(name) ~ " (" ~ typed | join(', ') ~ ")") -%}
+            {%- endfor -%}
+        {%- endif -%}
     {%- endif -%}
 {%- endmacro %}
 
