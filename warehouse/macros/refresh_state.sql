@@ -225,5 +225,5 @@
     {%- do run_query("update " ~ book('loads') ~ " set is_full = " ~ (n_gone > 0) ~ ", days = " ~ dates_literal(days)
         ~ " where load = " ~ plan.load) -%}
     {%- do log('Refresh: ' ~ ('full build: ' ~ n_gone ~ ' events read before repeat events of new raw files' if n_gone
-        else days | length ~ ' days, from ' ~ days[0] if days else 'no event is new'), info=true) -%}
+        else days | length ~ (' days' if days | length > 1 else ' day') ~ ', from ' ~ days[0] if days else 'no event is new'), info=true) -%}
 {%- endmacro %}
