@@ -1,5 +1,6 @@
 -- Grain: one user and number of outcomes known of them. The latest of those outcomes, most recent first.
 {{ config(meta={'refresh': 'last_known_date'}) }}
+{%- set listed = struct_of(['item_id', 'title_text_id', 'label']) %}
 
 with
 
@@ -16,18 +17,45 @@ outcomes as (
     from to_list
 ),
 
+{%- if refreshes_days() %}
+
+-- A few positions a user: slices of one list do.
+whole_lists as (
+    select
+        user_id,
+        max(position) as last_position,
+        array_agg({{ listed }} order by position desc) as outcomes
+    from outcomes
+    group by user_id
+),
+
+gathered as (
+    select
+        outcomes.user_id,
+        outcomes.position,
+        outcomes.known_date,
+        list_slice(
+            whole_lists.outcomes, last_position - position + 1, last_position - position + {{ var('history_length') }}
+        ) as outcomes
+    from outcomes
+    inner join whole_lists on outcomes.user_id = whole_lists.user_id
+    where {{ in_days('outcomes.known_date') }}
+)
+{%- else %}
+
 -- One window over the whole outcome: three windows over its parts take three times as long.
 gathered as (
     select
         user_id,
         position,
         known_date,
-        {{ reversed_list('array_agg(' ~ struct_of(['item_id', 'title_text_id', 'label']) ~ ') over latest') }} as outcomes
+        {{ reversed_list('array_agg(' ~ listed ~ ') over latest') }} as outcomes
     from outcomes
     window latest as (
         partition by user_id order by position rows between {{ var('history_length') - 1 }} preceding and current row
     )
 )
+{%- endif %}
 
 select
     user_id,
@@ -37,4 +65,3 @@ select
     {{ transformed_list('outcomes', 't.label') }} as user_last_labels,
     known_date as last_known_date
 from gathered
-where {{ in_days('known_date') }}
