@@ -31,7 +31,7 @@ from trainer.data import Columns, facts, open_columns
 from trainer.errors import TrainerError
 from trainer.files import read_json, write_json, written_aside
 from trainer.fitted import Fitted, fit
-from trainer.mart import Contract, read_contract
+from trainer.mart import LEVELS, Contract, read_contract
 from trainer.progress import console
 from trainer.report import write_report
 from trainer.train import sigmoid
@@ -198,11 +198,19 @@ def _write_cells(folder: Path, cells: list[dict[str, Any]], scenes: tuple[str, .
 
 
 def _write_predictions(path: Path, columns: Columns, predictions: Predictions) -> None:
+    """All that comparing runs needs: which event, whose, of what scene and level, what happened, what was said."""
     rows = predictions.rows_B
+    users = pa.array([None, *columns.dictionaries[columns.id_names["user"]]], pa.string())
+    levels = {
+        f"{group}_level": pa.array([*LEVELS, None]).take(pa.array(columns.level_NG[rows, g] % (len(LEVELS) + 1)))
+        for g, group in enumerate(columns.level_groups)
+    }
     pq.write_table(pa.table({
         "event_id": columns.event_ids(rows),
-        "split": pa.array(HELD_OUT).take(pa.array(predictions.split_B)),
+        "user_id": users.take(pa.array(columns.codes_of("user")[rows])),
         "scene": pa.array(columns.scenes).take(pa.array(columns.scene_N[rows])),
+        **{name: levels.get(name, pa.nulls(len(rows), pa.string())) for name in ("user_level", "item_level")},
+        "split": pa.array(HELD_OUT).take(pa.array(predictions.split_B)),
         "label": pa.array(columns.label_N[rows].astype(np.int32)),
         "probability": pa.array(predictions.probability_B),
     }), path)  # fmt: skip
