@@ -92,6 +92,7 @@ class GbdtStage(_Strict):
     inputs: Inputs
     model: Gbdt
     evaluation: Evaluation
+    compares_to: str | None = None  # the stage a ladder holds this one against; none: the one before it
 
 
 class NetworkStage(_Strict):
@@ -102,6 +103,7 @@ class NetworkStage(_Strict):
     model: Dnn
     training: Training
     evaluation: Evaluation
+    compares_to: str | None = None  # the stage a ladder holds this one against; none: the one before it
 
 
 Stage = GbdtStage | NetworkStage
