@@ -38,6 +38,50 @@ def _svg(figure: Any, title: str) -> str:
     return svg.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)
 
 
+# A drawing in a file of its own has no page to take its colours from.
+_OWN_COLOURS = """<style>
+svg { --ink: #1d2433; --grid: #dfe3ec; --series-0: #2456c5; --series-1: #c4521b; --series-2: #13805a;
+  background: #fff; }
+@media (prefers-color-scheme: dark) { svg { --ink: #e6e9f2; --grid: #313a4d; --series-0: #7ba6ff; --series-1: #ff9d66;
+  --series-2: #5fd3a5; background: #12161f; } }
+</style>"""
+
+
+def ladder_chart(ladder: dict[str, Any]) -> str:
+    """Two panels, a rung a line: test AUC with every seed, and the difference to the rung before with its interval.
+
+    Needs no page: the drawing brings its colours, light and dark. `ladder`: what ladder.json holds.
+    """
+    rungs = ladder["rungs"]
+    with plt.rc_context(_STYLE):
+        figure, (left, right) = plt.subplots(
+            1, 2, figsize=(9.5, 1.2 + 0.42 * len(rungs)), sharey=True, width_ratios=(3, 2)
+        )
+        for k, line in enumerate(rungs):
+            low, high = line["auc_low_high"]
+            if low is not None:
+                left.plot([low, high], [k, k], color=_SERIES[0], linewidth=2.5, solid_capstyle="round")
+            left.plot(line["test_auc"]["mean"], k, "o", color=_SERIES[0], markersize=7)
+            one = line["to_previous"] and line["to_previous"]["all"]
+            if one and one["low"] is not None:
+                shown = one["verdict"] != "not shown"
+                right.plot([one["low"], one["high"]], [k, k], color=_SERIES[2] if shown else _GRID, linewidth=2.5)
+                right.plot(one["difference"], k, "o", markersize=7, color=_SERIES[2] if shown else _INK,
+                           markerfacecolor=_SERIES[2] if shown else "none")  # fmt: skip
+        if ladder["bayes"]:
+            ceiling = ladder["bayes"]["auc"]["all"]
+            left.axvline(ceiling, color=_SERIES[1], linestyle="--", label=f"Bayes {ceiling:.4f}")
+            left.legend(loc="lower left", bbox_to_anchor=(0, 1))
+        right.axvline(0, color=_INK, linewidth=0.8)
+        left.set_yticks(range(len(rungs)), [line["name"] for line in rungs])
+        left.set_ylim(len(rungs) - 0.5, -0.5)
+        left.set_xlabel("AUC on test, 95% by user")
+        right.set_xlabel("to the rung before (hollow: not shown)")
+        svg = _svg(figure, f"The ladder on {ladder['dataset']}")
+    end = svg.index(">") + 1
+    return svg[:end] + _OWN_COLOURS + svg[end:]
+
+
 def auc_chart(rows: list[dict[str, Any]], ceiling: float | None) -> str:
     """Test AUC with its interval, one line a run; the Bayes ceiling where it is known."""
     with plt.rc_context(_STYLE):

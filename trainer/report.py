@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 
 from trainer.charts import auc_chart, calibration_chart, learning_chart
 from trainer.errors import TrainerError
-from trainer.files import read_json
+from trainer.files import read_json, replace_text
 from trainer.metrics import ANY, calibration
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -49,10 +48,7 @@ def write_report(runs: list[Path], output: Path, bayes: Path | None = None, name
         calibration_chart=calibration_chart([(r["name"], r["calibration"]) for r in loaded if r["calibration"]]),
         learning_charts=[chart for r in loaded if (chart := learning_chart(r["name"], r["training"]))],
     )  # fmt: skip
-    output.parent.mkdir(parents=True, exist_ok=True)
-    aside = output.with_name(f"{output.name}.partial-{os.getpid()}")
-    aside.write_text(html, encoding="utf-8")
-    aside.replace(output)
+    replace_text(output, html)
 
 
 def _short_names(runs: list[Path]) -> list[str]:

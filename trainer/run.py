@@ -26,6 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainer import __version__, metrics
+from trainer.code import code_hash
 from trainer.config import Stage, dump_stage, load_stage
 from trainer.data import Columns, facts, open_columns
 from trainer.errors import TrainerError
@@ -226,7 +227,7 @@ def lineage(stage: Stage, contract: Contract, columns: Columns, command: str) ->
         "data_hash": contract.data_hash, "content_hash": columns.content_hash,
         "columns": [asdict(c) for c in contract.columns],
         "variables": contract.variables, "seed": stage.seed, "threads": stage.threads, "command": command,
-        "git_commit": _git_commit(), "machine": platform.machine(),
+        "git_commit": _git_commit(), "code_hash": code_hash(), "machine": platform.machine(),
         "versions": {"trainer": __version__, "python": platform.python_version()} | {p: version(p) for p in packages},
     }  # fmt: skip
 
