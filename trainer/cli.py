@@ -39,6 +39,9 @@ Bayes = Annotated[
     Path | None,
     typer.Option(help="The true model's AUC; default: data/raw/<dataset>/truth/bayes.json where there is one."),
 ]
+Vectors = Annotated[
+    Path | None, typer.Option(help="The folder of the vector stores; default: data/vectors, or the run's own.")
+]
 
 
 def _version(wanted: bool) -> None:
@@ -64,6 +67,7 @@ def fit(
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the stage's own.")] = None,
     manifest: Manifest = None,
     bayes: Bayes = None,
+    vectors: Vectors = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a finished run.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -75,7 +79,7 @@ def fit(
 
     results = fit_run(
         load_stage(stage, seed), marts, run, mart=mart, manifest=manifest, force=force, bayes=bayes,
-        command=shlex.join(["trainer", *sys.argv[1:]]),
+        command=shlex.join(["trainer", *sys.argv[1:]]), **({"vectors": vectors} if vectors else {}),
     )  # fmt: skip
     _show(results, as_json)
     console.print(f"Wrote {run}; its report is {run / 'report.html'}")
@@ -87,6 +91,7 @@ def evaluate(
     marts: Annotated[Path | None, typer.Option(help="Marts to evaluate on; default: those it was trained on.")] = None,
     mart: Mart = None,
     manifest: Manifest = None,
+    vectors: Vectors = None,
     as_json: Json = False,
 ) -> None:
     """Recompute a run's metrics from its saved weights.
@@ -97,7 +102,7 @@ def evaluate(
     """
     from trainer.run import evaluate_run
 
-    results, equal = evaluate_run(run, marts, mart, manifest)
+    results, equal = evaluate_run(run, marts, mart, manifest, vectors)
     _show(results, as_json)
     if equal is None:
         console.print(

@@ -35,6 +35,7 @@ from trainer.mart import Contract, read_contract
 from trainer.progress import console
 from trainer.report import write_report
 from trainer.train import sigmoid
+from trainer.vectors import DEFAULT_VECTORS
 
 PROMISED = (
     "config.yaml", "features.json", "weights.safetensors", "metrics.json", "training.json", "dataset.json",
@@ -67,6 +68,7 @@ def fit_run(
     force: bool = False,
     command: str = "",
     bayes: Path | None = None,
+    vectors: Path = DEFAULT_VECTORS,
 ) -> dict[str, Any]:
     """Train a stage on a mart and write the run directory; returns what metrics.json holds.
 
@@ -80,7 +82,7 @@ def fit_run(
         columns = open_columns(contract)
     with written_aside(run) as aside:
         with watch("fit"):
-            fitted, history = fit(stage, contract, columns)
+            fitted, history = fit(stage, contract, columns, vectors)
         with watch("predict"):
             predictions = predict_held_out(fitted, columns)
         with watch("evaluate"):
@@ -96,10 +98,11 @@ def fit_run(
         write_json(aside / "dataset.json", {
             "dataset": contract.dataset, "mart": f"{contract.model}_v{contract.version}",
             "inputs": len(contract.inputs), "stand_ins": fitted.inputs.stand_ins, "splits": facts(columns),
+            "text_coverage": fitted.inputs.text_coverage,
         })  # fmt: skip
         _write_cells(aside, cells, columns.scenes)
         _write_predictions(aside / "predictions.parquet", columns, predictions)
-        write_json(aside / "lineage.json", lineage(stage, contract, columns, command))
+        write_json(aside / "lineage.json", lineage(stage, contract, columns, command, vectors))
         write_json(aside / "timing.json", {
             "started_at": started, "seconds": watch.seconds,
             "train_rows_per_second": round(history.rows_per_second) or None,
@@ -111,7 +114,11 @@ def fit_run(
 
 
 def evaluate_run(
-    run: Path, marts: Path | None = None, mart: str | None = None, manifest: Path | None = None
+    run: Path,
+    marts: Path | None = None,
+    mart: str | None = None,
+    manifest: Path | None = None,
+    vectors: Path | None = None,
 ) -> tuple[dict[str, Any], bool | None]:
     """Recompute a run's metrics from its weights on a mart, by default the one it was trained on.
 
@@ -124,7 +131,8 @@ def evaluate_run(
         marts or Path(came_from["marts"]), mart or (came_from["mart"] if not marts else None), manifest
     )
     columns = open_columns(contract)
-    predictions = predict_held_out(Fitted.load(run, stage), columns)
+    vectors = vectors or Path(came_from.get("vectors", DEFAULT_VECTORS))
+    predictions = predict_held_out(Fitted.load(run, stage, vectors), columns)
     results = evaluate(stage, contract, columns, predictions)
     if columns.content_hash != came_from["content_hash"]:
         return results, None
@@ -208,7 +216,9 @@ def _write_predictions(path: Path, columns: Columns, predictions: Predictions) -
     }), path)  # fmt: skip
 
 
-def lineage(stage: Stage, contract: Contract, columns: Columns, command: str) -> dict[str, Any]:
+def lineage(
+    stage: Stage, contract: Contract, columns: Columns, command: str, vectors: Path = DEFAULT_VECTORS
+) -> dict[str, Any]:
     """Where a run came from: dbt's side of it, the data, the code."""
     packages = ("torch", "numpy", "scikit-learn", "pyarrow", "safetensors")
     return {
@@ -217,7 +227,8 @@ def lineage(stage: Stage, contract: Contract, columns: Columns, command: str) ->
         "manifest_note": None if contract.lineage["manifest"] else "no manifest; the mart's own build record was used",
         "data_hash": contract.data_hash, "content_hash": columns.content_hash,
         "columns": [asdict(c) for c in contract.columns],
-        "variables": contract.variables, "seed": stage.seed, "threads": stage.threads, "command": command,
+        "vectors": str(vectors), "variables": contract.variables, "seed": stage.seed, "threads": stage.threads,
+        "command": command,
         "git_commit": _git_commit(), "machine": platform.machine(),
         "versions": {"trainer": __version__, "python": platform.python_version()} | {p: version(p) for p in packages},
     }  # fmt: skip
