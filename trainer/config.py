@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -18,11 +18,29 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+class Texts(_Strict):
+    """encoder: the vectors' name or store key; dimensions: whitened to.
+
+    min_text_coverage: the share of train's distinct texts that must have a vector.
+    """
+
+    encoder: str
+    dimensions: Annotated[int, Field(ge=1)]
+    min_text_coverage: Annotated[float, Field(ge=0, le=1)]
+
+
 class Inputs(_Strict):
-    """min_count: values rarer than this in train share the unseen row; clip: in standard deviations."""
+    """min_count: values rarer than this in train share the unseen row; clip: in standard deviations.
+
+    texts: vectors of all texts; llm: a language model's, read for cold rows; history: latest outcomes of a user.
+    Only for stages whose model reads them.
+    """
 
     min_count: Annotated[int, Field(ge=1)]
     clip: Annotated[float, Field(gt=0)]
+    texts: Texts | None = None
+    llm: Texts | None = None
+    history: Annotated[int, Field(ge=1)] | None = None
 
 
 class Gbdt(_Strict):
@@ -172,10 +190,11 @@ def parse_stage(raw: Any, where: str) -> Stage:
 
 def _fields(cls: type[BaseModel], loc: tuple[int | str, ...]) -> list[str]:
     for part in loc:
-        cls = cls.model_fields[str(part)].annotation  # type: ignore[assignment]
+        annotation = cls.model_fields[str(part)].annotation
+        cls = next((a for a in get_args(annotation) if a is not type(None)), annotation)  # type: ignore[assignment]
     return list(cls.model_fields)
 
 
 def dump_stage(stage: Stage) -> str:
     """The resolved stage as YAML; `load_stage` reads it back."""
-    return yaml.safe_dump(stage.model_dump(mode="json"), sort_keys=False)
+    return yaml.safe_dump(stage.model_dump(mode="json", exclude_none=True), sort_keys=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,9 @@ from trainer.mart import Contract
 from trainer.models.dnn import DNN
 from trainer.models.gbdt import GBDT
 from trainer.progress import progress
+from trainer.textside import cold_rows, required_history, texts_of_rows
 from trainer.train import History, determinism, predict, train
+from trainer.vectors import DEFAULT_VECTORS, HISTORY, fit_text_space
 
 _BLOCK = 1 << 17  # rows a block for the trees: bounds memory
 
@@ -36,11 +38,12 @@ def build_network(stage: NetworkStage, sizes: Sizes) -> nn.Module:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What training leaves behind. `model` is the trees or the network."""
+    """What training leaves behind. `model` is the trees or the network; `vectors` the folder of the vector stores."""
 
     stage: Stage
     inputs: Inputs
     model: GBDT | nn.Module
+    vectors: Path = DEFAULT_VECTORS
 
     def logits(self, columns: Columns, rows_B: np.ndarray) -> np.ndarray:
         """Shapes: rows_B positions in the columns -> logits_B, float64.
@@ -48,7 +51,7 @@ class Fitted:
         Raises: TrainerError when the columns lack an input or have a scene that the model doesn't know.
         """
         _check_inputs(self.inputs, columns)
-        encoder = Encoder(self.inputs, columns)
+        encoder = Encoder(self.inputs, columns, self.vectors)
         if isinstance(self.model, GBDT):
             blocks = [np.empty(0)]
             for s in range(0, len(rows_B), _BLOCK):
@@ -74,7 +77,7 @@ class Fitted:
         save_file(arrays, folder / "weights.safetensors")
 
     @classmethod
-    def load(cls, folder: Path, stage: Stage) -> Fitted:
+    def load(cls, folder: Path, stage: Stage, vectors: Path = DEFAULT_VECTORS) -> Fitted:
         """Read what `save` wrote; nothing in the files is executed. Raises: TrainerError for a damaged file."""
         try:
             inputs = Inputs.load(folder)
@@ -88,13 +91,14 @@ class Fitted:
             raise TrainerError(
                 f"{folder} can't be read as a finished run: {found}. Train it again with `trainer fit`."
             ) from None
-        return cls(stage, inputs, network)
+        return cls(stage, inputs, network, vectors)
 
 
-def fit(stage: Stage, contract: Contract, columns: Columns) -> tuple[Fitted, History]:
-    """Fit inputs and model on train, choosing on validation.
+def fit(stage: Stage, contract: Contract, columns: Columns, vectors: Path = DEFAULT_VECTORS) -> tuple[Fitted, History]:
+    """Fit inputs and model on train, choosing on validation. vectors: the folder of the vector stores.
 
-    Raises: TrainerError when train has no rows or holds one class only.
+    Raises: TrainerError when train has no rows or holds one class only, and where the mart has no texts or histories,
+    or the store no vectors, that the stage reads.
     """
     train_rows, val_rows = columns.rows("train"), columns.rows("val")
     labels = columns.label_N[train_rows]
@@ -110,10 +114,41 @@ def fit(stage: Stage, contract: Contract, columns: Columns) -> tuple[Fitted, His
             inputs = fit_inputs(
                 columns, contract.inputs, train_rows, min_count=stage.inputs.min_count, clip=stage.inputs.clip
             )
+            inputs = _with_texts_and_history(inputs, stage, contract, columns, vectors)
+            encoder = Encoder(inputs, columns, vectors)
             with determinism(stage.threads):
                 network = build_network(stage, inputs.sizes)
-                history = train(network, Encoder(inputs, columns), train_rows, val_rows, stage.training, stage.seed)
-            return Fitted(stage, inputs, network), history
+                history = train(network, encoder, train_rows, val_rows, stage.training, stage.seed)
+            return Fitted(stage, inputs, network, vectors), history
+
+
+def _with_texts_and_history(
+    inputs: Inputs, stage: NetworkStage, contract: Contract, columns: Columns, vectors: Path
+) -> Inputs:
+    """The inputs, with the whitening fitted on train's texts and the length of a history where the stage reads them."""
+    wanted, train_rows = stage.inputs, columns.rows("train")
+    spaces = {}
+    if (wanted.texts or wanted.llm) and not columns.texts:
+        raise TrainerError(
+            f"{stage.stage} reads texts: columns with role text_id. {contract.folder.name} has none. "
+            "Run `dbt build`, or train a stage without texts, such as 03_ple."
+        )
+    for name, texts, rows, cold in (
+        ("texts", wanted.texts, train_rows, ""),
+        ("llm", wanted.llm, cold_rows(columns, train_rows), " --only cold"),
+    ):
+        if texts:
+            seen = texts_of_rows(columns, rows)
+            if name == "llm" or not wanted.history:
+                seen.pop(HISTORY, None)
+            spaces[name] = fit_text_space(
+                columns.text_ids, seen, vectors, encoder=texts.encoder, dimensions=texts.dimensions,
+                min_coverage=texts.min_text_coverage,
+                build=f"embeddings build --marts {contract.folder.parent} --encoder {texts.encoder}{cold}",
+            )  # fmt: skip
+    text_columns = tuple((c.name, c.group or "context") for c in columns.texts) if spaces else ()
+    history = max(1, min(wanted.history, required_history(columns).longest)) if wanted.history else 0
+    return replace(inputs, text_columns=text_columns, history=history, **spaces)
 
 
 def _fit_trees(

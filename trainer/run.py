@@ -9,15 +9,12 @@ from __future__ import annotations
 
 import csv
 import json
-import platform
 import resource
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +22,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainer import __version__, metrics
-from trainer.code import code_hash
+from trainer import metrics
 from trainer.config import Stage, dump_stage, load_stage
 from trainer.data import Columns, facts, open_columns
 from trainer.errors import TrainerError
 from trainer.files import read_json, write_json, written_aside
 from trainer.fitted import Fitted, fit
+from trainer.lineage import lineage
 from trainer.mart import LEVELS, Contract, read_contract
 from trainer.progress import console
 from trainer.report import write_report
 from trainer.train import sigmoid
+from trainer.vectors import DEFAULT_VECTORS
 
 PROMISED = (
     "config.yaml", "features.json", "weights.safetensors", "metrics.json", "training.json", "dataset.json",
@@ -68,6 +66,7 @@ def fit_run(
     force: bool = False,
     command: str = "",
     bayes: Path | None = None,
+    vectors: Path = DEFAULT_VECTORS,
 ) -> dict[str, Any]:
     """Train a stage on a mart and write the run directory; returns what metrics.json holds.
 
@@ -81,7 +80,7 @@ def fit_run(
         columns = open_columns(contract)
     with written_aside(run) as aside:
         with watch("fit"):
-            fitted, history = fit(stage, contract, columns)
+            fitted, history = fit(stage, contract, columns, vectors)
         with watch("predict"):
             predictions = predict_held_out(fitted, columns)
         with watch("evaluate"):
@@ -97,10 +96,11 @@ def fit_run(
         write_json(aside / "dataset.json", {
             "dataset": contract.dataset, "mart": f"{contract.model}_v{contract.version}",
             "inputs": len(contract.inputs), "stand_ins": fitted.inputs.stand_ins, "splits": facts(columns),
+            "text_coverage": fitted.inputs.text_coverage,
         })  # fmt: skip
         _write_cells(aside, cells, columns.scenes)
         _write_predictions(aside / "predictions.parquet", columns, predictions)
-        write_json(aside / "lineage.json", lineage(stage, contract, columns, command))
+        write_json(aside / "lineage.json", lineage(stage, contract, columns, command, vectors))
         write_json(aside / "timing.json", {
             "started_at": started, "seconds": watch.seconds,
             "train_rows_per_second": round(history.rows_per_second) or None,
@@ -112,7 +112,11 @@ def fit_run(
 
 
 def evaluate_run(
-    run: Path, marts: Path | None = None, mart: str | None = None, manifest: Path | None = None
+    run: Path,
+    marts: Path | None = None,
+    mart: str | None = None,
+    manifest: Path | None = None,
+    vectors: Path | None = None,
 ) -> tuple[dict[str, Any], bool | None]:
     """Recompute a run's metrics from its weights on a mart, by default the one it was trained on.
 
@@ -125,7 +129,8 @@ def evaluate_run(
         marts or Path(came_from["marts"]), mart or (came_from["mart"] if not marts else None), manifest
     )
     columns = open_columns(contract)
-    predictions = predict_held_out(Fitted.load(run, stage), columns)
+    vectors = vectors or Path(came_from.get("vectors", DEFAULT_VECTORS))
+    predictions = predict_held_out(Fitted.load(run, stage, vectors), columns)
     results = evaluate(stage, contract, columns, predictions)
     if columns.content_hash != came_from["content_hash"]:
         return results, None
@@ -215,33 +220,6 @@ def _write_predictions(path: Path, columns: Columns, predictions: Predictions) -
         "label": pa.array(columns.label_N[rows].astype(np.int32)),
         "probability": pa.array(predictions.probability_B),
     }), path)  # fmt: skip
-
-
-def lineage(stage: Stage, contract: Contract, columns: Columns, command: str) -> dict[str, Any]:
-    """Where a run came from: dbt's side of it, the data, the code."""
-    packages = ("torch", "numpy", "scikit-learn", "pyarrow", "safetensors")
-    return {
-        "dataset": contract.dataset, "marts": str(contract.folder.parent), "mart": contract.folder.name,
-        "n_rows": contract.n_rows, "dbt": contract.lineage,
-        "manifest_note": None if contract.lineage["manifest"] else "no manifest; the mart's own build record was used",
-        "data_hash": contract.data_hash, "content_hash": columns.content_hash,
-        "columns": [asdict(c) for c in contract.columns],
-        "variables": contract.variables, "seed": stage.seed, "threads": stage.threads, "command": command,
-        "git_commit": _git_commit(), "code_hash": code_hash(), "machine": platform.machine(),
-        "versions": {"trainer": __version__, "python": platform.python_version()} | {p: version(p) for p in packages},
-    }  # fmt: skip
-
-
-def _git_commit() -> str | None:
-    """The commit of the code that runs, with `-dirty` where tracked files differ from it; None outside a checkout."""
-    try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip()
 
 
 def check_free(run: Path, force: bool) -> None:

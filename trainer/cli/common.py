@@ -12,7 +12,7 @@ from rich.table import Table
 
 from trainer.progress import console
 
-__all__ = ["Bayes", "Json", "Manifest", "Mart", "Marts", "console", "no_value", "out", "show"]
+__all__ = ["Bayes", "Json", "Manifest", "Mart", "Marts", "Vectors", "console", "no_value", "out", "show"]
 
 out = Console(highlight=False)
 if not out.is_terminal:
@@ -27,6 +27,9 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard outpu
 Bayes = Annotated[
     Path | None,
     typer.Option(help="The true model's AUC; default: data/raw/<dataset>/truth/bayes.json where there is one."),
+]
+Vectors = Annotated[
+    Path | None, typer.Option(help="The folder of the vector stores; default: data/vectors, or the run's own.")
 ]
 
 

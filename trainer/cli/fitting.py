@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from trainer.cli.common import Bayes, Json, Manifest, Mart, Marts, console, show
+from trainer.cli.common import Bayes, Json, Manifest, Mart, Marts, Vectors, console, show
 from trainer.config import load_stage
 
 
@@ -21,6 +21,7 @@ def fit(
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the stage's own.")] = None,
     manifest: Manifest = None,
     bayes: Bayes = None,
+    vectors: Vectors = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a finished run.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -32,7 +33,7 @@ def fit(
 
     results = fit_run(
         load_stage(stage, seed), marts, run, mart=mart, manifest=manifest, force=force, bayes=bayes,
-        command=shlex.join(["trainer", *sys.argv[1:]]),
+        command=shlex.join(["trainer", *sys.argv[1:]]), **({"vectors": vectors} if vectors else {}),
     )  # fmt: skip
     show(results, as_json)
     console.print(f"Wrote {run}; its report is {run / 'report.html'}")
@@ -43,6 +44,7 @@ def evaluate(
     marts: Annotated[Path | None, typer.Option(help="Marts to evaluate on; default: those it was trained on.")] = None,
     mart: Mart = None,
     manifest: Manifest = None,
+    vectors: Vectors = None,
     as_json: Json = False,
 ) -> None:
     """Recompute a run's metrics from its saved weights.
@@ -53,7 +55,7 @@ def evaluate(
     """
     from trainer.run import evaluate_run
 
-    results, equal = evaluate_run(run, marts, mart, manifest)
+    results, equal = evaluate_run(run, marts, mart, manifest, vectors)
     show(results, as_json)
     if equal is None:
         console.print(
