@@ -11,16 +11,15 @@ from typing import Any
 
 from trainer import __version__
 from trainer.code import code_hash
-from trainer.config import Stage
 from trainer.data import Columns
+from trainer.fitted import Fitted
 from trainer.mart import Contract
-from trainer.vectors import DEFAULT_VECTORS
+from trainer.vectors import vector_counts
 
 
-def lineage(
-    stage: Stage, contract: Contract, columns: Columns, command: str, vectors: Path = DEFAULT_VECTORS
-) -> dict[str, Any]:
+def lineage(fitted: Fitted, contract: Contract, columns: Columns, command: str) -> dict[str, Any]:
     """What lineage.json holds."""
+    stage, spaces = fitted.stage, [space for space in (fitted.inputs.texts, fitted.inputs.llm) if space]
     packages = ("torch", "numpy", "scikit-learn", "pyarrow", "safetensors")
     return {
         "dataset": contract.dataset, "marts": str(contract.folder.parent), "mart": contract.folder.name,
@@ -28,7 +27,8 @@ def lineage(
         "manifest_note": None if contract.lineage["manifest"] else "no manifest; the mart's own build record was used",
         "data_hash": contract.data_hash, "content_hash": columns.content_hash,
         "columns": [asdict(c) for c in contract.columns],
-        "vectors": str(vectors), "variables": contract.variables, "seed": stage.seed, "threads": stage.threads,
+        "vectors": str(fitted.vectors), "vector_counts": vector_counts(fitted.vectors, [s.store for s in spaces]),
+        "variables": contract.variables, "seed": stage.seed, "threads": stage.threads,
         "command": command, "git_commit": _git_commit(), "code_hash": code_hash(), "machine": platform.machine(),
         "versions": {"trainer": __version__, "python": platform.python_version()} | {p: version(p) for p in packages},
     }  # fmt: skip

@@ -245,10 +245,12 @@ def cold_start(
     resamples: int,
     min_class: int,
     seed: int,
+    alpha_B: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
     """The cube user level x item level x scene with all its margins (`all`), one dict a cell, empty ones too.
 
     A cell with fewer than `min_class` positives or negatives is marked `too_small`, and its AUC left out.
+    alpha_B: the gate of models that have one; a cell tells its mean, None in an empty cell.
     Shapes: level_BG positions in LEVELS, columns as in level_groups; a group without a level column has `all` only.
     """
     everything = np.ones(len(label_B), bool)
@@ -270,6 +272,7 @@ def cold_start(
                     "positives": n_pos,
                     "users": len(np.unique(user_B[in_B])), "auc": None, "auc_low": None, "auc_high": None,
                     "too_small": min(n_pos, len(in_B) - n_pos) < min_class,
+                    "alpha": float(alpha_B[in_B].mean()) if alpha_B is not None and len(in_B) else None,
                 }  # fmt: skip
                 if not cell["too_small"]:
                     cell["auc"] = auc(label, probability_B[in_B])

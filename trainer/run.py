@@ -7,7 +7,6 @@ lineage.json timing.json report.html: where it came from and how long it took. D
 
 from __future__ import annotations
 
-import csv
 import json
 import resource
 import time
@@ -18,29 +17,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
-from trainer import metrics
+from trainer.calibration import Calibration
 from trainer.config import Stage, dump_stage, load_stage
-from trainer.data import Columns, facts, open_columns
+from trainer.data import facts, open_columns
 from trainer.errors import TrainerError
+from trainer.evaluation import cold_start_cells, evaluate, predict_held_out, write_cells, write_predictions
 from trainer.files import read_json, write_json, written_aside
 from trainer.fitted import Fitted, fit
 from trainer.lineage import lineage
-from trainer.mart import LEVELS, Contract, read_contract
+from trainer.mart import read_contract
+from trainer.placebo import seen_by
 from trainer.progress import console
 from trainer.report import write_report
-from trainer.train import sigmoid
 from trainer.vectors import DEFAULT_VECTORS
 
 PROMISED = (
     "config.yaml", "features.json", "weights.safetensors", "metrics.json", "training.json", "dataset.json",
     "cold_start.csv", "cold_start_pivot.csv", "predictions.parquet",
 )  # fmt: skip
-HELD_OUT = ("val", "test")
-BOOTSTRAP_SEED = 0  # one for all runs: runs on the same rows are then compared on the same samples of users
 
 
 @dataclass
@@ -77,7 +71,7 @@ def fit_run(
     with watch("contract"):
         contract = read_contract(marts, mart, manifest)
     with watch("columns"):
-        columns = open_columns(contract)
+        columns = seen_by(stage, open_columns(contract))
     with written_aside(run) as aside:
         with watch("fit"):
             fitted, history = fit(stage, contract, columns, vectors)
@@ -88,6 +82,8 @@ def fit_run(
             cells = cold_start_cells(stage, columns, predictions)
         (aside / "config.yaml").write_text(dump_stage(stage), encoding="utf-8")
         fitted.save(aside)
+        if predictions.calibration is not None:
+            predictions.calibration.save(aside)
         write_json(aside / "metrics.json", results)
         write_json(aside / "training.json", {
             "parameters": fitted.n_parameters, "best_step": history.best_step, "stopped": history.stopped,
@@ -98,9 +94,9 @@ def fit_run(
             "inputs": len(contract.inputs), "stand_ins": fitted.inputs.stand_ins, "splits": facts(columns),
             "text_coverage": fitted.inputs.text_coverage,
         })  # fmt: skip
-        _write_cells(aside, cells, columns.scenes)
-        _write_predictions(aside / "predictions.parquet", columns, predictions)
-        write_json(aside / "lineage.json", lineage(stage, contract, columns, command, vectors))
+        write_cells(aside, cells, columns.scenes)
+        write_predictions(aside / "predictions.parquet", columns, predictions)
+        write_json(aside / "lineage.json", lineage(fitted, contract, columns, command))
         write_json(aside / "timing.json", {
             "started_at": started, "seconds": watch.seconds,
             "train_rows_per_second": round(history.rows_per_second) or None,
@@ -128,98 +124,13 @@ def evaluate_run(
     contract = read_contract(
         marts or Path(came_from["marts"]), mart or (came_from["mart"] if not marts else None), manifest
     )
-    columns = open_columns(contract)
+    columns = seen_by(stage, open_columns(contract))
     vectors = vectors or Path(came_from.get("vectors", DEFAULT_VECTORS))
-    predictions = predict_held_out(Fitted.load(run, stage, vectors), columns)
+    predictions = predict_held_out(Fitted.load(run, stage, vectors), columns, Calibration.load(run))
     results = evaluate(stage, contract, columns, predictions)
     if columns.content_hash != came_from["content_hash"]:
         return results, None
     return results, json.loads(json.dumps(results)) == read_json(run / "metrics.json")
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Held-out rows, validation then test, each in the order of the columns. Legend: B rows."""
-
-    rows_B: np.ndarray
-    split_B: np.ndarray  # position in HELD_OUT
-    probability_B: np.ndarray  # float64
-
-
-def predict_held_out(fitted: Fitted, columns: Columns) -> Predictions:
-    """Predict validation and test."""
-    rows = [columns.rows(split) for split in HELD_OUT]
-    split_B = np.repeat(np.arange(len(HELD_OUT)), [len(r) for r in rows])
-    probability = [sigmoid(fitted.logits(columns, r)) for r in rows]
-    return Predictions(np.concatenate(rows), split_B, np.concatenate(probability))
-
-
-def evaluate(stage: Stage, contract: Contract, columns: Columns, predictions: Predictions) -> dict[str, Any]:
-    """What metrics.json holds: every metric of each held-out split, overall and by scene."""
-    users = columns.codes_of("user")
-    out: dict[str, Any] = {
-        "stage": stage.stage, "seed": stage.seed, "dataset": contract.dataset,
-        "mart": f"{contract.model}_v{contract.version}", "splits": {},
-    }  # fmt: skip
-    for k, split in enumerate(HELD_OUT):
-        in_B = predictions.split_B == k
-        rows = predictions.rows_B[in_B]
-        out["splits"][split] = metrics.evaluation(
-            columns.label_N[rows], predictions.probability_B[in_B], users[rows], columns.scene_N[rows], columns.scenes,
-            resamples=stage.evaluation.resamples, seed=BOOTSTRAP_SEED,
-        )  # fmt: skip
-    return out
-
-
-def cold_start_cells(stage: Stage, columns: Columns, predictions: Predictions) -> list[dict[str, Any]]:
-    """The cold-start cube of each held-out split."""
-    users, out = columns.codes_of("user"), []
-    for k, split in enumerate(HELD_OUT):
-        in_B = predictions.split_B == k
-        rows = predictions.rows_B[in_B]
-        cells = metrics.cold_start(
-            columns.label_N[rows], predictions.probability_B[in_B], users[rows], columns.level_NG[rows],
-            columns.level_groups, columns.scene_N[rows], columns.scenes, resamples=stage.evaluation.resamples,
-            min_class=stage.evaluation.min_class, seed=BOOTSTRAP_SEED,
-        )  # fmt: skip
-        out += [{"split": split} | cell for cell in cells]
-    return out
-
-
-def _write_cells(folder: Path, cells: list[dict[str, Any]], scenes: tuple[str, ...]) -> None:
-    with (folder / "cold_start.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, cells[0].keys(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(cells)
-    by_key = {tuple(c[k] for k in ("split", "user_level", "item_level", "scene")): c for c in cells}
-    columns = [metrics.ANY, *scenes]
-    with (folder / "cold_start_pivot.csv").open("w", newline="", encoding="utf-8") as file:
-        pivot = csv.writer(file, lineterminator="\n")
-        pivot.writerow(
-            ["split", "user_level", "item_level", *(f"auc {s}" for s in columns), *(f"n {s}" for s in columns)]
-        )
-        for key in dict.fromkeys(key[:3] for key in by_key):
-            row = [by_key[(*key, scene)] for scene in columns]
-            pivot.writerow([*key, *(c["auc"] for c in row), *(c["n"] for c in row)])
-
-
-def _write_predictions(path: Path, columns: Columns, predictions: Predictions) -> None:
-    """All that comparing runs needs: which event, whose, of what scene and level, what happened, what was said."""
-    rows = predictions.rows_B
-    users = pa.array([None, *columns.dictionaries[columns.id_names["user"]]], pa.string())
-    levels = {
-        f"{group}_level": pa.array([*LEVELS, None]).take(pa.array(columns.level_NG[rows, g] % (len(LEVELS) + 1)))
-        for g, group in enumerate(columns.level_groups)
-    }
-    pq.write_table(pa.table({
-        "event_id": columns.event_ids(rows),
-        "user_id": users.take(pa.array(columns.codes_of("user")[rows])),
-        "scene": pa.array(columns.scenes).take(pa.array(columns.scene_N[rows])),
-        **{name: levels.get(name, pa.nulls(len(rows), pa.string())) for name in ("user_level", "item_level")},
-        "split": pa.array(HELD_OUT).take(pa.array(predictions.split_B)),
-        "label": pa.array(columns.label_N[rows].astype(np.int32)),
-        "probability": pa.array(predictions.probability_B),
-    }), path)  # fmt: skip
 
 
 def check_free(run: Path, force: bool) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -22,6 +22,12 @@ def fit(
     manifest: Manifest = None,
     bayes: Bayes = None,
     vectors: Vectors = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Fit a temperature a scene on validation (`calibration: temperature`).")
+    ] = False,
+    placebo: Annotated[
+        Literal["texts"] | None, typer.Option(help="Shuffle what the stage reads; its gain must vanish.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a finished run.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -29,10 +35,16 @@ def fit(
 
     Example: `trainer fit --stage 01_dnn --marts data/marts/movielens --run runs/01_dnn --seed 1`
     """
+    from trainer.placebo import as_placebo
     from trainer.run import fit_run  # torch takes seconds to import; --help doesn't need it
 
+    chosen = load_stage(stage, seed)
+    if calibrate:
+        chosen = chosen.model_copy(update={"calibration": "temperature"})
+    if placebo:
+        chosen = as_placebo(chosen)
     results = fit_run(
-        load_stage(stage, seed), marts, run, mart=mart, manifest=manifest, force=force, bayes=bayes,
+        chosen, marts, run, mart=mart, manifest=manifest, force=force, bayes=bayes,
         command=shlex.join(["trainer", *sys.argv[1:]]), **({"vectors": vectors} if vectors else {}),
     )  # fmt: skip
     show(results, as_json)

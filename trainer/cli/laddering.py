@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from trainer.cli.common import Json, Manifest, Mart, console, out
+from trainer.cli.common import Json, Manifest, Mart, Vectors, console, out
 from trainer.errors import TrainerError
 
 
@@ -30,6 +30,10 @@ def ladder(
     mart: Mart = None,
     manifest: Manifest = None,
     output: Annotated[Path | None, typer.Option(help="Default: runs/ladder/<the marts' folder>.")] = None,
+    vectors: Vectors = None,
+    placebo: Annotated[
+        bool, typer.Option("--placebo", help="Also each text rung with its texts shuffled: its lift must vanish.")
+    ] = False,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, a process each.")] = 1,
     threads: Annotated[int | None, typer.Option(min=1, help="Of all jobs together; default: the stage's own.")] = None,
     resamples: Annotated[int, typer.Option(min=20, help="Bootstrap samples of users.")] = 200,
@@ -59,10 +63,10 @@ def ladder(
         raise TrainerError("Say which log: --dataset movielens, or --marts with a folder (one of the two).")
     folder = marts or Path("data/marts") / (dataset if protocol == "time" else f"{dataset}-{protocol}")
     place = output or Path("runs/ladder") / folder.resolve().name
-    rungs = read_rungs([s for given in stages or [] for s in given.split(",")] or None)
+    rungs = read_rungs([s for given in stages or [] for s in given.split(",")] or None, placebo=placebo)
     numbers = list(range(1, seeds + 1))
     made = make_runs(
-        rungs, numbers, folder, place, mart=mart, manifest=manifest, jobs=jobs, threads=threads,
+        rungs, numbers, folder, place, mart=mart, manifest=manifest, jobs=jobs, threads=threads, vectors=vectors,
         command=shlex.join(["trainer", *sys.argv[1:]]),
     )  # fmt: skip
     whole = [rung for rung in rungs if rung.name not in made.failed]

@@ -40,6 +40,11 @@ def markdown(ladder: dict[str, Any]) -> str:
         lines += ["", f"**{name} is above the Bayes AUC by more than chance: it sees what no honest model can.**"]
     for name, why in ladder["failed"].items():
         lines += ["", f"**{name} is not in the table: {why}**"]
+    for line in ladder["rungs"]:
+        if line["placebo_of"] and line["to_previous"] and line["to_original"]:
+            lines += ["", f"Placebo: with its texts shuffled, {line['placebo_of']} is at "
+                      f"{difference(line['to_previous']['all'])} to {line['previous']}, and at "
+                      f"{difference(line['to_original']['all'])} to itself with the true ones."]  # fmt: skip
     by_part = _by_part(ladder)
     if by_part:
         lines += ["", "## Where: difference to 01_dnn", "", *by_part]

@@ -12,6 +12,8 @@ from trainer.code import code_hash
 from trainer.config import STAGES, Stage, load_stage, parse_stage
 from trainer.errors import TrainerError, nearest
 from trainer.files import read_json
+from trainer.placebo import as_placebo, label, reads_texts
+from trainer.vectors import vector_counts
 
 BASELINE = "00_gbdt"
 PACKAGES = ("torch", "numpy", "scikit-learn")  # other versions of these may give other numbers
@@ -19,24 +21,29 @@ PACKAGES = ("torch", "numpy", "scikit-learn")  # other versions of these may giv
 
 @dataclass(frozen=True)
 class Rung:
-    """One line of the table. `previous`: the rung it is compared with, None for the first."""
+    """One line of the table.
+
+    previous: the rung it is compared with, None for the first. placebo_of: the rung whose texts are shuffled here.
+    """
 
     name: str
     stage: Stage
     previous: str | None
+    placebo_of: str | None = None
 
     def run(self, folder: Path, seed: int) -> Path:
-        return folder / self.name / f"seed_{seed}"
+        return folder / (f"{self.placebo_of}.texts_shuffled" if self.placebo_of else self.name) / f"seed_{seed}"
 
     def with_seed(self, seed: int, threads: int) -> Stage:
         return parse_stage(self.stage.model_dump() | {"seed": seed, "threads": threads}, self.name)
 
 
-def read_rungs(chosen: list[str] | None) -> list[Rung]:
+def read_rungs(chosen: list[str] | None, *, placebo: bool = False) -> list[Rung]:
     """The rungs for stages by path or name; None takes all of the trainer's own.
 
     A rung is compared with the stage that its `compares_to` names, else with the one before it. Where the named one
-    isn't among the chosen, the one before takes its place.
+    isn't among the chosen, the one before takes its place. placebo: after each stage that reads texts, the same with
+    its texts shuffled, held against the same rung as the real one.
     Raises: TrainerError for an unknown stage, or for two with one name.
     """
     stages = [load_stage(s) for s in chosen or sorted(p.stem for p in STAGES.glob("*.yaml"))]
@@ -54,7 +61,13 @@ def read_rungs(chosen: list[str] | None) -> list[Rung]:
             if named not in known and named not in names:
                 raise TrainerError(f"{stage.stage}: compares_to names {named}, no stage{nearest(named, known)}.")
             named = None
-        out.append(Rung(stage.stage, stage, named or (names[k - 1] if k else None)))
+        previous = named or (names[k - 1] if k else None)
+        out.append(Rung(stage.stage, stage, previous))
+        if placebo and reads_texts(stage):
+            shuffled = as_placebo(stage)
+            out.append(Rung(label(shuffled), shuffled, previous, placebo_of=stage.stage))
+    if placebo and not any(rung.placebo_of for rung in out):
+        raise TrainerError("--placebo shuffles texts, but none of the stages reads any. Take a text stage in.")
     return out
 
 
@@ -76,6 +89,8 @@ def why_redo(run: Path, stage: Stage, content_hash: str) -> str | None:
         return "the mart's rows have changed"
     if lineage.get("code_hash") != code_hash():
         return "the trainer's code has changed"
+    if vector_counts(Path(lineage["vectors"]), lineage["vector_counts"]) != lineage["vector_counts"]:
+        return "the vectors have changed"
     changed = [p for p in PACKAGES if lineage.get("versions", {}).get(p) != version(p)]
     return f"another version of {', '.join(changed)}" if changed else None
 

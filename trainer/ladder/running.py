@@ -32,7 +32,8 @@ class Made:
 
 def make_runs(
     rungs: list[Rung], seeds: list[int], marts: Path, folder: Path, *, mart: str | None = None,
-    manifest: Path | None = None, jobs: int = 1, threads: int | None = None, command: str = "",
+    manifest: Path | None = None, jobs: int = 1, threads: int | None = None, vectors: Path | None = None,
+    command: str = "",
 ) -> Made:  # fmt: skip
     """Fit every rung with every seed under `folder`, where that isn't done already.
 
@@ -64,7 +65,7 @@ def make_runs(
         waiting: dict[Future[None], tuple[Rung, int]] = {}
         for rung, seed, raw in todo:
             run = rung.run(folder, seed)
-            waiting[pool.submit(_fit, raw, contract.folder, run, manifest, command)] = (rung, seed)
+            waiting[pool.submit(_fit, raw, contract.folder, run, manifest, vectors, command)] = (rung, seed)
         for done, future in enumerate(as_completed(waiting), start=1):
             rung, seed = waiting[future]
             try:
@@ -90,7 +91,7 @@ def _prepare(quiet: bool) -> None:
     threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
 
 
-def _fit(raw: dict[str, Any], mart: Path, run: Path, manifest: Path | None, command: str) -> None:
+def _fit(raw: dict[str, Any], mart: Path, run: Path, manifest: Path | None, vectors: Path | None, command: str) -> None:
     from trainer.run import fit_run  # in the child: torch
 
     run.parent.mkdir(parents=True, exist_ok=True)
@@ -98,4 +99,5 @@ def _fit(raw: dict[str, Any], mart: Path, run: Path, manifest: Path | None, comm
     fit_run(
         parse_stage(raw, str(run)), mart.parent, run, mart=mart.name, manifest=manifest,
         force=(run / "DONE").exists(), command=command,
+        **({"vectors": vectors} if vectors else {}),
     )  # fmt: skip

@@ -127,7 +127,7 @@ def _line(
     training = [read_json(rung.run(folder, seed) / "training.json") for seed in seeds]
     timing = [read_json(rung.run(folder, seed) / "timing.json") for seed in seeds]
     out: dict[str, Any] = {
-        "name": rung.name, "previous": rung.previous,
+        "name": rung.name, "previous": rung.previous, "placebo_of": rung.placebo_of,
         "runs": [rung.run(folder, seed).relative_to(folder).as_posix() for seed in seeds],
         "val_auc": _spread([s["val"]["auc"] for s in saved]), "test_auc": _spread([s["test"]["auc"] for s in saved]),
         "auc_low_high": metrics.interval(own.sample_R["all"]),
@@ -137,7 +137,12 @@ def _line(
         "fit_seconds": _spread([t["seconds"]["fit"] for t in timing])["mean"],
         "peak_rss_mib": max(t["peak_rss_mib"] for t in timing),
     }  # fmt: skip
-    against = {"to_previous": rung.previous, "to_gbdt": BASELINE, "to_dnn": NETWORK_BASELINE}
+    against = {
+        "to_previous": rung.previous,
+        "to_gbdt": BASELINE,
+        "to_dnn": NETWORK_BASELINE,
+        "to_original": rung.placebo_of,
+    }
     for key, name in against.items():
         there = name in scored and name != rung.name
         out[key] = {p: _difference(scored[name], own, p) for p in own.point} if there else None
