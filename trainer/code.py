@@ -9,8 +9,8 @@ from pathlib import Path
 _HERE = Path(__file__).parent
 # What only looks at finished runs; a change there leaves every finished run as good as it was.
 _READERS = (
-    "charts", "cli", "code", "compare", "export", "heldout", "importance", "ladder", "progress", "report", "score",
-    "serving",
+    "blocks", "charts", "cli", "code", "compare", "export", "guide", "heldout", "importance", "importance_file",
+    "ladder", "progress", "report", "scoring",
 )  # fmt: skip
 
 

@@ -125,8 +125,7 @@ def evaluate_run(
         marts or Path(came_from["marts"]), mart or (came_from["mart"] if not marts else None), manifest
     )
     columns = seen_by(stage, open_columns(contract))
-    vectors = vectors or Path(came_from.get("vectors", DEFAULT_VECTORS))
-    predictions = predict_held_out(Fitted.load(run, stage, vectors), columns, Calibration.load(run))
+    predictions = predict_held_out(Fitted.load(run, stage, vectors or vectors_of(run)), columns, Calibration.load(run))
     results = evaluate(stage, contract, columns, predictions)
     if columns.content_hash != came_from["content_hash"]:
         return results, None
@@ -151,3 +150,8 @@ def check_finished(run: Path) -> None:
         raise TrainerError(
             f"{run} {what}: expected a folder that `trainer fit --run {run}` wrote to its end (with DONE)."
         )
+
+
+def vectors_of(run: Path) -> Path:
+    """The folder of the vector stores that a run was trained with."""
+    return Path(read_json(run / "lineage.json").get("vectors", DEFAULT_VECTORS))

@@ -61,7 +61,7 @@ class TextSpace:
 
     def _whitened(self, store: VectorStore, text_ids: Sequence[str]) -> np.ndarray:
         table = np.zeros((1 + len(text_ids), self.dimensions + 1), np.float32)
-        with progress() as bar:
+        with progress(quiet=len(text_ids) <= _BLOCK) as bar:
             task = bar.add_task(f"Whitening {self.encoder}", total=len(text_ids), note="", unit="texts")
             for s in range(0, len(text_ids), _BLOCK):
                 vectors_ND, found_N = store.load(text_ids[s : s + _BLOCK])

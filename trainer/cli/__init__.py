@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from trainer import __version__
-from trainer.cli import comparing, fitting, laddering
+from trainer.cli import comparing, explaining, fitting, laddering, serving
 from trainer.errors import TrainerError
 from trainer.progress import console
 
@@ -36,7 +36,10 @@ def _main(version: Annotated[bool, typer.Option("--version", callback=_version, 
     """
 
 
-for command in (fitting.fit, fitting.evaluate, fitting.report, comparing.compare, laddering.ladder):
+for command in (
+    fitting.fit, laddering.ladder, fitting.evaluate, comparing.compare, explaining.importance, serving.score,
+    serving.export, fitting.report,
+):  # fmt: skip
     app.command()(command)
 
 
