@@ -60,9 +60,9 @@ class Batch:
 class Sizes:
     """What a model must know of its inputs: embedding rows (all fields), fields F, dense width X, scenes S.
 
-    item_field: the item id's field. text_groups: the group ("user" or "item") of each of the T text columns; text_dim,
-    llm_dim: dimensions V of their vectors, 0 for a stage without. history: outcomes L at most, 0 for a stage without;
-    past_texts: whether the outcomes come with texts.
+    item_field: the item id's field; id_fields: the user's and the item's. text_groups: the group ("user" or "item") of
+    each of the T text columns; text_dim, llm_dim: dimensions V of their vectors, 0 for a stage without. history:
+    outcomes L at most, 0 for a stage without; past_texts: whether the outcomes come with texts.
     """
 
     n_embeddings: int
@@ -70,6 +70,7 @@ class Sizes:
     n_dense: int
     n_scenes: int
     item_field: int = 0
+    id_fields: tuple[int, ...] = ()
     text_groups: tuple[str, ...] = ()
     text_dim: int = 0
     llm_dim: int = 0
@@ -93,6 +94,200 @@ def mlp(sizes: Sequence[int], dropout: float) -> nn.Sequential:
     for n_in, n_out in pairwise(sizes):
         layers += [nn.Linear(n_in, n_out), nn.ReLU(), nn.Dropout(dropout)]
     return nn.Sequential(*layers)
+
+
+def mix(gate_BK: torch.Tensor, experts_BKD: torch.Tensor) -> torch.Tensor:
+    """Weighted sum of the experts. Shapes: -> (B, D). Source: Ma et al. 2018, eq. 6."""
+    return torch.bmm(gate_BK[:, None], experts_BKD)[:, 0]
+
+
+def own_scene(x_BSD: torch.Tensor, scene_B: torch.Tensor) -> torch.Tensor:
+    """What was computed for each row's own scene. Shapes: (B, S, D) -> (B, D)."""
+    return x_BSD.gather(1, scene_B[:, None, None].expand(-1, 1, x_BSD.shape[2]))[:, 0]
+
+
+class Experts(nn.Module):
+    """K perceptrons side by side: the first layers in one matmul, each later layer in one batched matmul.
+
+    Shapes: x_BX -> (B, K, D), D the last of `hidden`. Linear, ReLU, dropout in each layer, as in `mlp`.
+    """
+
+    def __init__(self, n_in: int, n_experts: int, hidden: Sequence[int], dropout: float):
+        super().__init__()
+        self.n_experts = n_experts
+        self.first = nn.Linear(n_in, n_experts * hidden[0])
+        sizes = list(pairwise(hidden))
+        self.weights = nn.ParameterList(_uniform(n_experts, a, b, fan_in=a) for a, b in sizes)
+        self.biases = nn.ParameterList(_uniform(n_experts, 1, b, fan_in=a) for a, b in sizes)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x_BX: torch.Tensor) -> torch.Tensor:
+        h_BKH = self.dropout(self.first(x_BX).relu()).unflatten(1, (self.n_experts, -1))
+        if not len(self.weights):
+            return h_BKH
+        h_KBH = h_BKH.transpose(0, 1)
+        for weight_KHD, bias_K1D in zip(self.weights, self.biases, strict=True):
+            h_KBH = self.dropout(torch.baddbmm(bias_K1D, h_KBH, weight_KHD).relu())
+        return h_KBH.transpose(0, 1)
+
+
+class SceneGates(nn.Module):
+    """A softmax over K experts for each scene; a row gets its own scene's. Shapes: x_BX, scene_B -> (B, K)."""
+
+    def __init__(self, n_in: int, n_scenes: int, n_experts: int):
+        super().__init__()
+        self.n_scenes = n_scenes
+        self.gates = nn.Linear(n_in, n_scenes * n_experts)
+
+    def forward(self, x_BX: torch.Tensor, scene_B: torch.Tensor) -> torch.Tensor:
+        return own_scene(self.gates(x_BX).unflatten(1, (self.n_scenes, -1)), scene_B).softmax(1)
+
+
+class SceneTowers(nn.Module):
+    """A perceptron for each scene, ending in one number; a row goes through its own scene's.
+
+    Without `hidden` it is a linear head.
+
+    Shapes: x_BX, scene_B -> (B,). Gradients reach a tower from its own scene's rows only.
+    """
+
+    def __init__(self, n_in: int, n_scenes: int, hidden: Sequence[int], dropout: float):
+        super().__init__()
+        self.n_scenes = n_scenes
+        self.layers = nn.ModuleList(nn.Linear(a, n_scenes * b) for a, b in pairwise([n_in, *hidden, 1]))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x_BX: torch.Tensor, scene_B: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers[:-1]:
+            x_BX = self.dropout(own_scene(layer(x_BX).unflatten(1, (self.n_scenes, -1)), scene_B).relu())
+        return self.layers[-1](x_BX).gather(1, scene_B[:, None])[:, 0]
+
+
+class Extraction(nn.Module):
+    """One level of progressive layered extraction: shared experts, and some for each scene alone.
+
+    A row passes the shared experts and its own scene's; both gates mix those. The last level has no shared gate.
+    Shapes: own_BX, shared_BX, scene_B -> own_BD, shared_BD.
+    Source: Tang et al. 2020, eq. 1 to 5. Differs from it: the gate of the shared experts doesn't see the private
+    experts of other scenes, since a row belongs to one scene and those learn from their own scene's rows alone.
+    """
+
+    def __init__(
+        self, n_in: int, n_scenes: int, n_shared: int, n_private: int, hidden: Sequence[int], dropout: float, last: bool
+    ):
+        super().__init__()
+        self.n_scenes = n_scenes
+        self.shared = Experts(n_in, n_shared, hidden, dropout)
+        self.private = Experts(n_in, n_scenes * n_private, hidden, dropout) if n_private else None
+        self.own_gates = SceneGates(n_in, n_scenes, n_shared + n_private)
+        self.shared_gate = None if last else nn.Linear(n_in, n_shared + n_private)
+
+    def forward(
+        self, own_BX: torch.Tensor, shared_BX: torch.Tensor, scene_B: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        experts_BKD = self.shared(shared_BX)
+        if self.private is not None:
+            all_BSP = self.private(own_BX).unflatten(1, (self.n_scenes, -1)).flatten(2)
+            private_BPD = own_scene(all_BSP, scene_B).unflatten(1, (-1, experts_BKD.shape[2]))
+            experts_BKD = torch.cat([experts_BKD, private_BPD], 1)
+        own_BD = mix(self.own_gates(own_BX, scene_B), experts_BKD)
+        if self.shared_gate is None:
+            return own_BD, own_BD
+        return own_BD, mix(self.shared_gate(shared_BX).softmax(1), experts_BKD)
+
+
+class StarLinear(nn.Module):
+    """A linear layer whose weights are the shared ones times the scene's, and whose biases add.
+
+    Shapes: x_BX, scene_B -> (B, H). A scene's weights are kept as their difference from 1, so that weight decay draws
+    scenes together and not to nothing.
+    Source: Sheng et al. 2021, eq. 5.
+    """
+
+    def __init__(self, n_in: int, n_out: int, n_scenes: int):
+        super().__init__()
+        self.shared = nn.Linear(n_in, n_out)
+        self.weight_SHX = nn.Parameter(torch.zeros(n_scenes, n_out, n_in))
+        self.bias_SH = nn.Parameter(torch.zeros(n_scenes, n_out))
+
+    def forward(self, x_BX: torch.Tensor, scene_B: torch.Tensor) -> torch.Tensor:
+        weight_SHX = self.shared.weight * (1 + self.weight_SHX)
+        bias_SH = self.shared.bias + self.bias_SH
+        all_BSH = nn.functional.linear(x_BX, weight_SHX.flatten(0, 1), bias_SH.flatten()).unflatten(1, bias_SH.shape)
+        return own_scene(all_BSH, scene_B)
+
+
+class PriorGate(nn.Module):
+    """A scale in (0, 2) for each of n_out numbers, from what is known beforehand; what it scales is only looked at.
+
+    Shapes: prior_BP, seen_BX -> (B, n_out). Source: Chang et al. 2023, eq. 1 (Gate NU, gamma = 2).
+    """
+
+    def __init__(self, n_prior: int, n_seen: int, hidden: int, n_out: int):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(n_prior + n_seen, hidden), nn.ReLU(), nn.Linear(hidden, n_out))
+
+    def forward(self, prior_BP: torch.Tensor, seen_BX: torch.Tensor) -> torch.Tensor:
+        return 2 * self.layers(torch.cat([prior_BP, seen_BX.detach()], 1)).sigmoid()
+
+
+class TextJoin(nn.Module):
+    """Text vectors made small, column by column, and the flags of those that are there; zeros for a row without texts.
+
+    Shapes: vectors_BTV, there_BT -> (B, T * P + T).
+    """
+
+    def __init__(self, n_columns: int, n_dims: int, size: int, dropout: float):
+        super().__init__()
+        self.weight_TVP = _uniform(n_columns, n_dims, size, fan_in=n_dims)
+        self.dropout = nn.Dropout(dropout)
+        self.width = n_columns * size + n_columns
+
+    def forward(self, vectors_BTV: torch.Tensor, there_BT: torch.Tensor) -> torch.Tensor:
+        small_TBP = torch.bmm(self.dropout(vectors_BTV).transpose(0, 1), self.weight_TVP)
+        return torch.cat([small_TBP.transpose(0, 1).flatten(1), there_BT], 1)
+
+
+class OutcomeAttention(nn.Module):
+    """What the user did with items like this one: attention over the latest outcomes, clicked and not apart.
+
+    Each of K heads spreads a weight of at most 1 over the outcomes, by how like the candidate they are; the rest stays
+    on nothing, so a few that are hardly like it weigh little. It reports, for the clicked and for the others, the
+    weight and the weighted sum of the keys.
+    Shapes: query_BD, key_BLD, label_BL, there_BL -> (B, K * 2 * (1 + D / K)); zeros for a row without outcomes.
+    Source: Zhou et al. 2018, eq. 3. Differs from it: heads with a scaled dot product (Vaswani et al. 2017) in place of
+    the activation network, outcomes that were not clicked, and a softmax that may also choose nothing.
+    """
+
+    def __init__(self, size: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.query = nn.Linear(size, size)
+        self.key = nn.Linear(size, size, bias=False)
+        self.width = 2 * (heads + size)
+
+    def forward(
+        self, query_BD: torch.Tensor, key_BLD: torch.Tensor, label_BL: torch.Tensor, there_BL: torch.Tensor
+    ) -> torch.Tensor:
+        query_BKD = self.query(query_BD).unflatten(1, (self.heads, -1))
+        key_BKLD = self.key(key_BLD).unflatten(2, (self.heads, -1)).transpose(1, 2)
+        score_BKL = (key_BKLD @ query_BKD[..., None])[..., 0] * query_BKD.shape[2] ** -0.5
+        score_BKL = score_BKL.masked_fill(there_BL[:, None] == 0, -torch.inf)
+        nothing_BK1 = torch.zeros_like(score_BKL[..., :1])
+        weight_BKL = torch.cat([score_BKL, nothing_BK1], 2).softmax(2)[..., :-1]
+        clicked_BKL = weight_BKL * label_BL[:, None].float()
+        weight_BK2L = torch.stack([clicked_BKL, weight_BKL - clicked_BKL], 2)
+        return torch.cat([weight_BK2L.sum(3).flatten(1), (weight_BK2L @ key_BKLD).flatten(1)], 1)
+
+
+def one_hot_levels(level_BG: torch.Tensor) -> torch.Tensor:
+    """Shapes: (B, G) of 0 .. 3 -> (B, G * 4), float32."""
+    return nn.functional.one_hot(level_BG, 4).flatten(1).float()
+
+
+def _uniform(*shape: int, fan_in: int) -> nn.Parameter:
+    """Weights as nn.Linear draws them."""
+    return nn.Parameter(torch.empty(shape).uniform_(-(fan_in**-0.5), fan_in**-0.5))
 
 
 class SceneHeads(nn.Module):
