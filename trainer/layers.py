@@ -6,7 +6,7 @@ ids, V text dimensions, L outcomes in a history, U distinct items or texts of a 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -106,6 +106,38 @@ def own_scene(x_BSD: torch.Tensor, scene_B: torch.Tensor) -> torch.Tensor:
     return x_BSD.gather(1, scene_B[:, None, None].expand(-1, 1, x_BSD.shape[2]))[:, 0]
 
 
+def by_scene(
+    scene_B: torch.Tensor, n_scenes: int, x_BX: torch.Tensor, part: Callable[[int, torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
+    """Send each row through its own scene's part, and no other. Shapes: -> (B, D), where part(s, x_bX) is (b, D).
+
+    Rows are grouped by scene: three times as fast as computing all scenes and choosing, and forty times as fast as
+    gathering a weight matrix for each row. A graph can't be exported with groups of unknown sizes, so there all are
+    computed.
+    """
+    if torch.compiler.is_exporting():
+        return own_scene(torch.stack([part(s, x_BX) for s in range(n_scenes)], 1), scene_B)
+    order_B = scene_B.argsort(stable=True)
+    sizes = torch.bincount(scene_B, minlength=n_scenes).tolist()
+    parts = [part(s, x_bX) for s, x_bX in enumerate(x_BX.index_select(0, order_B).split(sizes))]
+    return torch.cat(parts).index_select(0, order_B.argsort())
+
+
+class Dropout(nn.Module):
+    """As nn.Dropout, from one random byte an element: nine times as fast on a CPU. The share is a multiple of 1/256."""
+
+    def __init__(self, share: float):
+        super().__init__()
+        self.dropped = round(share * 256)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not self.training or not self.dropped:
+            return x
+        words = torch.empty((x.numel() + 7) // 8, dtype=torch.int64, device=x.device).random_(-(2**63), None)
+        kept = words.view(torch.uint8)[: x.numel()].view(x.shape) >= self.dropped
+        return x * kept * (256 / (256 - self.dropped))
+
+
 class Experts(nn.Module):
     """K perceptrons side by side: the first layers in one matmul, each later layer in one batched matmul.
 
@@ -119,15 +151,19 @@ class Experts(nn.Module):
         sizes = list(pairwise(hidden))
         self.weights = nn.ParameterList(_uniform(n_experts, a, b, fan_in=a) for a, b in sizes)
         self.biases = nn.ParameterList(_uniform(n_experts, 1, b, fan_in=a) for a, b in sizes)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
-    def forward(self, x_BX: torch.Tensor) -> torch.Tensor:
-        h_BKH = self.dropout(self.first(x_BX).relu()).unflatten(1, (self.n_experts, -1))
+    def forward(self, x_BX: torch.Tensor, start: int = 0, stop: int | None = None) -> torch.Tensor:
+        """All experts, or those from `start` to before `stop`."""
+        weight_KHX = self.first.weight.unflatten(0, (self.n_experts, -1))[start:stop]
+        bias_KH = self.first.bias.unflatten(0, (self.n_experts, -1))[start:stop]
+        h_BX = nn.functional.linear(x_BX, weight_KHX.flatten(0, 1), bias_KH.flatten())
+        h_BKH = self.dropout(h_BX.relu()).unflatten(1, bias_KH.shape)
         if not len(self.weights):
             return h_BKH
         h_KBH = h_BKH.transpose(0, 1)
         for weight_KHD, bias_K1D in zip(self.weights, self.biases, strict=True):
-            h_KBH = self.dropout(torch.baddbmm(bias_K1D, h_KBH, weight_KHD).relu())
+            h_KBH = self.dropout(torch.baddbmm(bias_K1D[start:stop], h_KBH, weight_KHD[start:stop]).relu())
         return h_KBH.transpose(0, 1)
 
 
@@ -155,12 +191,19 @@ class SceneTowers(nn.Module):
         super().__init__()
         self.n_scenes = n_scenes
         self.layers = nn.ModuleList(nn.Linear(a, n_scenes * b) for a, b in pairwise([n_in, *hidden, 1]))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x_BX: torch.Tensor, scene_B: torch.Tensor) -> torch.Tensor:
-        for layer in self.layers[:-1]:
-            x_BX = self.dropout(own_scene(layer(x_BX).unflatten(1, (self.n_scenes, -1)), scene_B).relu())
-        return self.layers[-1](x_BX).gather(1, scene_B[:, None])[:, 0]
+        return by_scene(scene_B, self.n_scenes, x_BX, self._tower)[:, 0]
+
+    def _tower(self, scene: int, x_bX: torch.Tensor) -> torch.Tensor:
+        for k, layer in enumerate(self.layers):
+            n_out = layer.out_features // self.n_scenes
+            own = slice(scene * n_out, (scene + 1) * n_out)
+            x_bX = nn.functional.linear(x_bX, layer.weight[own], layer.bias[own])
+            if k < len(self.layers) - 1:
+                x_bX = self.dropout(x_bX.relu())
+        return x_bX
 
 
 class Extraction(nn.Module):
@@ -187,20 +230,24 @@ class Extraction(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         experts_BKD = self.shared(shared_BX)
         if self.private is not None:
-            all_BSP = self.private(own_BX).unflatten(1, (self.n_scenes, -1)).flatten(2)
-            private_BPD = own_scene(all_BSP, scene_B).unflatten(1, (-1, experts_BKD.shape[2]))
+            private_BX = by_scene(scene_B, self.n_scenes, own_BX, self._private)
+            private_BPD = private_BX.unflatten(1, (-1, experts_BKD.shape[2]))
             experts_BKD = torch.cat([experts_BKD, private_BPD], 1)
         own_BD = mix(self.own_gates(own_BX, scene_B), experts_BKD)
         if self.shared_gate is None:
             return own_BD, own_BD
         return own_BD, mix(self.shared_gate(shared_BX).softmax(1), experts_BKD)
 
+    def _private(self, scene: int, x_bX: torch.Tensor) -> torch.Tensor:
+        n = self.private.n_experts // self.n_scenes
+        return self.private(x_bX, scene * n, (scene + 1) * n).flatten(1)
+
 
 class StarLinear(nn.Module):
     """A linear layer whose weights are the shared ones times the scene's, and whose biases add.
 
-    Shapes: x_BX, scene_B -> (B, H). A scene's weights are kept as their difference from 1, so that weight decay draws
-    scenes together and not to nothing.
+    Shapes: a scene's rows x_bX -> (b, H). A scene's weights are kept as their difference from 1, so that weight decay
+    draws scenes together and not to nothing.
     Source: Sheng et al. 2021, eq. 5.
     """
 
@@ -210,11 +257,9 @@ class StarLinear(nn.Module):
         self.weight_SHX = nn.Parameter(torch.zeros(n_scenes, n_out, n_in))
         self.bias_SH = nn.Parameter(torch.zeros(n_scenes, n_out))
 
-    def forward(self, x_BX: torch.Tensor, scene_B: torch.Tensor) -> torch.Tensor:
-        weight_SHX = self.shared.weight * (1 + self.weight_SHX)
-        bias_SH = self.shared.bias + self.bias_SH
-        all_BSH = nn.functional.linear(x_BX, weight_SHX.flatten(0, 1), bias_SH.flatten()).unflatten(1, bias_SH.shape)
-        return own_scene(all_BSH, scene_B)
+    def forward(self, scene: int, x_bX: torch.Tensor) -> torch.Tensor:
+        weight_HX = self.shared.weight * (1 + self.weight_SHX[scene])
+        return nn.functional.linear(x_bX, weight_HX, self.shared.bias + self.bias_SH[scene])
 
 
 class PriorGate(nn.Module):
@@ -240,7 +285,7 @@ class TextJoin(nn.Module):
     def __init__(self, n_columns: int, n_dims: int, size: int, dropout: float):
         super().__init__()
         self.weight_TVP = _uniform(n_columns, n_dims, size, fan_in=n_dims)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.width = n_columns * size + n_columns
 
     def forward(self, vectors_BTV: torch.Tensor, there_BT: torch.Tensor) -> torch.Tensor:

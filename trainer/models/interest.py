@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from trainer.layers import Batch, Extraction, OutcomeAttention, SceneTowers, Sizes, TextJoin, embedding_table
+from trainer.layers import Batch, Dropout, Extraction, OutcomeAttention, SceneTowers, Sizes, TextJoin, embedding_table
 
 
 class Interest(nn.Module):
@@ -28,9 +28,9 @@ class Interest(nn.Module):
         super().__init__()
         self.embeddings = embedding_table(sizes.n_embeddings, embedding_dim)
         self.scenes = nn.Embedding(sizes.n_scenes, embedding_dim)
-        self.embedding_dropout = nn.Dropout(embedding_dropout)
-        self.text_dropout = nn.Dropout(text_dropout)
-        self.history_dropout = nn.Dropout(history_dropout)
+        self.embedding_dropout = Dropout(embedding_dropout)
+        self.text_dropout = Dropout(text_dropout)
+        self.history_dropout = Dropout(history_dropout)
         self.item_field = sizes.item_field
         self.item_texts = [t for t, group in enumerate(sizes.text_groups) if group == "item"]
         self.texts = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from trainer.layers import Batch, Experts, SceneGates, SceneTowers, Sizes, embedding_table, mix
+from trainer.layers import Batch, Dropout, Experts, SceneGates, SceneTowers, Sizes, embedding_table, mix
 
 
 class MMoE(nn.Module):
@@ -24,7 +24,7 @@ class MMoE(nn.Module):
         super().__init__()
         self.embeddings = embedding_table(sizes.n_embeddings, embedding_dim)
         self.scenes = nn.Embedding(sizes.n_scenes, embedding_dim)
-        self.embedding_dropout = nn.Dropout(embedding_dropout)
+        self.embedding_dropout = Dropout(embedding_dropout)
         width = (sizes.n_fields + 1) * embedding_dim + sizes.n_dense
         self.experts = Experts(width, experts, hidden, dropout)
         self.gates = SceneGates(width, sizes.n_scenes, experts)

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from trainer.layers import Batch, PriorGate, SceneHeads, Sizes, embedding_table
+from trainer.layers import Batch, Dropout, PriorGate, SceneHeads, Sizes, embedding_table
 
 
 class PEPNet(nn.Module):
@@ -27,7 +27,7 @@ class PEPNet(nn.Module):
         super().__init__()
         self.embeddings = embedding_table(sizes.n_embeddings, embedding_dim)
         self.scenes = nn.Embedding(sizes.n_scenes, embedding_dim)
-        self.embedding_dropout = nn.Dropout(embedding_dropout)
+        self.embedding_dropout = Dropout(embedding_dropout)
         self.id_fields = list(sizes.id_fields)
         fields = sizes.n_fields * embedding_dim
         width = fields + embedding_dim + sizes.n_dense
@@ -35,7 +35,7 @@ class PEPNet(nn.Module):
         self.body = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise([width, *hidden]))
         prior = len(self.id_fields) * embedding_dim + embedding_dim
         self.gates = nn.ModuleList(PriorGate(prior, width, gate, n) for n in hidden)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.heads = SceneHeads(hidden[-1], sizes.n_scenes)
 
     def forward(self, batch: Batch) -> torch.Tensor:

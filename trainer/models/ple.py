@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from trainer.layers import Batch, Extraction, SceneTowers, Sizes, embedding_table
+from trainer.layers import Batch, Dropout, Extraction, SceneTowers, Sizes, embedding_table
 
 
 class PLE(nn.Module):
@@ -26,7 +26,7 @@ class PLE(nn.Module):
         super().__init__()
         self.embeddings = embedding_table(sizes.n_embeddings, embedding_dim)
         self.scenes = nn.Embedding(sizes.n_scenes, embedding_dim)
-        self.embedding_dropout = nn.Dropout(embedding_dropout)
+        self.embedding_dropout = Dropout(embedding_dropout)
         width = (sizes.n_fields + 1) * embedding_dim + sizes.n_dense
         self.levels = nn.ModuleList(
             Extraction(n_in, sizes.n_scenes, shared, private, hidden, dropout, last=level == levels - 1)

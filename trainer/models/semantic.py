@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from trainer.layers import Batch, Extraction, SceneTowers, Sizes, TextJoin, embedding_table
+from trainer.layers import Batch, Dropout, Extraction, SceneTowers, Sizes, TextJoin, embedding_table
 
 
 class Semantic(nn.Module):
@@ -27,7 +27,7 @@ class Semantic(nn.Module):
         super().__init__()
         self.embeddings = embedding_table(sizes.n_embeddings, embedding_dim)
         self.scenes = nn.Embedding(sizes.n_scenes, embedding_dim)
-        self.embedding_dropout = nn.Dropout(embedding_dropout)
+        self.embedding_dropout = Dropout(embedding_dropout)
         self.texts = TextJoin(len(sizes.text_groups), sizes.text_dim, text_size, text_dropout)
         width = self.texts.width + (sizes.n_fields + 1) * embedding_dim + sizes.n_dense
         self.levels = nn.ModuleList(

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from trainer.layers import Batch, Sizes, StarLinear, embedding_table, mlp
+from trainer.layers import Batch, Dropout, Sizes, StarLinear, by_scene, embedding_table, mlp
 
 
 class STAR(nn.Module):
@@ -28,12 +28,12 @@ class STAR(nn.Module):
         super().__init__()
         self.embeddings = embedding_table(sizes.n_embeddings, embedding_dim)
         self.scenes = nn.Embedding(sizes.n_scenes, embedding_dim)
-        self.embedding_dropout = nn.Dropout(embedding_dropout)
+        self.embedding_dropout = Dropout(embedding_dropout)
         width = (sizes.n_fields + 1) * embedding_dim + sizes.n_dense
         self.scale = nn.Embedding.from_pretrained(torch.zeros(sizes.n_scenes, width), freeze=False)
         self.shift = nn.Embedding.from_pretrained(torch.zeros(sizes.n_scenes, width), freeze=False)
         self.layers = nn.ModuleList(StarLinear(a, b, sizes.n_scenes) for a, b in pairwise([width, *hidden, 1]))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.auxiliary = nn.Sequential(mlp([embedding_dim, auxiliary], 0.0), nn.Linear(auxiliary, 1))
 
     def forward(self, batch: Batch) -> torch.Tensor:
@@ -42,6 +42,10 @@ class STAR(nn.Module):
         scene_BE = self.scenes(batch.scene_B)
         x_BH = torch.cat([self.embedding_dropout(e_BFE).flatten(1), scene_BE, batch.dense_BX], 1)
         x_BH = x_BH * (1 + self.scale(batch.scene_B)) + self.shift(batch.scene_B)
+        body_B1 = by_scene(batch.scene_B, self.scenes.num_embeddings, x_BH, self._body)
+        return (body_B1 + self.auxiliary(scene_BE))[:, 0]
+
+    def _body(self, scene: int, x_bH: torch.Tensor) -> torch.Tensor:
         for layer in self.layers[:-1]:
-            x_BH = self.dropout(layer(x_BH, batch.scene_B).relu())
-        return (self.layers[-1](x_BH, batch.scene_B) + self.auxiliary(scene_BE))[:, 0]
+            x_bH = self.dropout(layer(scene, x_bH).relu())
+        return self.layers[-1](scene, x_bH)
