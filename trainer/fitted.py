@@ -17,8 +17,16 @@ from trainer.errors import TrainerError, nearest
 from trainer.inputs import UNSEEN, Encoder, Inputs, fit_inputs
 from trainer.layers import Sizes
 from trainer.mart import Contract
+from trainer.models.content_tower import ContentTower
 from trainer.models.dnn import DNN
 from trainer.models.gbdt import GBDT
+from trainer.models.interest import Interest
+from trainer.models.llm_fallback import LLMFallback
+from trainer.models.mmoe import MMoE
+from trainer.models.pepnet import PEPNet
+from trainer.models.ple import PLE
+from trainer.models.semantic import Semantic
+from trainer.models.star import STAR
 from trainer.progress import progress
 from trainer.textside import cold_rows, required_history, texts_of_rows
 from trainer.train import History, determinism, predict, train
@@ -31,9 +39,29 @@ def build_network(stage: NetworkStage, sizes: Sizes) -> nn.Module:
     """The network a stage describes, its weights drawn from the stage's seed."""
     torch.manual_seed(stage.seed)
     model = stage.model
+    arguments = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in model.model_dump(exclude={"kind"}).items()
+    }
     match model.kind:
         case "dnn":
-            return DNN(sizes, model.embedding_dim, tuple(model.hidden), model.dropout, model.embedding_dropout)
+            return DNN(sizes, **arguments)
+        case "mmoe":
+            return MMoE(sizes, **arguments)
+        case "ple":
+            return PLE(sizes, **arguments)
+        case "semantic":
+            return Semantic(sizes, **arguments)
+        case "content_tower":
+            return ContentTower(sizes, **arguments)
+        case "llm_fallback":
+            return LLMFallback(sizes, **arguments)
+        case "star":
+            return STAR(sizes, **arguments)
+        case "pepnet":
+            return PEPNet(sizes, **arguments)
+        case "interest":
+            return Interest(sizes, **arguments)
 
 
 @dataclass(frozen=True)

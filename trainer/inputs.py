@@ -87,9 +87,11 @@ class Inputs:
         return Sizes(
             sum(c.size for c in self.codes), len(self.codes), n_dense, len(self.scenes),
             item_field=next((f for f, c in enumerate(self.codes) if c.is_id and c.group == "item"), 0),
+            id_fields=tuple(f for f, c in enumerate(self.codes) if c.is_id),
             text_groups=tuple(group for _, group in self.text_columns),
             text_dim=self.texts.dimensions if self.texts else 0, llm_dim=self.llm.dimensions if self.llm else 0,
-            history=self.history, past_texts=bool(self.history and self.texts and HISTORY in self.texts.means),
+            history=self.history, past_texts=bool(self.history and self.texts and HISTORY in self.texts.means)
+            and any(group == "item" for _, group in self.text_columns),
         )  # fmt: skip
 
     @property

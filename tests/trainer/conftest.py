@@ -235,7 +235,10 @@ def stage() -> Any:
     """`stage("01_dnn", seed=2, epochs=1)`: the trainer's own stage made small, keys replaced wherever they stand."""
 
     def make(name: str, seed: int = 1, **replaced: Any) -> Stage:
-        raw = load_stage(name, seed).model_dump()
+        raw = load_stage(name, seed).model_dump(exclude_none=True)
+        for encoder in ("texts", "llm"):
+            if encoder in raw["inputs"]:
+                raw["inputs"][encoder]["dimensions"] = 8
         raw["evaluation"]["resamples"] = 20
         if "training" in raw:
             raw["training"] |= {"epochs": 3, "batch_size": 128, "learning_rate": 0.005, "warmup_steps": 5}
