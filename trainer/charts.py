@@ -138,7 +138,7 @@ def learning_chart(name: str, training: dict[str, Any]) -> str | None:
         return _svg(figure, f"Learning curve of {name}")
 
 
-_SMALL = "#9aa3b5"
+_SMALL = "#6b7485"
 
 
 def cube_chart(name: str, cube: list[dict[str, Any]], measure: str, low: float, high: float) -> str:

@@ -97,6 +97,10 @@ def _by_part(ladder: dict[str, Any]) -> list[str]:
         row = [part, f"{n:,}", *(difference(line["to_dnn"][part]) for line in rungs)]
         rows.append(row + ([_plain(bayes["auc"][part])] if bayes else []))
     table = _table(["test rows", "n", *(line["name"] for line in rungs), *(["Bayes AUC"] if bayes else [])], rows)
+    table += [
+        "",
+        "Of many intervals, one in twenty excludes 0 by chance alone: a single part that stands out is a hint.",
+    ]
     small = ", ".join(f"{part} ({n:,})" for part, n in ladder["too_small"].items())
     return [*table, "", f"Too small to tell: {small}."] if small else table
 
