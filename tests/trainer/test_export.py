@@ -42,6 +42,26 @@ def test_the_graph_gives_the_runs_own_probabilities(toy: Any, stage: Any, tmp_pa
     assert not list(tmp_path.glob("*.partial*"))
 
 
+@pytest.mark.parametrize("name", ["06_llm_fallback", "09_interest"])
+def test_texts_levels_and_histories_are_inputs_by_name(
+    name: str, rich: Any, stage: Any, vectors: Any, tmp_path: Path
+) -> None:
+    marts, store = rich(900).write(tmp_path / "marts"), vectors(vectors(tmp_path / "vectors"), "smollm2")
+    fit_run(stage(name, epochs=1, min_steps=4), marts, tmp_path / "run", vectors=store)
+    about = export_run(tmp_path / "run", tmp_path / "model.onnx")
+    columns = open_columns(read_contract(marts))
+    fitted = Fitted.load(tmp_path / "run", load_stage(tmp_path / "run" / "config.yaml"), store)
+    batch = Encoder(fitted.inputs, columns, store).batch(columns.rows("test"))
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    names = {i.name for i in session.get_inputs()}
+    assert names <= {i["name"] for i in about["inputs"]}
+    assert {"text_BTV", "text_there_BT"} <= names
+    assert ("llm_BTV" in names, "past_item_U" in names) == (name == "06_llm_fallback", name == "09_interest")
+    found = session.run(["probability"], {n: getattr(batch, n).numpy() for n in names})[0]
+    table = pq.read_table(tmp_path / "run" / "predictions.parquet").to_pandas()
+    np.testing.assert_allclose(found, table[table.split == "test"].probability, atol=1e-5)
+
+
 def test_the_guide_is_enough_to_encode_a_row(toy: Any, stage: Any, tmp_path: Path) -> None:
     """By the JSON file and the vocabularies alone, as someone without this code would."""
     mart, run = toy(1200), tmp_path / "run"

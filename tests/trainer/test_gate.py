@@ -9,13 +9,18 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from trainer.layers import Batch
 from trainer.models.dnn import DNN
 from trainer.run import evaluate_run, fit_run
 
 
 def test_alpha_by_row_and_by_cell(toy: Any, stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A gate that tells the scene: .1 at home, .2 in search, .3 on video."""
-    monkeypatch.setattr(DNN, "alpha", lambda _, batch: 0.1 + 0.1 * batch.scene_B.to(torch.float32), raising=False)
+
+    def gate(_: DNN, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        return 0.1 + 0.1 * batch.scene_B.to(torch.float32), torch.zeros_like(batch.label_B)
+
+    monkeypatch.setattr(DNN, "alpha_and_content", gate, raising=False)
     fit_run(stage("01_dnn", epochs=1), toy(1200).write(tmp_path / "marts"), tmp_path / "run")
     table = pq.read_table(tmp_path / "run" / "predictions.parquet").to_pandas()
     expected = table.scene.map({"home": 0.1, "search": 0.2, "video": 0.3})

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainer.config import parse_stage
 from trainer.data import open_columns
 from trainer.errors import TrainerError
 from trainer.export import export_run
@@ -20,14 +19,8 @@ from trainer.scoring import score_file
 
 @pytest.fixture
 def texts(stage: Any) -> Any:
-    """`texts("01_dnn", ...)`: a stage whose inputs hold texts."""
-
-    def make(**replaced: Any) -> Any:
-        raw = stage("01_dnn", epochs=1, **replaced).model_dump()
-        raw["inputs"]["texts"] = {"encoder": "e5-small", "dimensions": 4, "min_text_coverage": 0.9}
-        return parse_stage(raw, "a test")
-
-    return make
+    """`texts(seed=2)`: a small stage that reads texts."""
+    return lambda **replaced: stage("04_semantic", epochs=1, min_steps=4, **replaced)
 
 
 def test_texts_are_shuffled_among_their_kind_by_the_seed(rich: Any, texts: Any, tmp_path: Path) -> None:
@@ -49,7 +42,7 @@ def test_a_placebo_run_says_so_and_is_good_for_comparing_only(
 ) -> None:
     marts, store = rich(1000).write(tmp_path / "marts"), vectors(tmp_path / "vectors")
     results = fit_run(as_placebo(texts()), marts, tmp_path / "run", vectors=store)
-    assert results["stage"] == "01_dnn (texts shuffled)"
+    assert results["stage"] == "04_semantic (texts shuffled)"
     assert "placebo: texts" in (tmp_path / "run" / "config.yaml").read_text()
     assert "(texts shuffled)" in (tmp_path / "run" / "report.html").read_text()
     assert evaluate_run(tmp_path / "run")[1] is True
