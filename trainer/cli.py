@@ -68,6 +68,8 @@ def fit(
     manifest: Manifest = None,
     bayes: Bayes = None,
     vectors: Vectors = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from a killed fit's last checkpoint.")] = False,
+    amp: Annotated[bool, typer.Option("--amp", help="Train in bfloat16 where that is safe.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a finished run.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -78,9 +80,11 @@ def fit(
     from trainer.run import fit_run  # torch takes seconds to import; --help doesn't need it
 
     results = fit_run(
-        load_stage(stage, seed), marts, run, mart=mart, manifest=manifest, force=force, bayes=bayes,
-        command=shlex.join(["trainer", *sys.argv[1:]]), **({"vectors": vectors} if vectors else {}),
+        load_stage(stage, seed), marts, run, mart=mart, manifest=manifest, force=force, bayes=bayes, resume=resume,
+        amp=amp, command=shlex.join(["trainer", *sys.argv[1:]]), **({"vectors": vectors} if vectors else {}),
     )  # fmt: skip
+    if results is None:
+        return  # one of torchrun's processes that don't write
     _show(results, as_json)
     console.print(f"Wrote {run}; its report is {run / 'report.html'}")
 

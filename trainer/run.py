@@ -14,8 +14,8 @@ import resource
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -26,14 +26,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainer import __version__, metrics
+from trainer.checkpoint import SECONDS, Checkpoint
 from trainer.config import Stage, dump_stage, load_stage
 from trainer.data import Columns, facts, open_columns
 from trainer.errors import TrainerError
 from trainer.files import read_json, write_json, written_aside
-from trainer.fitted import Fitted, fit
+from trainer.fitted import Execution, Fitted, fit
 from trainer.mart import Contract, read_contract
 from trainer.progress import console
 from trainer.report import write_report
+from trainer.team import team
 from trainer.train import sigmoid
 from trainer.vectors import DEFAULT_VECTORS
 
@@ -69,20 +71,28 @@ def fit_run(
     command: str = "",
     bayes: Path | None = None,
     vectors: Path = DEFAULT_VECTORS,
-) -> dict[str, Any]:
+    resume: bool = False,
+    amp: bool = False,
+    checkpoint_seconds: float = SECONDS,
+) -> dict[str, Any] | None:
     """Train a stage on a mart and write the run directory; returns what metrics.json holds.
 
+    Checkpoints go to `<run>.checkpoint`, which is removed when the run is finished; `resume` goes on from there.
+    Under torchrun the first process writes, and the others return None.
     Raises: TrainerError for bad input, and for a `run` that is finished already unless `force`.
     """
     check_free(run, force)
     watch, started = Stopwatch(), datetime.now(UTC).isoformat(timespec="seconds")
     with watch("contract"):
         contract = read_contract(marts, mart, manifest)
-    with watch("columns"):
-        columns = open_columns(contract)
-    with written_aside(run) as aside:
+    execution = Execution(run.with_name(f"{run.name}.checkpoint"), resume, checkpoint_seconds, amp)
+    with team() as processes, written_aside(run) if processes.leads else nullcontext() as aside:
+        with watch("columns"), processes.leader_first():
+            columns = open_columns(contract)
         with watch("fit"):
-            fitted, history = fit(stage, contract, columns, vectors)
+            fitted, history = fit(stage, contract, columns, vectors, replace(execution, team=processes))
+        if aside is None:
+            return None
         with watch("predict"):
             predictions = predict_held_out(fitted, columns)
         with watch("evaluate"):
@@ -102,7 +112,7 @@ def fit_run(
         })  # fmt: skip
         _write_cells(aside, cells, columns.scenes)
         _write_predictions(aside / "predictions.parquet", columns, predictions)
-        write_json(aside / "lineage.json", lineage(stage, contract, columns, command, vectors))
+        write_json(aside / "lineage.json", lineage(stage, contract, columns, command, vectors) | {"amp": amp})
         write_json(aside / "timing.json", {
             "started_at": started, "seconds": watch.seconds,
             "train_rows_per_second": round(history.rows_per_second) or None,
@@ -110,6 +120,7 @@ def fit_run(
         })  # fmt: skip
         write_report([aside], aside / "report.html", bayes=bayes, names=[run.name])
         (aside / "DONE").touch()
+    Checkpoint(execution.checkpoint, "").remove()
     return results
 
 
