@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +12,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
-from trainer.config import Gbdt, GbdtStage, NetworkStage, Stage
+from trainer import __version__
+from trainer.checkpoint import SECONDS, Checkpoint
+from trainer.config import Gbdt, GbdtStage, NetworkStage, Stage, dump_stage
 from trainer.data import Columns
 from trainer.errors import TrainerError, nearest
 from trainer.inputs import UNSEEN, Encoder, Inputs, fit_inputs
@@ -28,8 +31,9 @@ from trainer.models.ple import PLE
 from trainer.models.semantic import Semantic
 from trainer.models.star import STAR
 from trainer.progress import progress
+from trainer.team import Team, device
 from trainer.textside import cold_rows, required_history, texts_of_rows
-from trainer.train import History, determinism, predict, train
+from trainer.train import ALONE, History, determinism, predict, train
 from trainer.vectors import DEFAULT_VECTORS, HISTORY, fit_text_space
 
 _BLOCK = 1 << 17  # rows a block for the trees: bounds memory
@@ -86,7 +90,9 @@ class Fitted:
                 blocks.append(self.model.predict(tree_features(encoder, rows_B[s : s + _BLOCK]), self.stage.threads))
             return np.concatenate(blocks)
         with determinism(self.stage.threads):
-            return predict(self.model, encoder, rows_B).astype(np.float64)
+            logits_B = predict(self.model.to(device()), encoder, rows_B).astype(np.float64)
+            self.model.cpu()
+            return logits_B
 
     @property
     def n_parameters(self) -> int:
@@ -122,7 +128,26 @@ class Fitted:
         return cls(stage, inputs, network, vectors)
 
 
-def fit(stage: Stage, contract: Contract, columns: Columns, vectors: Path = DEFAULT_VECTORS) -> tuple[Fitted, History]:
+@dataclass(frozen=True)
+class Execution:
+    """How a fit is carried out. Of these only `amp` and the size of the team change what comes out.
+
+    checkpoint: the file to save to every `seconds`; resume: go on from it. amp: see train.train.
+    """
+
+    checkpoint: Path | None = None
+    resume: bool = False
+    seconds: float = SECONDS
+    amp: bool = False
+    team: Team = ALONE
+
+
+PLAIN = Execution()
+
+
+def fit(
+    stage: Stage, contract: Contract, columns: Columns, vectors: Path = DEFAULT_VECTORS, execution: Execution = PLAIN
+) -> tuple[Fitted, History]:
     """Fit inputs and model on train, choosing on validation. vectors: the folder of the vector stores.
 
     Raises: TrainerError when train has no rows or holds one class only, and where the mart has no texts or histories,
@@ -146,8 +171,24 @@ def fit(stage: Stage, contract: Contract, columns: Columns, vectors: Path = DEFA
             encoder = Encoder(inputs, columns, vectors)
             with determinism(stage.threads):
                 network = build_network(stage, inputs.sizes)
-                history = train(network, encoder, train_rows, val_rows, stage.training, stage.seed)
+                history = train(
+                    network, encoder, train_rows, val_rows, stage.training, stage.seed, amp=execution.amp,
+                    team=execution.team, checkpoint=_checkpoint(execution, stage, inputs, columns),
+                )  # fmt: skip
             return Fitted(stage, inputs, network, vectors), history
+
+
+def _checkpoint(execution: Execution, stage: Stage, inputs: Inputs, columns: Columns) -> Checkpoint | None:
+    """The fit's checkpoint, with a fingerprint of all that decides what it comes to."""
+    if execution.checkpoint is None:
+        return None
+    stores = [(space.store, space.whitening.list_hash_) for space in (inputs.texts, inputs.llm) if space]
+    decides = (
+        dump_stage(stage), columns.content_hash, stores, execution.amp, execution.team.size, __version__,
+        torch.__version__, np.__version__, str(device()),
+    )  # fmt: skip
+    fingerprint = hashlib.sha256(repr(decides).encode()).hexdigest()
+    return Checkpoint(execution.checkpoint, fingerprint, execution.resume, execution.seconds)
 
 
 def _with_texts_and_history(
@@ -169,6 +210,11 @@ def _with_texts_and_history(
             seen = texts_of_rows(columns, rows)
             if name == "llm" or not wanted.history:
                 seen.pop(HISTORY, None)
+            if name == "texts":
+                # Whole user texts are many, and only cold rows have them: they are for the language model.
+                for column in contract.having("text_id"):
+                    if column.cold_only:
+                        seen.pop(column.name, None)
             spaces[name] = fit_text_space(
                 columns.text_ids, seen, vectors, encoder=texts.encoder, dimensions=texts.dimensions,
                 min_coverage=texts.min_text_coverage,

@@ -47,7 +47,10 @@ _NUMBERS = {"double", "float", "bigint", "int", "smallint", "tinyint", "boolean"
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the contract. `data_type` is normalised: `double`, `string`, `double[]` ..."""
+    """One column of the contract. `data_type` is normalised: `double`, `string`, `double[]` ...
+
+    cold_only: of a text id that only cold rows have: texts for the fallback alone.
+    """
 
     name: str
     data_type: str
@@ -58,6 +61,7 @@ class Column:
     names: str | None = None
     description: str = ""
     of: str | None = None
+    cold_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -263,6 +267,7 @@ def _column(raw: dict[str, Any], folder: Path) -> Column:
     return Column(
         name, data_type, meta["role"], meta.get("kind"), meta.get("transform") or "none", meta.get("group"),
         meta.get("names"), raw.get("description") or "", meta.get("of"),
+        bool(meta.get("cold_only")),
     )  # fmt: skip
 
 

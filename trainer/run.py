@@ -11,24 +11,26 @@ import json
 import resource
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from trainer.calibration import Calibration
+from trainer.checkpoint import SECONDS, Checkpoint
 from trainer.config import Stage, dump_stage, load_stage
 from trainer.data import facts, open_columns
 from trainer.errors import TrainerError
 from trainer.evaluation import cold_start_cells, evaluate, predict_held_out, write_cells, write_predictions
 from trainer.files import read_json, write_json, written_aside
-from trainer.fitted import Fitted, fit
+from trainer.fitted import Execution, Fitted, fit
 from trainer.lineage import lineage
 from trainer.mart import read_contract
 from trainer.placebo import seen_by
 from trainer.progress import console
 from trainer.report import write_report
+from trainer.team import team
 from trainer.vectors import DEFAULT_VECTORS
 
 PROMISED = (
@@ -61,20 +63,28 @@ def fit_run(
     command: str = "",
     bayes: Path | None = None,
     vectors: Path = DEFAULT_VECTORS,
-) -> dict[str, Any]:
+    resume: bool = False,
+    amp: bool = False,
+    checkpoint_seconds: float = SECONDS,
+) -> dict[str, Any] | None:
     """Train a stage on a mart and write the run directory; returns what metrics.json holds.
 
+    Checkpoints go to `<run>.checkpoint`, which is removed when the run is finished; `resume` goes on from there.
+    Under torchrun the first process writes, and the others return None.
     Raises: TrainerError for bad input, and for a `run` that is finished already unless `force`.
     """
     check_free(run, force)
     watch, started = Stopwatch(), datetime.now(UTC).isoformat(timespec="seconds")
     with watch("contract"):
         contract = read_contract(marts, mart, manifest)
-    with watch("columns"):
-        columns = seen_by(stage, open_columns(contract))
-    with written_aside(run) as aside:
+    execution = Execution(run.with_name(f"{run.name}.checkpoint"), resume, checkpoint_seconds, amp)
+    with team() as processes, written_aside(run) if processes.leads else nullcontext() as aside:
+        with watch("columns"), processes.leader_first():
+            columns = seen_by(stage, open_columns(contract))
         with watch("fit"):
-            fitted, history = fit(stage, contract, columns, vectors)
+            fitted, history = fit(stage, contract, columns, vectors, replace(execution, team=processes))
+        if aside is None:
+            return None
         with watch("predict"):
             predictions = predict_held_out(fitted, columns)
         with watch("evaluate"):
@@ -96,7 +106,7 @@ def fit_run(
         })  # fmt: skip
         write_cells(aside, cells, columns.scenes)
         write_predictions(aside / "predictions.parquet", columns, predictions)
-        write_json(aside / "lineage.json", lineage(fitted, contract, columns, command))
+        write_json(aside / "lineage.json", lineage(fitted, contract, columns, command) | {"amp": amp})
         write_json(aside / "timing.json", {
             "started_at": started, "seconds": watch.seconds,
             "train_rows_per_second": round(history.rows_per_second) or None,
@@ -104,6 +114,7 @@ def fit_run(
         })  # fmt: skip
         write_report([aside], aside / "report.html", bayes=bayes, names=[run.name])
         (aside / "DONE").touch()
+    Checkpoint(execution.checkpoint, "").remove()
     return results
 
 

@@ -28,6 +28,8 @@ def fit(
     placebo: Annotated[
         Literal["texts"] | None, typer.Option(help="Shuffle what the stage reads; its gain must vanish.")
     ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from a killed fit's last checkpoint.")] = False,
+    amp: Annotated[bool, typer.Option("--amp", help="Train in bfloat16 where that is safe.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a finished run.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -45,8 +47,11 @@ def fit(
         chosen = as_placebo(chosen)
     results = fit_run(
         chosen, marts, run, mart=mart, manifest=manifest, force=force, bayes=bayes,
-        command=shlex.join(["trainer", *sys.argv[1:]]), **({"vectors": vectors} if vectors else {}),
+        resume=resume, amp=amp, command=shlex.join(["trainer", *sys.argv[1:]]),
+        **({"vectors": vectors} if vectors else {}),
     )  # fmt: skip
+    if results is None:
+        return  # one of torchrun's processes that don't write
     show(results, as_json)
     console.print(f"Wrote {run}; its report is {run / 'report.html'}")
 
