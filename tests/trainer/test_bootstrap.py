@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn import metrics as reference
 
 from trainer import bootstrap, metrics
 
@@ -70,3 +71,20 @@ def test_an_interval_of_no_difference_holds_0_as_often_as_it_says() -> None:
         points = [metrics.auc(label, r.probability_B) for r in (a, b)]
         called += bootstrap.difference(*points, *samples)["verdict"] != "not shown"
     assert called <= 12
+
+
+@settings(deadline=None, max_examples=25)
+@given(DATA.filter(lambda data: len({row[0] for row in data}) == 2))
+def test_equal_to_scikit_learn_with_weights(data: list[tuple[bool, int, int]]) -> None:
+    rows, users = as_rows(data)
+    weight_RU = bootstrap.draw(users, 4, seed=1)
+    pairs = {
+        "auc": reference.roc_auc_score, "pr_auc": reference.average_precision_score, "log_loss": reference.log_loss,
+    }  # fmt: skip
+    for name, expected in pairs.items():
+        found = bootstrap.METRICS[name][1](rows, weight_RU)
+        for r, weight_U in enumerate(weight_RU):
+            weight_B = weight_U[rows.user_B]
+            if len(set(rows.label_B[weight_B > 0])) == 2:
+                value = expected(rows.label_B, rows.probability_B, sample_weight=weight_B)
+                assert found[r] == pytest.approx(value, abs=1e-9), name
