@@ -186,6 +186,8 @@ class GbdtStage(_Strict):
     inputs: Inputs
     model: Gbdt
     evaluation: Evaluation
+    calibration: Literal["none", "temperature"] = "none"  # by scene, fit on validation (calibration.py)
+    compares_to: str | None = None  # the stage a ladder holds this one against; none: the one before it
 
 
 class NetworkStage(_Strict):
@@ -196,6 +198,9 @@ class NetworkStage(_Strict):
     model: Annotated[Network, Field(discriminator="kind")]
     training: Training
     evaluation: Evaluation
+    calibration: Literal["none", "temperature"] = "none"  # by scene, fit on validation (calibration.py)
+    compares_to: str | None = None  # the stage a ladder holds this one against; none: the one before it
+    placebo: Literal["texts"] | None = None  # texts shuffled among rows on purpose: what they gain must vanish
 
 
 Stage = GbdtStage | NetworkStage

@@ -215,6 +215,11 @@ def _with_texts_and_history(
             seen = texts_of_rows(columns, rows)
             if name == "llm" or not wanted.history:
                 seen.pop(HISTORY, None)
+            if name == "texts":
+                # Whole user texts are many, and only cold rows have them: they are for the language model.
+                for column in contract.having("text_id"):
+                    if column.cold_only:
+                        seen.pop(column.name, None)
             spaces[name] = fit_text_space(
                 columns.text_ids, seen, vectors, encoder=texts.encoder, dimensions=texts.dimensions,
                 min_coverage=texts.min_text_coverage,

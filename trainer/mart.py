@@ -47,7 +47,10 @@ _NUMBERS = {"double", "float", "bigint", "int", "smallint", "tinyint", "boolean"
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the contract. `data_type` is normalised: `double`, `string`, `double[]` ..."""
+    """One column of the contract. `data_type` is normalised: `double`, `string`, `double[]` ...
+
+    cold_only: of a text id that only cold rows have: texts for the fallback alone.
+    """
 
     name: str
     data_type: str
@@ -58,6 +61,7 @@ class Column:
     names: str | None = None
     description: str = ""
     of: str | None = None
+    cold_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,17 +108,7 @@ class Contract:
     @cached_property
     def inputs(self) -> tuple[Input, ...]:
         """The ids, then every feature in contract order, lists spread over their positions."""
-        out = [
-            Input(c.name, c.name, -1, "categorical", "none", c.group, is_id=True) for c in self.having("key") if c.kind
-        ]
-        for c in self.having("feature"):
-            if c.kind != "list":
-                out.append(Input(c.name, c.name, -1, c.kind, c.transform, c.group))
-                continue
-            kind = "categorical" if c.data_type == "string[]" else "dense"
-            for i, position in enumerate(self.variables[c.names]):
-                out.append(Input(f"{c.name}.{position}", c.name, i, kind, c.transform, c.group))
-        return tuple(out)
+        return inputs_of(self.columns, self.variables)
 
     @property
     def texts(self) -> tuple[Column, ...]:
@@ -138,6 +132,22 @@ class Contract:
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()
+
+
+def inputs_of(columns: tuple[Column, ...], variables: dict[str, Any]) -> tuple[Input, ...]:
+    """The ids, then every feature in contract order, lists spread over the positions that `variables` name."""
+    ids = [c for c in columns if c.role == "key" and c.kind]
+    out = [Input(c.name, c.name, -1, "categorical", "none", c.group, is_id=True) for c in ids]
+    for c in columns:
+        if c.role != "feature":
+            continue
+        if c.kind != "list":
+            out.append(Input(c.name, c.name, -1, c.kind, c.transform, c.group))
+            continue
+        kind = "categorical" if c.data_type == "string[]" else "dense"
+        for i, position in enumerate(variables[c.names]):
+            out.append(Input(f"{c.name}.{position}", c.name, i, kind, c.transform, c.group))
+    return tuple(out)
 
 
 def read_contract(marts: Path, mart: str | None = None, manifest: Path | None = None) -> Contract:
@@ -257,6 +267,7 @@ def _column(raw: dict[str, Any], folder: Path) -> Column:
     return Column(
         name, data_type, meta["role"], meta.get("kind"), meta.get("transform") or "none", meta.get("group"),
         meta.get("names"), raw.get("description") or "", meta.get("of"),
+        bool(meta.get("cold_only")),
     )  # fmt: skip
 
 

@@ -89,6 +89,9 @@ class TextSide:
         vectors_BTV = torch.empty(len(rows_B), len(self._text_columns), space.dimensions)
         there_BT = torch.empty(vectors_BTV.shape[:2])
         for t, column in enumerate(self._text_columns):
+            if column.name not in space.means:  # not this encoder's to read
+                vectors_BTV[:, t], there_BT[:, t] = 0, 0
+                continue
             begin, codes_K = column.codes.take(rows_B)
             sum_BX = embedding_bag(
                 torch.from_numpy(codes_K.astype(np.int64)), table, torch.from_numpy(begin[:-1]), mode="sum"

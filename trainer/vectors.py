@@ -7,7 +7,7 @@ text without a vector *is* it: zero, with a flag that says so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,7 +62,7 @@ class TextSpace:
 
     def _whitened(self, store: embeddings.VectorStore, text_ids: Sequence[str]) -> np.ndarray:
         table = np.zeros((1 + len(text_ids), self.dimensions + 1), np.float32)
-        with progress() as bar:
+        with progress(quiet=len(text_ids) <= _BLOCK) as bar:
             task = bar.add_task(f"Whitening {self.encoder}", total=len(text_ids), note="", unit="texts")
             for s in range(0, len(text_ids), _BLOCK):
                 vectors_ND, found_N = store.load(text_ids[s : s + _BLOCK])
@@ -144,3 +144,8 @@ def fit_text_space(
             n += int(table[:, -1].sum())
         space.means[name] = (total / max(1, n)).astype(np.float32)
     return space
+
+
+def vector_counts(root: Path, stores: Iterable[str]) -> dict[str, int]:
+    """How many vectors each store holds; 0 for one that is gone. A recipe's vectors don't change, but come to more."""
+    return {key: len(VectorStore.open(root / key)) if (root / key).is_dir() else 0 for key in stores}
