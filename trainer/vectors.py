@@ -148,4 +148,4 @@ def fit_text_space(
 
 def vector_counts(root: Path, stores: Iterable[str]) -> dict[str, int]:
     """How many vectors each store holds; 0 for one that is gone. A recipe's vectors don't change, but come to more."""
-    return {key: len(VectorStore.open(root / key)) if (root / key).is_dir() else 0 for key in stores}
+    return {key: len(embeddings.VectorStore.open(root / key)) if (root / key).is_dir() else 0 for key in stores}
