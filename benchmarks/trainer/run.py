@@ -113,8 +113,8 @@ def write_vectors(folder: Path, texts: int) -> None:
             store.append([f"t{k}" for k in range(texts)], vectors)
 
 
-def ours(stage: str, folder: Path, threads: int, amp: bool) -> dict:
-    """One epoch of one of the trainer's stages; of 02_mmoe at the peers' sizes."""
+def ours(stage: str, folder: Path, threads: int, amp: bool, as_peers: bool = False) -> dict:
+    """One epoch of one of the trainer's stages; of 02_mmoe at the peers' sizes where `as_peers`."""
     from trainer.config import load_stage, parse_stage
     from trainer.data import open_columns
     from trainer.fitted import Execution, fit
@@ -126,7 +126,7 @@ def ours(stage: str, folder: Path, threads: int, amp: bool) -> dict:
     raw = load_stage(stage).model_dump(exclude_none=True)
     raw["threads"] = threads
     raw["training"] |= {"epochs": 1, "min_steps": 1, "batch_size": BATCH, "evaluations_per_epoch": 1}
-    if stage == "02_mmoe":
+    if as_peers:
         raw["inputs"]["min_count"] = 1
         raw["model"] |= {"embedding_dim": SIZE, "experts": EXPERTS, "hidden": HIDDEN, "tower": TOWER}
         raw["model"] |= {"dropout": 0.0, "embedding_dropout": 0.0}
@@ -216,7 +216,7 @@ def worker(side: str, folder: Path, threads: int, amp: bool) -> None:
         case "torch-rechub":
             out = rechub(folder, threads)
         case _:
-            out = ours("02_mmoe" if side == "ours" else side, folder, threads, amp)
+            out = ours("02_mmoe" if side == "ours" else side, folder, threads, amp, as_peers=side == "ours")
     out["rss"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print("RESULT " + json.dumps(out))
 
