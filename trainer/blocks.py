@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from trainer.data import MISSING, Columns, History, TextColumn
+from trainer.data import Columns, History, TextColumn
 from trainer.errors import TrainerError, nearest
 from trainer.inputs import Inputs
 from trainer.lists import Lists, encode
 from trainer.mart import LEVELS, Column, Input, inputs_of
+from trainer.partition import MISSING
 
 _NOWHERE = Path("a block of rows")  # where a mart's columns would have their folder
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -22,7 +23,6 @@ from trainer.layers import Sizes
 from trainer.mart import Contract
 from trainer.models.content_tower import ContentTower
 from trainer.models.dnn import DNN
-from trainer.models.gbdt import GBDT
 from trainer.models.interest import Interest
 from trainer.models.llm_fallback import LLMFallback
 from trainer.models.mmoe import MMoE
@@ -35,6 +35,9 @@ from trainer.team import Team, device
 from trainer.textside import cold_rows, required_history, texts_of_rows
 from trainer.train import ALONE, History, determinism, predict, train
 from trainer.vectors import DEFAULT_VECTORS, HISTORY, fit_text_space
+
+if TYPE_CHECKING:  # scikit-learn takes 130 MB and two seconds, which only the trees should cost
+    from trainer.models.gbdt import GBDT
 
 _BLOCK = 1 << 17  # rows a block for the trees: bounds memory
 
@@ -84,7 +87,7 @@ class Fitted:
         """
         _check_inputs(self.inputs, columns)
         encoder = Encoder(self.inputs, columns, self.vectors)
-        if isinstance(self.model, GBDT):
+        if isinstance(self.stage, GbdtStage):
             blocks = [np.empty(0)]
             for s in range(0, len(rows_B), _BLOCK):
                 blocks.append(self.model.predict(tree_features(encoder, rows_B[s : s + _BLOCK]), self.stage.threads))
@@ -97,14 +100,14 @@ class Fitted:
     @property
     def n_parameters(self) -> int:
         """Weights of the network, or nodes of the trees."""
-        if isinstance(self.model, GBDT):
+        if isinstance(self.stage, GbdtStage):
             return len(self.model.nodes)
         return sum(p.numel() for p in self.model.parameters())
 
     def save(self, folder: Path) -> None:
         """Write features.json, vocab/ and weights.safetensors."""
         self.inputs.save(folder)
-        if isinstance(self.model, GBDT):
+        if isinstance(self.stage, GbdtStage):
             arrays = self.model.to_arrays()
         else:
             arrays = {name: np.ascontiguousarray(w.numpy()) for name, w in self.model.state_dict().items()}
@@ -117,6 +120,8 @@ class Fitted:
             inputs = Inputs.load(folder)
             arrays = load_file(folder / "weights.safetensors")
             if isinstance(stage, GbdtStage):
+                from trainer.models.gbdt import GBDT
+
                 return cls(stage, inputs, GBDT.from_arrays(arrays))
             network = build_network(stage, inputs.sizes)
             network.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})
@@ -228,6 +233,8 @@ def _with_texts_and_history(
 def _fit_trees(
     stage: GbdtStage, contract: Contract, columns: Columns, train_rows: np.ndarray, val_rows: np.ndarray
 ) -> tuple[Fitted, History]:
+    from trainer.models.gbdt import GBDT
+
     model: Gbdt = stage.model
     if len(train_rows) > model.max_train_rows:
         train_rows = train_rows[np.linspace(0, len(train_rows) - 1, model.max_train_rows).astype(np.int64)]

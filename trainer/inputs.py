@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trainer.data import MISSING, Columns
+from trainer.data import Columns
 from trainer.errors import TrainerError
 from trainer.files import read_json, write_json
 from trainer.layers import Batch, Sizes
 from trainer.mart import Input
+from trainer.partition import MISSING
 from trainer.textside import TextSide
 from trainer.vectors import DEFAULT_VECTORS, HISTORY, TextSpace
 

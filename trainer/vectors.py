@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from embeddings import EmbeddingsError, VectorStore, Whitening, find_store
+import embeddings  # its names load on first use: a stage without texts pays for none of them
+from embeddings import EmbeddingsError
 from trainer.errors import TrainerError
 from trainer.progress import progress
 
@@ -34,7 +35,7 @@ class TextSpace:
 
     encoder: str
     store: str
-    whitening: Whitening
+    whitening: embeddings.Whitening
     means: dict[str, np.ndarray]
     coverage: float
     _tables: dict[tuple[str, int], np.ndarray] = field(default_factory=dict, repr=False)
@@ -53,13 +54,13 @@ class TextSpace:
         at = (key, len(text_ids))
         if at not in self._tables:
             try:
-                store = VectorStore.open(root / self.store)
+                store = embeddings.VectorStore.open(root / self.store)
                 self._tables[at] = self._whitened(store, text_ids)
             except EmbeddingsError as error:
                 raise TrainerError(f"{error} The vectors' folder is given by --vectors.") from None
         return self._tables[at]
 
-    def _whitened(self, store: VectorStore, text_ids: Sequence[str]) -> np.ndarray:
+    def _whitened(self, store: embeddings.VectorStore, text_ids: Sequence[str]) -> np.ndarray:
         table = np.zeros((1 + len(text_ids), self.dimensions + 1), np.float32)
         with progress(quiet=len(text_ids) <= _BLOCK) as bar:
             task = bar.add_task(f"Whitening {self.encoder}", total=len(text_ids), note="", unit="texts")
@@ -84,7 +85,7 @@ class TextSpace:
         from safetensors import safe_open
 
         try:
-            whitening = Whitening.load(folder / f"{name}.safetensors")
+            whitening = embeddings.Whitening.load(folder / f"{name}.safetensors")
         except EmbeddingsError as error:
             raise ValueError(str(error)) from None
         with safe_open(folder / f"{name}.safetensors", "numpy") as file:
@@ -116,7 +117,7 @@ def fit_text_space(
             "texts; see whether staging picks the log's text columns, or train a stage without texts, such as 03_ple."
         )
     try:
-        store = find_store(root, encoder)
+        store = embeddings.find_store(root, encoder)
         found = store.has([text_ids[k - 1] for k in train])
         coverage = float(found.mean())
         if coverage < min_coverage:
@@ -128,7 +129,7 @@ def fit_text_space(
         if len(with_vector) > _FIT:
             with_vector = with_vector[np.linspace(0, len(with_vector) - 1, _FIT).astype(np.int64)]
         ids = sorted(text_ids[k - 1] for k in with_vector)  # in an order that isn't the log's
-        whitening = Whitening(dimensions).fit(store.load(ids)[0], ids=ids)
+        whitening = embeddings.Whitening(dimensions).fit(store.load(ids)[0], ids=ids)
     except EmbeddingsError as error:
         raise TrainerError(
             f"{error} Here --dim is the stage's `dimensions`, and the vectors' folder is --vectors {root}. "
@@ -147,4 +148,4 @@ def fit_text_space(
 
 def vector_counts(root: Path, stores: Iterable[str]) -> dict[str, int]:
     """How many vectors each store holds; 0 for one that is gone. A recipe's vectors don't change, but come to more."""
-    return {key: len(VectorStore.open(root / key)) if (root / key).is_dir() else 0 for key in stores}
+    return {key: len(embeddings.VectorStore.open(root / key)) if (root / key).is_dir() else 0 for key in stores}

@@ -118,7 +118,8 @@ def test_two_processes_learn_as_one(rich: Any, stage: Any, vectors: Any, tmp_pat
     (tmp_path / "one.yaml").write_text(json.dumps(one.model_dump(exclude_none=True)))
     done = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--",
-         "trainer", "fit", "--stage", "one.yaml", "--marts", str(marts), "--run", "run", "--vectors", str(root), "--json"],
+         "trainer", "fit", "--stage", "one.yaml", "--marts", str(marts), "--run", "run", "--vectors", str(root),
+         "--json"],
         env=os.environ | {"PYTHONPATH": ROOT, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
