@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-
 from trainer.files import read_json, write_json
 from trainer.metrics import log_loss
 
@@ -78,6 +76,8 @@ def fit_calibration(
 def _fit(
     logits_B: np.ndarray, label_B: np.ndarray, scene_B: np.ndarray, scenes: tuple[str, ...], with_shift: bool
 ) -> Calibration:
+    from sklearn.linear_model import LogisticRegression  # here: who doesn't calibrate need not hold it in memory
+
     temperature, shift = {}, {}
     for s, scene in enumerate(scenes):
         in_B = scene_B == s
