@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+
 from trainer.files import read_json, write_json
 from trainer.metrics import log_loss
 
