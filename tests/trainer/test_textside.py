@@ -133,6 +133,20 @@ def test_levels_and_the_llm_of_cold_rows(rich: Any, stage: Any, vectors: Any, tm
     assert batch.llm_BTV[cold].abs().sum() > 0
 
 
+def test_texts_of_cold_rows_alone_are_left_to_the_llm(rich: Any, stage: Any, vectors: Any, tmp_path: Path) -> None:
+    mart = rich(900)
+    next(c for c in mart.columns if c["name"] == "about_user")["meta"]["cold_only"] = True
+    contract, columns = opened(mart, tmp_path / "marts")
+    root = vectors(tmp_path / "vectors", leave_out=tuple(f"a{k}" for k in range(120)))  # none of the users' texts
+    vectors(root, "smollm2")
+    inputs = fitted(stage, contract, columns, root, texts=TEXTS, llm=TEXTS.model_copy(update={"encoder": "smollm2"}))
+    batch = Encoder(inputs, columns, root).batch(np.arange(900))
+    at = [name for name, _ in inputs.text_columns].index("about_user")
+    assert not batch.text_there_BT[:, at].any() and not batch.text_BTV[:, at].any()
+    cold_B = np.array([v is not None for v in in_order(mart, columns, "about_user")])
+    assert cold_B.any() and np.array_equal(batch.llm_there_BT[:, at].numpy() > 0, cold_B)
+
+
 def test_saved_and_loaded_make_the_same_batch(rich: Any, stage: Any, vectors: Any, tmp_path: Path) -> None:
     root = vectors(tmp_path / "vectors")
     contract, columns = opened(rich(500), tmp_path / "marts")
