@@ -1,5 +1,6 @@
 """A throw-away copy of the dbt project, with a log of our own making: what the warehouse's tests build in."""
 
+import json
 import os
 import re
 import shutil
@@ -29,6 +30,18 @@ class Edit:
 def code_block(document: Path, language: str) -> str:
     """The first fenced block of `language` in a Markdown file."""
     return re.search(rf"```{language}\n(.*?)```", document.read_text(), re.DOTALL).group(1)
+
+
+def edits_of(document: Path) -> tuple[Edit, ...]:
+    """The changes that the diff blocks of a Markdown file ask for, a hunk each."""
+    edits = []
+    for block in re.findall(r"```diff\n(.*?)```", document.read_text(), re.DOTALL):
+        path, *hunks = re.split(r"^@@.*\n", block, flags=re.MULTILINE)
+        for hunk in hunks:
+            lines = hunk.splitlines()
+            old, new = ("\n".join(line[1:] for line in lines if line[:1] in kept) for kept in (" -", " +"))
+            edits.append(Edit(path.strip().removeprefix("--- "), old, new))
+    return tuple(edits)
 
 
 class Project:
@@ -63,14 +76,30 @@ class Project:
             env=os.environ | {"DBT_SEND_ANONYMOUS_USAGE_STATS": "0"},
         )
 
-    def build_marts(self, log: pa.Table, versions: tuple[int, ...] = (1, 2)) -> dict[int, pa.Table]:
-        """training_examples of `log` in each version, sorted by event_id."""
+    def build_marts(self, log: pa.Table, versions: tuple[int, ...] | None = None) -> dict[int, pa.Table]:
+        """training_examples of `log` in each version that there is (or that is asked for), sorted by event_id."""
         self.write_log(log)
-        result = self.dbt("run", "--select", *(f"+training_examples_v{version}" for version in versions))
+        wanted = [f"+training_examples_v{version}" for version in versions] if versions else ["+training_examples"]
+        result = self.dbt("run", "--select", *wanted)
         assert result.returncode == 0, result.stdout
+        versions = versions or tuple(self.contracts())
         return {
             version: self.query(f"select * from training_examples_v{version} order by event_id") for version in versions
         }
+
+    def contracts(self) -> dict[int, dict[str, str]]:
+        """The columns of training_examples and their roles, by version, from the manifest of the last run."""
+        nodes = json.loads((self.folder / "target/manifest.json").read_text())["nodes"].values()
+        return {
+            node["version"]: {name: column["config"]["meta"]["role"] for name, column in node["columns"].items()}
+            for node in sorted(nodes, key=lambda node: node.get("version") or 0)
+            if node["resource_type"] == "model" and node["name"] == "training_examples"
+        }
+
+    def forget(self) -> None:
+        """Throw away the log and all that was built of it."""
+        shutil.rmtree(self.folder / "data")
+        (self.folder / "data").mkdir()
 
     def write_log(self, log: pa.Table, name: str = "part-0.parquet") -> None:
         raw = self.folder / "data/raw/my_log"

@@ -5,6 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from tests.warehouse.any_feature import unproven
 from tests.warehouse.logs import random_log
 from tests.warehouse.project import Edit, Project
 from tests.warehouse.proofs import disagreements, lost_or_made
@@ -22,6 +23,13 @@ INSTANT_WEEK = "range between {{ seven_days }} preceding and 1 preceding"
 MART_V1 = "warehouse/models/marts/training_examples_v1.sql"
 MART_V2 = "warehouse/models/marts/training_examples_v2.sql"
 USERS = "from {{ ref('feat_user', v=1) }}"
+USERS_V2 = "from {{ ref('feat_user', v=2) }}"
+BY_DAY = "left join users using (user_id, as_of_date)"
+UNDATED = "(select * exclude (as_of_date) from users) as users"
+LATEST = UNDATED.replace(
+    "users)", "users qualify row_number() over (partition by user_id order by as_of_date desc) = 1)"
+)
+HASH = "substr(md5('{{ side }}:' || {{ text }}), 1, 16)"
 USER_WINDOWS = "windows('user_id')"
 # version of the mart -> name of the mutant -> what it changes
 MUTANTS = {
@@ -48,7 +56,14 @@ MUTANTS = {
         "stale snapshot": (
             Edit("warehouse/models/texts/int_events.sql", "event_date as as_of_date", "event_date - 1 as as_of_date"),
         ),
+        # Whoever joins on the key and forgets the day: each event meets every day of its user, or the last one of all.
+        "join on the user alone": (Edit(MART_V1, BY_DAY, f"left join {UNDATED} using (user_id)"),),
+        "latest snapshot for every day": (
+            Edit(MART_V1, BY_DAY, f"left join {LATEST} using (user_id)"),
+        ),
         "fan-out": (Edit(MART_V1, USERS, f"{USERS} union all {USERS}"),),
+        "no text reaches the mart": (Edit("warehouse/macros/texts.sql", "<> '' then", "= 'lost' then"),),
+        "one text for every row": (Edit("warehouse/macros/texts.sql", HASH, HASH.replace("{{ text }}", "'same'")),),
         "cold rows lost": (
             Edit("warehouse/macros/key_windows.sql", "windowed.n_shown > 0", "windowed.n_impressions_cum > 0"),
             Edit(MART_V1, "left join users", "inner join users"),
@@ -61,6 +76,16 @@ MUTANTS = {
         "outcome known when shown": (
             Edit("warehouse/macros/instant_counts.sql", "micros('known_at') }} as", "micros('event_at') }} as"),
         ),
+        "stale snapshot": (
+            Edit("warehouse/macros/instant_counts.sql", "windowed.day = priors.as_of_date",
+                 "windowed.day - 1 = priors.as_of_date"),
+        ),
+        "join on the user alone": (
+            Edit(MART_V2, "left join users using (user_id, event_at)",
+                 "left join (select * exclude (event_at) from users qualify row_number() over (partition by user_id"
+                 " order by event_at desc) = 1) as users using (user_id)"),
+        ),
+        "fan-out": (Edit(MART_V2, USERS_V2, f"{USERS_V2} union all {USERS_V2}"),),
         "history one outcome ahead": (
             Edit(
                 "warehouse/models/features/feat_user_history_v2.sql",
@@ -80,12 +105,14 @@ MUTANTS = {
 
 @pytest.mark.parametrize(("version", "name"), [(version, name) for version in MUTANTS for name in MUTANTS[version]])
 def test_mutant_is_caught(version: int, name: str, log: pa.Table, tmp_path: Path) -> None:
-    mutated = Project(tmp_path / "project", MUTANTS[version][name]).build_marts(log, versions=(version,))[version]
+    project = Project(tmp_path / "project", MUTANTS[version][name])
+    mutated = project.build_marts(log, versions=(version,))[version]
     caught_by = [
         proof
         for proof, found in {
             "brute force": disagreements(mutated, log, version),
             "row conservation": lost_or_made(mutated, log),
+            "columns without values": unproven(mutated, project.contracts()[version]),
         }.items()
         if found
     ]
