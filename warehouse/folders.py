@@ -1,9 +1,11 @@
-"""The file-system acts that SQL lacks, as DuckDB functions: make a folder, publish a finished one, read a file's head.
+"""The file-system acts that SQL lacks, as DuckDB functions: make and publish a mart's folder, look at raw files.
 
 A dbt-duckdb plugin (profiles.yml names it). A mart is written into a folder aside and published by rename, so that a
 reader meets the old mart or the new one and a killed build leaves neither half.
 """
 
+import json
+import os
 import shutil
 from pathlib import Path
 
@@ -17,6 +19,21 @@ def make_folder(path: str) -> str:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return str(folder)
+
+
+def link_days(published: str, aside: str, column: str, changing: str) -> str:
+    """Hard-link (or else copy) every day of the mart `published` into `aside`, but for the days `changing` (a JSON list)."""
+    rewritten = {f"{column}={day}" for day in json.loads(changing)}
+    for day in Path(published).glob(f"{column}=*"):
+        if day.name not in rewritten:
+            (Path(aside) / day.name).mkdir()
+            for file in day.iterdir():
+                linked = Path(aside) / day.name / file.name
+                try:
+                    os.link(file, linked)
+                except OSError:  # a file system without links
+                    shutil.copy2(file, linked)
+    return aside
 
 
 def publish_folder(finished: str, place: str) -> str:
@@ -38,11 +55,28 @@ def first_line(path: str) -> str:
         return file.readline(1_000_000).decode("utf-8-sig", errors="replace").rstrip("\r\n").replace("\0", "\ufffd")
 
 
+def holds_rows(path: str) -> str:
+    """`false` if a raw text file has nothing below its first line, else `true`."""
+    with Path(path).open("rb") as file:
+        file.readline()
+        return "true" if file.read(1_000_000).strip() else "false"
+
+
+def files_behind(view: str, folder: str) -> str:
+    """The files below `folder` that the SQL of a view reads, as a JSON object: path -> its size and time of change."""
+    found = {}
+    for path in sorted(Path(folder).rglob("*")):
+        if path.is_file() and "'" + str(path).replace("'", "''") + "'" in view:
+            state = path.stat()
+            found[str(path)] = f"{state.st_size} bytes, {state.st_mtime_ns}"
+    return json.dumps(found)
+
+
 class Plugin(BasePlugin):
     """Registers the functions on dbt's connection."""
 
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
-        for function in (make_folder, publish_folder, first_line):
+        for function in (make_folder, link_days, publish_folder, first_line, holds_rows, files_behind):
             arguments = ["VARCHAR"] * function.__code__.co_argcount
             # side_effects: never folded into a constant while planning, never called twice for one row
             conn.create_function(function.__name__, function, arguments, "VARCHAR", side_effects=True)

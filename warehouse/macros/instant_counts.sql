@@ -1,7 +1,8 @@
-{% macro instant_windows(keys) -%}
+{% macro instant_windows(keys, daily) -%}
     {#-
       What was known of `keys` at the instant of each of their impressions, as CTEs ending in `joined`: daily counts and
       calendar windows with the day shrunk to a microsecond. Events of one key at one instant share a row; none sees another.
+      `daily` holds the daily counts of the same keys, or of finer ones, for a refresh.
     -#}
     {%- set key_list = keys | join(', ') -%}
     {%- set counts = ['n_impressions', 'n_clicks'] %}
@@ -12,6 +13,9 @@ events as (
         {{ micros('known_at') }} as known_micros,
         label
     from {{ ref('stg_events') }}
+    where
+        ({{ on_cut_days('event_date') }} or {{ on_cut_days('known_date') }})
+        and {{ are_shown(keys, daily) }}
 ),
 
 -- An outcome known at once shares the row of its impression; only the others need one of their own.
@@ -43,9 +47,15 @@ counted as (
         cast({{ instant_of('micros') }} as date) as day,
         sum(n_shown) as n_shown,
         sum(n_impressions) as n_impressions,
-        sum(n_clicks) as n_clicks
+        sum(n_clicks) as n_clicks,
+        case when sum(n_impressions) > 0 then micros end as last_micros,
+        case when sum(n_clicks) > 0 then micros end as last_click_micros
     from moments
     group by {{ key_list }}, micros
+),
+
+reached as (
+    {{ with_whole_days('counted', keys, daily) }}
 ),
 
 windowed as (
@@ -57,9 +67,9 @@ windowed as (
         {{ window_sums(counts) }},
         cast(coalesce(sum(n_impressions) over w_today, 0) as bigint) as n_impressions_today,
         cast(coalesce(sum(n_clicks) over w_today, 0) as bigint) as n_clicks_today,
-        max(case when n_impressions > 0 then micros end) over w_cum as last_micros,
-        max(case when n_clicks > 0 then micros end) over w_cum as last_click_micros
-    from counted
+        max(last_micros) over w_cum as last_micros,
+        max(last_click_micros) over w_cum as last_click_micros
+    from reached
     window {{ windows_to_the_instant(key_list) }}
 ),
 
@@ -75,7 +85,7 @@ joined as (
         priors.scene_click_rate_cum as scene_priors
     from windowed
     left join priors on windowed.day = priors.as_of_date
-    where windowed.n_shown > 0
+    where windowed.n_shown > 0 and {{ in_days('windowed.day') }}
 )
 {%- endmacro %}
 

@@ -6,6 +6,7 @@
     {%- set counts = ['n_impressions', 'n_clicks'] + slot_columns(['n_impressions', 'n_clicks']) + ['n_active_days'] %}
 daily as (
     select * from {{ daily }}
+    where {{ are_shown([key], daily) }}
 ),
 
 priors as (
@@ -20,9 +21,14 @@ measured as (
     select
         *,
         cast(n_impressions > 0 as integer) as n_active_days,
-        case when n_impressions > 0 then as_of_date end as active_date,
-        case when n_clicks > 0 then as_of_date end as click_date
+        case when n_impressions > 0 then as_of_date end as first_date,
+        case when n_impressions > 0 then as_of_date end as last_date,
+        case when n_clicks > 0 then as_of_date end as last_click_date
     from pivoted
+),
+
+carried as (
+    {{ with_carried('measured', [key], ['n_shown'] + counts, ['first_date'], ['last_date', 'last_click_date']) }}
 ),
 
 windowed as (
@@ -31,10 +37,10 @@ windowed as (
         as_of_date,
         n_shown,
         {{ window_sums(counts) }},
-        min(active_date) over w_cum as first_date,
-        max(active_date) over w_cum as last_date,
-        max(click_date) over w_cum as last_click_date
-    from measured
+        min(first_date) over w_cum as first_date,
+        max(last_date) over w_cum as last_date,
+        max(last_click_date) over w_cum as last_click_date
+    from carried
     window {{ windows(key) }}
 ),
 
@@ -45,6 +51,6 @@ joined as (
         priors.scene_click_rate_cum as scene_priors
     from windowed
     left join priors on windowed.as_of_date = priors.as_of_date
-    where windowed.n_shown > 0
+    where windowed.n_shown > 0 and {{ in_days('windowed.as_of_date') }}
 )
 {%- endmacro %}

@@ -54,10 +54,23 @@
     {%- set partition_by = config.get('partition_by') -%}
     {%- set target_relation = this.incorporate(type='view') -%}
     {%- set existing = load_cached_relation(this) -%}
+    {%- set plan = planned(sql) -%}
 
     {{ run_hooks(pre_hooks) }}
+    {%- if plan.mode == 'none' -%}
+        {%- call statement('main') -%} select 'current' {%- endcall -%}
+        {{ run_hooks(post_hooks) }}
+        {%- do remember_model(plan) -%}
+        {{ adapter.commit() }}
+        {{ return({'relations': [target_relation]}) }}
+    {%- endif -%}
     {%- if config.get('contract').enforced -%}{{ get_assert_columns_equivalent(sql) }}{%- endif -%}
     {%- do run_query("select make_folder(" ~ literal(aside) ~ ")") -%}
+    {%- if plan.mode == 'days' and partition_by -%}
+        {#- Days that stay as they are cost a link each. -#}
+        {%- do run_query("select link_days(" ~ literal(place) ~ ", " ~ literal(aside) ~ ", " ~ literal(partition_by) ~ ", "
+            ~ literal(tojson(plan.days)) ~ ")") -%}
+    {%- endif -%}
 
     {%- call statement('main') -%}
         copy ({{ sql }}) to {{ literal(aside if partition_by else aside ~ '/part-0.parquet') }}
@@ -86,6 +99,7 @@
     {%- endcall -%}
 
     {{ run_hooks(post_hooks) }}
+    {%- do remember_model(plan) -%}
     {{ adapter.commit() }}
     {{ return({'relations': [target_relation]}) }}
 {% endmaterialization %}

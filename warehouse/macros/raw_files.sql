@@ -48,6 +48,11 @@
     {%- endif -%}
 {%- endmacro %}
 
+{% macro name_of(file) -%}
+    {#- A constant, so that a filter on source_file leaves whole files unread. A fingerprint doesn't tell files of a kind apart. -#}
+    {{ return('any' if model.is_whole else file.split('/')[-1]) }}
+{%- endmacro %}
+
 {% macro raw_csv(pattern, columns, remedy, delim=',', quote='"', rename={}) -%}
     {#-
       A scan of every CSV file that matches: the named columns as text, plus source_file (the file's name) and source_row
@@ -62,18 +67,19 @@
 {% macro duckdb__raw_csv(pattern, columns, remedy, delim, quote, rename) -%}
     {%- set scans = [] -%}
     {%- for file in raw_files(pattern, remedy) -%}
+        {%- set name = name_of(file) -%}
         {%- set first_line = run_query("select first_line(" ~ literal(file) ~ ")").columns[0][0] -%}
         {%- set header = named_columns(first_line, delim, quote, rename) -%}
         {{ require_columns(file, header, columns, remedy) }}
         {%- set types = [] -%}
         {%- for name in header -%}{%- do types.append(literal(name) ~ ": 'varchar'") -%}{%- endfor -%}
         {%- do scans.append(
-            "select " ~ columns | join(', ') ~ ", parse_filename(filename) as source_file, row_number() over () as source_row"
-            ~ " from read_csv(" ~ literal(file) ~ ", header = true, auto_detect = false, columns = {" ~ types | join(', ')
+            "select " ~ columns | join(', ') ~ ", " ~ literal(name) ~ " as source_file, row_number() over () as source_row"
+            ~ " from read_csv(" ~ literal(name if model.is_whole else file) ~ ", header = true, auto_detect = false, columns = {" ~ types | join(', ')
             ~ "}, delim = " ~ literal(delim) ~ ", quote = " ~ literal(quote) ~ ", escape = " ~ literal(quote)
-            ~ ", filename = true, store_rejects = true, rejects_limit = 0)") -%}
+            ~ ", store_rejects = true, rejects_limit = 0)") -%}
     {%- endfor -%}
-    {{ return("(" ~ scans | join(" union all ") ~ ")") }}
+    {{ return("(" ~ scans | unique | join(" union all ") ~ ")") }}
 {%- endmacro %}
 
 {% macro raw_parquet(pattern, columns, remedy) -%}
@@ -86,13 +92,14 @@
 {% macro duckdb__raw_parquet(pattern, columns, remedy) -%}
     {%- set scans = [] -%}
     {%- for file in raw_files(pattern, remedy) -%}
+        {%- set name = name_of(file) -%}
         {%- set found = run_query("select column_name from (describe select * from read_parquet(" ~ literal(file) ~ "))") -%}
         {{ require_columns(file, found.columns[0].values() | list, columns, remedy) }}
         {%- do scans.append(
-            "select " ~ columns | join(', ') ~ ", parse_filename(filename) as source_file, file_row_number + 1 as source_row"
-            ~ " from read_parquet(" ~ literal(file) ~ ", filename = true, file_row_number = true)") -%}
+            "select " ~ columns | join(', ') ~ ", " ~ literal(name) ~ " as source_file, file_row_number + 1 as source_row"
+            ~ " from read_parquet(" ~ literal(name if model.is_whole else file) ~ ", file_row_number = true)") -%}
     {%- endfor -%}
-    {{ return("(" ~ scans | join(" union all ") ~ ")") }}
+    {{ return("(" ~ scans | unique | join(" union all ") ~ ")") }}
 {%- endmacro %}
 
 {% macro raw_parts(columns, remedy) -%}

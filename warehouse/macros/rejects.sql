@@ -18,12 +18,14 @@
 {% macro duckdb__save_malformed_lines() -%}
     {%- set known = execute and run_query(
         "select count(*) from duckdb_tables() where table_name = 'reject_errors' and temporary").columns[0][0] -%}
-    create or replace table {{ malformed_lines() }} as
-    {%- if known %}
+    {%- set mode = refresh_plan().mode -%}
+    {{ 'create or replace table ' ~ malformed_lines() ~ ' as' if mode == 'full' else 'insert into ' ~ malformed_lines() }}
+    {%- if known and mode != 'none' %}
     select parse_filename(s.file_path) as source_file, cast(e.line as bigint) as source_line,
         any_value(e.error_message order by e.byte_position) as problem, any_value(left(e.csv_line, 500)) as line
     from reject_errors as e
     inner join reject_scans as s using (scan_id, file_id)
+    where {{ in_new_files('parse_filename(s.file_path)') }}
     group by all
     {%- else %}
     select cast(null as varchar) as source_file, cast(null as bigint) as source_line, cast(null as varchar) as problem,

@@ -3,10 +3,12 @@ with
 
 events as (
     select event_id from {{ ref('stg_events') }}
+    where {{ in_tested_days('event_date') }}
 ),
 
 examples as (
     select event_id from {{ ref('training_examples', v=1) }}
+    where {{ in_tested_days('event_date') }}
 ),
 
 lost as (

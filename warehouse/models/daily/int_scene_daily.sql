@@ -1,2 +1,3 @@
 -- Grain: one scene and day (UTC) on which it was shown or an outcome became known.
+{{ config(meta={'refresh': 'day'}) }}
 {{ daily_counts(['scene']) }}

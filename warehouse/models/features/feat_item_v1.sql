@@ -1,4 +1,5 @@
 -- Grain: one item and as_of_date (a day on which the item is shown). What was known of it before that day.
+{{ config(meta={'refresh': 'as_of_date'}) }}
 
 with
 

@@ -1,8 +1,9 @@
 -- Grain: one item and instant at which it is shown. What was known of the item before that instant.
+{{ config(meta={'refresh': 'event_at'}) }}
 
 with
 
-{{ instant_windows(['item_id']) }}
+{{ instant_windows(['item_id'], ref('int_item_daily')) }}
 
 select
     item_id,

@@ -1,8 +1,9 @@
 -- Grain: one user, item and instant at which they meet. What was known of the pair before that instant.
+{{ config(meta={'refresh': 'event_at'}) }}
 
 with
 
-{{ instant_windows(['user_id', 'item_id']) }}
+{{ instant_windows(['user_id', 'item_id'], ref('int_user_item_daily')) }}
 
 select
     user_id,

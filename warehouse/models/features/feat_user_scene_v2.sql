@@ -1,8 +1,9 @@
 -- Grain: one user, scene and instant. What was known of the user in that scene before that instant.
+{{ config(meta={'refresh': 'event_at'}) }}
 
 with
 
-{{ instant_windows(['user_id', 'scene']) }}
+{{ instant_windows(['user_id', 'scene'], ref('int_user_daily')) }}
 
 select
     user_id,

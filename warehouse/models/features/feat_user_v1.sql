@@ -1,4 +1,5 @@
 -- Grain: one user and as_of_date (a day on which the user is shown). What was known of it before that day.
+{{ config(meta={'refresh': 'as_of_date'}) }}
 
 with
 

@@ -1,8 +1,9 @@
 -- Grain: one user and instant at which the user is shown something. What was known of the user before that instant.
+{{ config(meta={'refresh': 'event_at'}) }}
 
 with
 
-{{ instant_windows(['user_id']) }},
+{{ instant_windows(['user_id'], ref('int_user_daily')) }},
 
 -- The instant at which the first outcome of each item became known: summed, the number of distinct items.
 first_meetings as (
@@ -11,6 +12,7 @@ first_meetings as (
         item_id,
         min({{ micros('known_at') }}) as micros
     from {{ ref('stg_events') }}
+    where {{ are_shown(['user_id'], ref('int_user_daily')) }}
     group by user_id, item_id
 ),
 

@@ -1,61 +1,23 @@
 -- Grain: one text_id. Every text that an event refers to, once, with the number of rows that do.
-{{ config(materialized='mart', schema=protocol_schema()) }}
+{{ config(materialized='mart', meta={'refresh': 'merge'}, schema=protocol_schema()) }}
 
 with
 
-examples as (
-    select * from {{ ref('training_examples', v=1) }}
+events as (
+    select * from {{ ref('stg_events') }}
+    where {{ in_days('event_date') }}
 ),
 
 entity_lists as (
     select * from {{ ref('int_entity_lists') }}
-),
-
-events as (
-    select * from {{ ref('stg_events') }}
-),
-
-flagged as (
-    select
-        item_title_text_id,
-        item_entity_text_ids,
-        user_entity_text_ids,
-        user_text_id,
-        cast(user_level <> 'warm' or item_level <> 'warm' as integer) as is_cold,
-        cast(split = 'train' as integer) as is_train
-    from examples
-),
-
--- Rows are counted by distinct list before the lists are taken apart, so the cost is the vocabulary's, not the log's.
-{%- for column in ['item_title_text_id', 'item_entity_text_ids', 'user_entity_text_ids', 'user_text_id'] %}
-
-{{ column }}_rows as (
-    select
-        {{ unnested(column) if column.endswith('_ids') else column }} as text_id,
-        n_rows,
-        n_cold_rows,
-        n_train_rows
-    from (
-        select
-            {{ column }},
-            count(*) as n_rows,
-            sum(is_cold) as n_cold_rows,
-            sum(is_train) as n_train_rows
-        from flagged
-        where {{ column }} is not null
-        group by {{ column }}
-    ) as by_value
-),
-{%- endfor %}
-
-referred as (
-    select * from item_title_text_id_rows
-    union all
-    select * from item_entity_text_ids_rows
-    union all
-    select * from user_entity_text_ids_rows
-    union all
-    select * from user_text_id_rows
+    {%- if refreshes_days() %}
+    where
+        entity_list in (
+            select item_entities from events
+            union
+            select {{ unnested('user_texts') }} from events
+        )
+    {%- endif %}
 ),
 
 counted as (
@@ -64,7 +26,7 @@ counted as (
         cast(sum(n_rows) as bigint) as n_rows,
         cast(sum(n_cold_rows) as bigint) as n_cold_rows,
         cast(sum(n_train_rows) as bigint) as n_train_rows
-    from referred
+    from {{ ref('int_text_counts') }}
     group by text_id
 ),
 
@@ -96,6 +58,16 @@ written as (
         {{ trimmed(whole_user_text('user_texts')) }} as text,
         'user' as side
     from events
+    {%- if refreshes_days() %}
+
+    union
+
+    select
+        text_id,
+        text,
+        side
+    from {{ this }}
+    {%- endif %}
 ),
 
 joined as (

@@ -1,5 +1,5 @@
 -- Grain: one event. Features as of the event's day (v1: what a nightly batch can serve), label and split.
-{{ config(materialized='mart', partition_by='event_date', schema=protocol_schema()) }}
+{{ config(materialized='mart', partition_by='event_date', meta={'refresh': 'event_date'}, schema=protocol_schema()) }}
 {%- set own = [
     'user_scene_n_impressions_7d', 'user_scene_n_clicks_7d', 'user_scene_click_rate_7d',
     'user_scene_n_impressions_cum', 'user_scene_n_clicks_cum', 'user_scene_click_rate_cum',
@@ -12,18 +12,22 @@ with
 
 events as (
     select * from {{ ref('int_events') }}
+    where {{ in_days('event_date') }}
 ),
 
 users as (
     select * from {{ ref('feat_user', v=1) }}
+    where {{ in_days('as_of_date') }}
 ),
 
 items as (
     select * from {{ ref('feat_item', v=1) }}
+    where {{ in_days('as_of_date') }}
 ),
 
 pairs as (
     select * from {{ ref('feat_user_item', v=1) }}
+    where {{ in_days('as_of_date') }}
 ),
 
 scenes as (

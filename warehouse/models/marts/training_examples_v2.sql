@@ -1,30 +1,36 @@
 -- Grain: one event. Features up to the instant of the impression (v2: what a streaming store can serve), label and split.
-{{ config(materialized='mart', partition_by='event_date', schema=protocol_schema()) }}
+{{ config(materialized='mart', partition_by='event_date', meta={'refresh': 'event_date'}, schema=protocol_schema()) }}
 
 with
 
 events as (
     select * from {{ ref('int_events') }}
+    where {{ in_days('event_date') }}
 ),
 
 users as (
     select * from {{ ref('feat_user', v=2) }}
+    where {{ at_days('event_at') }}
 ),
 
 items as (
     select * from {{ ref('feat_item', v=2) }}
+    where {{ at_days('event_at') }}
 ),
 
 pairs as (
     select * from {{ ref('feat_user_item', v=2) }}
+    where {{ at_days('event_at') }}
 ),
 
 users_in_scene as (
     select * from {{ ref('feat_user_scene', v=2) }}
+    where {{ at_days('event_at') }}
 ),
 
 items_in_scene as (
     select * from {{ ref('feat_item_scene', v=2) }}
+    where {{ at_days('event_at') }}
 ),
 
 histories as (
@@ -44,6 +50,7 @@ users_daily as (
         user_scene_click_rate_{{ window }}{{ ',' if not loop.last }}
         {%- endfor %}
     from {{ ref('feat_user', v=1) }}
+    where {{ in_days('as_of_date') }}
 ),
 
 items_daily as (
@@ -58,6 +65,7 @@ items_daily as (
         item_scene_click_rate_{{ window }}{{ ',' if not loop.last }}
         {%- endfor %}
     from {{ ref('feat_item', v=1) }}
+    where {{ in_days('as_of_date') }}
 ),
 
 scenes as (

@@ -1,5 +1,5 @@
 -- Grain: one dense feature (each element of a list by itself) and event_date. Its health, and its drift from the train split.
-{{ config(schema=protocol_schema()) }}
+{{ config(meta={'refresh': 'event_date', 'whole_before': 'val_from'}, schema=protocol_schema()) }}
 {%- set inputs = dense_inputs('training_examples') %}
 {%- set deciles = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9] %}
 {%- set n_present, means, values = [], [], [] %}
@@ -7,6 +7,10 @@
 {%- do n_present.append('count(' ~ input.expression ~ ')') %}
 {%- do means.append('avg(' ~ input.expression ~ ')') %}
 {%- do values.append(input.expression) %}
+{%- endfor %}
+{%- set shares = [] %}
+{%- for bin in range(-1, 10) %}
+{%- do shares.append('coalesce(max(case when train_bins.bin = ' ~ bin ~ ' then train_bins.share end), 0)') %}
 {%- endfor %}
 
 with
@@ -33,7 +37,7 @@ counted as (
         {{ array_of(n_present, cast_to='double') }} as n_present,
         {{ array_of(means, cast_to='double') }} as means
     from {{ ref('training_examples') }}
-    where split <> 'excluded'
+    where split <> 'excluded' and {{ in_days('event_date') }}
     group by event_date
 ),
 
@@ -76,13 +80,24 @@ measured as (
     cross join inputs
 ),
 
+-- What a day is compared to. A refresh that touches no day of train takes it from the rows of other days.
 edges as (
+    {%- if refreshes_days() %}
+    select
+        inputs.position,
+        any_value(before.train_deciles) as edges,
+        any_value(before.train_shares) as shares
+    from {{ this }} as before
+    inner join inputs on before.feature = inputs.feature
+    group by inputs.position
+    {%- else %}
     select
         position,
         {{ quantiles('number', deciles) }} as edges
     from measured
     where is_train
     group by position
+    {%- endif %}
 ),
 
 described as (
@@ -132,13 +147,27 @@ train_bins as (
     having sum(n_train) > 0
 ),
 
+train as (
+    {%- if refreshes_days() %}
+    select * from edges
+    {%- else %}
+    select
+        edges.position,
+        edges.edges,
+        {{ array_of(shares) }} as shares
+    from edges
+    left join train_bins on edges.position = train_bins.position
+    group by edges.position, edges.edges
+    {%- endif %}
+),
+
 -- A share that is none counts as one in ten thousand, on both sides.
 compared as (
     select
         described.position,
         described.event_date,
         greatest(coalesce(filled.n, 0) / cast(described.n_sampled as double), 0.0001) as day_share,
-        greatest(coalesce(train_bins.share, 0), 0.0001) as train_share
+        greatest(coalesce({{ element('train.shares', 'bins.bin + 2') }}, 0), 0.0001) as train_share
     from described
     cross join bins
     left join filled
@@ -146,7 +175,7 @@ compared as (
             described.position = filled.position
             and described.event_date = filled.event_date
             and bins.bin = filled.bin
-    left join train_bins on described.position = train_bins.position and bins.bin = train_bins.bin
+    left join train on described.position = train.position
 ),
 
 drifted as (
@@ -168,8 +197,11 @@ select
     {{ element('described.quantiles', 1) }} as q05,
     {{ element('described.quantiles', 2) }} as q50,
     {{ element('described.quantiles', 3) }} as q95,
-    drifted.psi
+    drifted.psi,
+    train.edges as train_deciles,
+    train.shares as train_shares
 from counted
 cross join inputs
 inner join described on inputs.position = described.position and counted.event_date = described.event_date
 inner join drifted on inputs.position = drifted.position and counted.event_date = drifted.event_date
+left join train on inputs.position = train.position

@@ -1,10 +1,14 @@
 -- Grain: one raw row (source_file, source_row). Typed, with the reason why it can't be read, if so.
-{{ config(pre_hook="{{ forget_malformed_lines() }}", post_hook="{{ save_malformed_lines() }}") }}
+{{ config(
+    meta={'refresh': 'append'}, pre_hook="{{ forget_malformed_lines() }}", post_hook="{{ save_malformed_lines() }}") }}
+{%- set content = ['user_id', 'item_id', 'scene', 'event_at', 'known_at', 'label', 'item_title', 'item_entities', 'user_texts',
+    'ctx_dense', 'ctx_ids'] | join(', ') %}
 
 with
 
 raw as (
     select * from {{ ref('src_' ~ adapter_name()) }}
+    where {{ in_new_files() }}
 ),
 
 typed as (
@@ -37,41 +41,53 @@ known as (
             else written_known_at
         end as known_at
     from typed
+),
+
+judged as (
+    select
+        source_file,
+        source_row,
+        coalesce(log_event_id, source_file || ':' || cast(source_row as string)) as event_id,
+        log_event_id is not null as is_log_event_id,
+        user_id,
+        item_id,
+        scene,
+        event_at,
+        cast(event_at as date) as event_date,
+        known_at,
+        cast(known_at as date) as known_date,
+        cast(case when label in (0, 1) then label end as integer) as label,
+        item_title,
+        item_entities,
+        user_texts,
+        ctx_dense,
+        ctx_ids,
+        case
+            when user_id is null then 'user_id is missing'
+            when item_id is null then 'item_id is missing'
+            when event_at is null then 'event_at is not a time: ' || coalesce(event_at_text, 'missing')
+            when year(event_at) not between 1970 and 2199 then 'event_at is not between 1970 and 2199: ' || event_at_text
+            when known_at is null then 'known_at is not a time: ' || known_at_text
+            when known_at < event_at then 'known_at is before event_at: ' || known_at_text
+            when year(known_at) not between 1970 and 2199 then 'known_at is not between 1970 and 2199: ' || known_at_text
+            when label is null or label not in (0, 1) then 'label is not 0 or 1: ' || coalesce(label_text, 'missing')
+            when scene is null then 'scene is missing'
+            when scene not in ({% for scene in dataset_var('scenes') %}{{ literal(scene) }}{{ ', ' if not loop.last }}{% endfor %})
+                then 'scene is not in var scenes: ' || scene
+            when {{ list_length('ctx_dense') }} <> {{ dataset_var('ctx_dense', []) | length }}
+                or {{ list_length('ctx_ids') }} <> {{ dataset_var('ctx_ids', []) | length }}
+                then 'ctx_dense or ctx_ids is not as long as its var'
+            when {{ holds_infinity('ctx_dense') }} then 'ctx_dense holds a text that is not a finite number'
+        end as unreadable_because
+    from known
 )
 
+-- A repeated row is found by the hash of what identifies it.
 select
-    source_file,
-    source_row,
-    coalesce(log_event_id, source_file || ':' || cast(source_row as string)) as event_id,
-    log_event_id is not null as is_log_event_id,
-    user_id,
-    item_id,
-    scene,
-    event_at,
-    cast(event_at as date) as event_date,
-    known_at,
-    cast(known_at as date) as known_date,
-    cast(case when label in (0, 1) then label end as integer) as label,
-    item_title,
-    item_entities,
-    user_texts,
-    ctx_dense,
-    ctx_ids,
+    *,
     case
-        when user_id is null then 'user_id is missing'
-        when item_id is null then 'item_id is missing'
-        when event_at is null then 'event_at is not a time: ' || coalesce(event_at_text, 'missing')
-        when year(event_at) not between 1970 and 2199 then 'event_at is not between 1970 and 2199: ' || event_at_text
-        when known_at is null then 'known_at is not a time: ' || known_at_text
-        when known_at < event_at then 'known_at is before event_at: ' || known_at_text
-        when year(known_at) not between 1970 and 2199 then 'known_at is not between 1970 and 2199: ' || known_at_text
-        when label is null or label not in (0, 1) then 'label is not 0 or 1: ' || coalesce(label_text, 'missing')
-        when scene is null then 'scene is missing'
-        when scene not in ({% for scene in dataset_var('scenes') %}{{ literal(scene) }}{{ ', ' if not loop.last }}{% endfor %})
-            then 'scene is not in var scenes: ' || scene
-        when {{ list_length('ctx_dense') }} <> {{ dataset_var('ctx_dense', []) | length }}
-            or {{ list_length('ctx_ids') }} <> {{ dataset_var('ctx_ids', []) | length }}
-            then 'ctx_dense or ctx_ids is not as long as its var'
-        when {{ holds_infinity('ctx_dense') }} then 'ctx_dense holds a text that is not a finite number'
-    end as unreadable_because
-from known
+        when unreadable_because is not null then null
+        when is_log_event_id then {{ row_hash('event_id') }}
+        else {{ row_hash(content) }}
+    end as identity
+from judged

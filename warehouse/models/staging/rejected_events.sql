@@ -1,36 +1,38 @@
 -- Grain: one raw row or line that is not in stg_events, with the reason.
-{{ config(post_hook={"sql": "{{ stop_if_too_many_rejected() }}", "transaction": false}) }}
+{{ config(meta={'refresh': 'append'}, post_hook={"sql": "{{ stop_if_too_many_rejected() }}", "transaction": false}) }}
 {%- set content = ['user_id', 'item_id', 'scene', 'event_at', 'known_at', 'label', 'item_title', 'item_entities', 'user_texts',
     'ctx_dense', 'ctx_ids'] | join(', ') %}
 
 with
 
-parsed as (
-    select * from {{ ref('parsed_events') }}
-),
-
--- A repeated row is found by the hash of what identifies it, and only such suspects are compared in full.
-hashed as (
+fresh as (
     select
         source_file,
         source_row,
-        case when is_log_event_id then {{ row_hash('event_id') }} else {{ row_hash(content) }} end as identity
-    from parsed
-    where unreadable_because is null
+        unreadable_because,
+        identity
+    from {{ ref('parsed_events') }}
+    where {{ in_new_files() }}
 ),
 
+-- Rows that share the hash of what identifies them are suspects, and only they are compared in full. (One CTE of all parsed
+-- rows would be written out in full width, since it is read more than once.)
 repeated as (
     select identity
-    from hashed
+    from {{ ref('parsed_events') }}
+    where
+        unreadable_because is null
+        {%- if refreshes_days() %}
+        and identity in (select fresh.identity from fresh)
+        {%- endif %}
     group by identity
     having count(*) > 1
 ),
 
 suspects as (
-    select parsed.*
-    from hashed
-    inner join repeated on hashed.identity = repeated.identity
-    inner join parsed on hashed.source_file = parsed.source_file and hashed.source_row = parsed.source_row
+    select *
+    from {{ ref('parsed_events') }}
+    where identity in (select repeated.identity from repeated)
 ),
 
 ranked as (
@@ -44,6 +46,17 @@ ranked as (
             else row_number() over (partition by {{ content }} order by source_file, source_row)
         end as occurrence
     from suspects
+),
+
+repeats as (
+    select * from ranked
+    where occurrence > 1
+    {%- if refreshes_days() %}
+        and not exists (
+            select 1 from {{ this }} as before
+            where before.source_file = ranked.source_file and before.source_row = ranked.source_row
+        )
+    {%- endif %}
 )
 
 select
@@ -52,7 +65,7 @@ select
     cast(null as bigint) as source_line,
     unreadable_because as reason,
     cast(null as string) as line
-from parsed
+from fresh
 where unreadable_because is not null
 
 union all
@@ -63,8 +76,7 @@ select
     cast(null as bigint) as source_line,
     case when is_log_event_id then 'repeats the event_id ' || event_id else 'repeats an earlier row' end as reason,
     cast(null as string) as line
-from ranked
-where occurrence > 1
+from repeats
 
 union all
 
@@ -75,3 +87,4 @@ select
     'is not a row of this file: ' || problem as reason,
     line
 from {{ malformed_lines() }}
+where {{ in_new_files() }}

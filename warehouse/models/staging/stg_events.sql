@@ -2,7 +2,7 @@
 {#- On DuckDB a view. On Spark a table, which every feature would else recompute; by day and scene if var spark_format is orc. -#}
 {%- set on_spark = target.type == 'spark' -%}
 {%- set in_orc = on_spark and var('spark_format') == 'orc' -%}
-{{ config(materialized='table' if on_spark else 'view') }}
+{{ config(materialized='table' if on_spark else 'view', meta={'refresh': 'event_date'}) }}
 {%- if in_orc -%}{{ config(file_format='orc', partition_by=['event_date', 'scene']) }}{%- endif %}
 
 with

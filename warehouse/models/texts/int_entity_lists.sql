@@ -1,9 +1,11 @@
 -- Grain: one distinct list of entities as the log writes it (an item's entities, or one part of a user's text).
+{{ config(meta={'refresh': 'append'}) }}
 
 with
 
 events as (
     select * from {{ ref('stg_events') }}
+    where {{ in_days('event_date') }}
 ),
 
 lists as (
@@ -32,3 +34,6 @@ select
     entities,
     {{ transformed_list('entities', text_hash('entity', 't')) }} as text_ids
 from parted
+{%- if refreshes_days() %}
+where not exists (select 1 from {{ this }} as before where before.entity_list = parted.entity_list)
+{%- endif %}

@@ -1,5 +1,5 @@
 -- Grain: one event. The log with its split, the slot of its scene and the ids of its texts: where every mart starts.
-{{ config(materialized='view', schema=protocol_schema()) }}
+{{ config(materialized='view', meta={'refresh': 'event_date'}, schema=protocol_schema()) }}
 
 with
 

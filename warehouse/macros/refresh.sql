@@ -1,0 +1,133 @@
+{#-
+  Refresh by day (DuckDB; Spark builds in full): what is new since a model was built, and which days that touches.
+  refresh_rows.sql says which rows a refresh reads, refresh_state.sql keeps the books, by_day.sql writes.
+
+  A load is the raw files that one build found new. It touches the days on which its events were shown, and every day from the
+  first on which one of its outcomes was known. A model that is one load behind recomputes those days and no others.
+-#}
+
+{% macro refresh_plan() -%}
+    {#-
+      What this build does with this model, as a dict:
+        mode    full (all rows), days (the rows of `days`, or of the raw files `new_files`) or none (it is current)
+        load    the load up to which the model is current afterwards; none where that can't be known
+        days    dates as text, sorted
+        why     the reason of a full build, for the log
+    -#}
+    {%- if not execute or target.type != 'duckdb' or model.resource_type != 'model' or model.get('is_whole') -%}
+        {{ return({'mode': 'full', 'days': [], 'new_files': []}) }}
+    {%- endif -%}
+    {%- if not model.get('refresh_plan') -%}
+        {%- do model.update({'refresh_plan': plan_of_raw_files() if model.name == 'parsed_events' else plan_of_table()}) -%}
+    {%- endif -%}
+    {{ return(model.refresh_plan) }}
+{%- endmacro %}
+
+{% macro refreshes_days() -%}
+    {{ return(refresh_plan().mode == 'days') }}
+{%- endmacro %}
+
+{% macro plan_of_table() -%}
+    {%- set records, views = recorded_models(), recorded_views() -%}
+    {%- set upstream = standing_of_parents(model.unique_id, records, views) -%}
+    {%- set plan = {'mode': 'full', 'load': upstream.load, 'days': [], 'new_files': [], 'why': none,
+        'fingerprint': fingerprint_of(upstream.fingerprints)} -%}
+    {%- set mine = records.get(this | string) -%}
+    {%- if not mine or not is_in_place(mine) -%}
+        {{ return(plan) }}
+    {%- elif should_full_refresh() -%}
+        {%- do plan.update({'why': '--full-refresh'}) -%}
+    {%- elif mine.fingerprint != plan.fingerprint -%}
+        {%- do plan.update({'why': 'its SQL, or a var or a table that it reads, changed'}) -%}
+    {%- elif upstream.load is not none -%}
+        {%- set new = loads_between(mine.load, upstream.load) -%}
+        {%- if not new.is_full -%}
+            {%- set days = (new.days + days_asked_for()) | unique | sort | list -%}
+            {%- set of_files = model.name == 'rejected_events' -%}
+            {%- set is_current = not new.files if of_files else not days -%}
+            {%- do plan.update({'load': [mine.load, upstream.load] | max, 'days': days, 'new_files': new.files,
+                'mode': 'none' if is_current else 'days' if refreshed_column() else 'full'}) -%}
+            {%- if plan.mode == 'days' -%}{%- do adjust_to_model(plan) -%}{%- endif -%}
+        {%- endif -%}
+    {%- endif -%}
+    {{ return(plan) }}
+{%- endmacro %}
+
+{% macro refreshed_column() -%}
+    {#- The date or instant whose days are replaced, or `append`; none for a model that is always built whole. -#}
+    {{ return(config.get('meta', {}).get('refresh')) }}
+{%- endmacro %}
+
+{% macro adjust_to_model(plan) -%}
+    {#- Config meta `lumped`: see lumped_date. `whole_before` (a var): a change before that day bears on every row. -#}
+    {%- set meta = config.get('meta', {}) -%}
+    {%- if meta.get('whole_before') and plan.days[0] <= (dataset_var(meta.get('whole_before')) | string)[:10] -%}
+        {%- do plan.update({'mode': 'full'}) -%}
+    {%- elif meta.get('lumped') -%}
+        {%- set base = run_query("select cast(min(" ~ refreshed_column() ~ ") as varchar) from " ~ this).columns[0][0] | string -%}
+        {%- set lumped = [] -%}
+        {%- for day in plan.days -%}{%- do lumped.append([day, base] | max) -%}{%- endfor -%}
+        {%- do plan.update({'days': lumped | unique | list, 'base': base}) -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro plan_of_raw_files() -%}
+    {#- Only new files, and nothing else changed: then they are added. Anything else is a full build. -#}
+    {%- set mine, known = recorded_models().get(this | string), recorded_files() -%}
+    {%- set source = ref('src_' ~ adapter_name()) -%}
+    {%- set files = files_behind(source) -%}
+    {%- set new, changed = [], [] -%}
+    {%- for file, state in files.items() -%}
+        {%- if file not in known -%}{%- do new.append(file) -%}
+        {%- elif known[file] != state -%}{%- do changed.append('raw file ' ~ file ~ ' changed') -%}{%- endif -%}
+    {%- endfor -%}
+    {%- for file in known if file not in files -%}{%- do changed.append('raw file ' ~ file ~ ' is gone') -%}{%- endfor -%}
+    {%- set plan = {'mode': 'full', 'load': next_load(), 'days': [], 'new_files': [], 'read': files, 'why': none,
+        'fingerprint': fingerprint_of([whole_sql_of(source)])} -%}
+    {%- if not mine or not is_in_place(mine) or not files -%}
+        {%- do plan.update({'why': 'nothing to go on from'}) -%}
+    {%- elif should_full_refresh() -%}
+        {%- do plan.update({'why': '--full-refresh'}) -%}
+    {%- elif mine.fingerprint != plan.fingerprint -%}
+        {%- do plan.update({'why': 'the SQL of parsed_events or of the adapter changed, or a var that they read'}) -%}
+    {%- elif changed -%}
+        {%- do plan.update({'why': changed[0] ~ (', and ' ~ (changed | length - 1) ~ ' more' if changed | length > 1 else '')}) -%}
+    {%- elif not new -%}
+        {%- do plan.update({'mode': 'none', 'load': mine.load}) -%}
+    {%- else -%}
+        {%- set strangers, read = [], {} -%}
+        {%- for file in new -%}
+            {%- do read.update({file: files[file]}) -%}
+            {%- do plan.new_files.append(file.split('/')[-1]) -%}
+            {%- if not is_part_of_the_log(file, source) -%}{%- do strangers.append(file) -%}{%- endif -%}
+        {%- endfor -%}
+        {%- if strangers -%}
+            {%- do plan.update({'why': 'new raw file ' ~ strangers[0] ~ ' holds no events, so it may bear on any of them'}) -%}
+        {%- else -%}
+            {%- do plan.update({'mode': 'days', 'read': read}) -%}
+        {%- endif -%}
+    {%- endif -%}
+    {{ return(plan) }}
+{%- endmacro %}
+
+{% macro days_asked_for() -%}
+    {#- var refresh_from: every day of the log from that one on, whether anything is new or not. -#}
+    {%- if not var('refresh_from', none) -%}{{ return([]) }}{%- endif -%}
+    {%- set given = var('refresh_from') | string -%}
+    {%- if not modules.re.match('^[0-9]{4}-[0-9]{2}-[0-9]{2}$', given) -%}
+        {{ exceptions.raise_compiler_error("var refresh_from is '" ~ given ~ "', expected a day, such as 2023-08-01.") }}
+    {%- endif -%}
+    {{ return(days_of("select event_date as day, known_date as known_day from " ~ ref_by_name('stg_events')
+        ~ " where known_date >= " ~ literal(given))) }}
+{%- endmacro %}
+
+{% macro announce(plan) -%}
+    {#- One line of dbt's log for the raw files, and one for each model that has a reason of its own to be built in full. -#}
+    {%- if model.name == 'parsed_events' -%}
+        {%- set said = {'full': 'full build: ' ~ plan.why, 'none': 'no raw file is new or changed',
+            'days': plan.new_files | length ~ ' new raw file' ~ ('s' if plan.new_files | length > 1)} -%}
+        {%- do log('Refresh: ' ~ said[plan.mode], info=true) -%}
+    {%- elif plan.why -%}
+        {%- do log('Refresh: full build of ' ~ this.identifier ~ ': ' ~ plan.why, info=true) -%}
+    {%- endif -%}
+{%- endmacro %}

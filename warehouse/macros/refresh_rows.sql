@@ -1,0 +1,194 @@
+{#-
+  Which rows a refresh by day reads and writes. In a full build every macro here stands aside, so that a model's SQL is the same
+  text with and without: `true` for a filter, the rows themselves for rows carried over.
+-#}
+
+{% macro in_days(day) -%}
+    {#- The column `day` is one of the days to recompute. -#}
+    {%- if refreshes_days() -%} {{ in_dates(day, refresh_plan().days) }} {{ plan_mark() }} {%- else -%} true {%- endif -%}
+{%- endmacro %}
+
+{% macro at_days(instant) -%}
+    {#- The instant lies on one of the days to recompute. The range alone lets DuckDB skip most of a table. -#}
+    {%- if refreshes_days() -%}
+        {%- set days = refresh_plan().days -%}
+        ({{ instant }} >= timestamp '{{ days[0] }}' and {{ instant }} < timestamp '{{ shifted(days, 1)[-1] }}'
+        and {{ in_dates('cast(' ~ instant ~ ' as date)', days) }}) {{ plan_mark() }}
+    {%- else -%} true {%- endif -%}
+{%- endmacro %}
+
+{% macro in_new_files(source_file='source_file') -%}
+    {%- if refreshes_days() -%} {{ one_of_files(source_file) }} {{ plan_mark() }} {%- else -%} true {%- endif -%}
+{%- endmacro %}
+
+{% macro one_of_files(source_file) -%}
+    {{ source_file }} in (
+    {%- for file in refresh_plan().new_files %}{{ literal(file) }}{{ ', ' if not loop.last }}{% endfor -%})
+{%- endmacro %}
+
+{% macro are_shown(keys, daily, condition='n_shown > 0') -%}
+    {#- The keys of this row are shown on one of the days to recompute: no other key needs its history. -#}
+    {%- if refreshes_days() -%}
+        ({{ keys | join(', ') }}) in (
+            select shown.{{ keys | map('replace', 'events.', '') | join(', shown.') }}
+            from {{ daily }} as shown where shown.{{ condition }} and {{ in_days('shown.day') }})
+    {%- else -%} true {%- endif -%}
+{%- endmacro %}
+
+{% macro with_carried(rows, keys, sums, firsts=[], lasts=[]) -%}
+    {#-
+      Daily rows (as_of_date) as windows need them: those within reach of a seven-day window by themselves, all earlier ones of a
+      key carried over in one row, dated the day before: in every _cum and in no _7d. `sums` add up; of `firsts` the least
+      stays and of `lasts` the greatest.
+    -#}
+    {%- if refreshes_days() -%}
+        {%- set days = refresh_plan().days -%}
+        {%- set reach = "greatest(as_of_date, date '" ~ shifted(days, -8)[0] ~ "')" %}
+    select
+        {%- for key in keys %}
+        {{ key }},
+        {%- endfor %}
+        {{ reach }} as as_of_date,
+        {%- for measure in sums %}
+        cast(sum({{ measure }}) as bigint) as {{ measure }},
+        {%- endfor %}
+        {%- for first in firsts %}
+        min({{ first }}) as {{ first }},
+        {%- endfor %}
+        {%- for last in lasts %}
+        max({{ last }}) as {{ last }}{{ ',' if not loop.last }}
+        {%- endfor %}
+    from {{ rows }}
+    where as_of_date <= date '{{ days[-1] }}'
+    group by {{ keys | join(', ') }}, {{ reach }}
+    {%- else %}
+    select * from {{ rows }}
+    {%- endif -%}
+{%- endmacro %}
+
+{#-
+  Up to the instant: a window of seven times 24 hours that ends within day d cuts through day d - 7 and through d. Only those two
+  need their events one by one; every day between, before or after is in or out as a whole, and its daily counts do.
+-#}
+
+{% macro on_cut_days(day) -%}
+    {%- if refreshes_days() -%}
+        {{ in_dates(day, cut_days()) }}
+    {%- else -%} true {%- endif -%}
+{%- endmacro %}
+
+{% macro cut_days() -%}
+    {%- set days = refresh_plan().days -%}
+    {{ return((days + shifted(days, -7)) | unique | sort | list) }}
+{%- endmacro %}
+
+{% macro with_whole_days(moments, keys, daily) -%}
+    {#- The rows of `moments` that lie on cut days, and a row for each other day that a window holds as a whole. -#}
+    select * from {{ moments }}
+    {%- if refreshes_days() %}
+    {%- set days = refresh_plan().days %}
+    {%- set day = "greatest(day, date '" ~ shifted(days, -8)[0] ~ "')" %}
+    where {{ on_cut_days('day') }}
+
+    union all by name
+
+    select
+        {{ keys | join(', ') }},
+        {{ micros('cast(' ~ day ~ ' as timestamp)') }} as micros,
+        {{ day }} as day,
+        0 as n_shown,
+        sum(n_impressions) as n_impressions,
+        sum(n_clicks) as n_clicks,
+        {{ micros('max(last_known_at)') }} as last_micros,
+        {{ micros('max(last_click_at)') }} as last_click_micros
+    from {{ daily }}
+    where
+        n_impressions > 0 and day < date '{{ days[-1] }}' and not {{ on_cut_days('day') }}
+        and {{ are_shown(keys, daily) }}
+    group by {{ keys | join(', ') }}, {{ day }}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro lumped_date(day, events) -%}
+    {#- The day, but for all days that the last full build saw the last of them. -#}
+    {%- if refreshes_days() -%} greatest({{ day }}, date '{{ refresh_plan().base }}')
+    {%- else -%} (select max({{ day }}) from {{ events }}) {%- endif -%}
+{%- endmacro %}
+
+{% macro outcomes_to_list(events, user_daily) -%}
+    {#-
+      The outcomes that lists of a user's latest outcomes are made of, as CTEs ending in `to_list`, each with n_before: how many
+      outcomes of its user precede all of them. In a refresh: of users with an outcome known on the days, and as far back
+      as the lists reach, which the daily counts tell.
+    -#}
+    {%- if not refreshes_days() %}
+to_list as (
+    select
+        *,
+        0 as n_before
+    from {{ events }}
+)
+    {%- else %}
+    {%- set first = "date '" ~ refresh_plan().days[0] ~ "'" %}
+known_daily as (
+    select
+        user_id,
+        day,
+        sum(n_impressions) as n_known
+    from {{ user_daily }}
+    where day < {{ first }} and {{ are_shown(['user_id'], user_daily, condition='n_impressions > 0') }}
+    group by user_id, day
+),
+
+counted_back as (
+    select
+        *,
+        sum(n_known) over (partition by user_id order by day desc) as n_since,
+        sum(n_known) over (partition by user_id order by day) - n_known as n_before
+    from known_daily
+),
+
+starts as (
+    select
+        user_id,
+        coalesce(max(day) filter (where n_since >= {{ var('history_length') - 1 }}), min(day)) as day
+    from counted_back
+    group by user_id
+),
+
+to_list as (
+    select
+        events.*,
+        coalesce(counted_back.n_before, 0) as n_before
+    from {{ events }} as events
+    left join starts on events.user_id = starts.user_id
+    left join counted_back on starts.user_id = counted_back.user_id and starts.day = counted_back.day
+    where
+        events.known_date >= coalesce(starts.day, {{ first }})
+        and {{ are_shown(['events.user_id'], user_daily, condition='n_impressions > 0') }}
+)
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro in_dates(day, dates) -%}
+    {%- set date = modules.datetime.date -%}
+    {%- set span = (date.fromisoformat(dates[-1]) - date.fromisoformat(dates[0])).days + 1 -%}
+    ({{ day }} between date '{{ dates[0] }}' and date '{{ dates[-1] }}'
+    {%- if span > dates | length %} and {{ day }} in (
+        {%- for each in dates %}date '{{ each }}'{{ ', ' if not loop.last }}{% endfor -%}
+    ){%- endif -%})
+{%- endmacro %}
+
+{% macro shifted(dates, n_days) -%}
+    {%- set found = [] -%}
+    {%- for day in dates -%}
+        {%- do found.append((modules.datetime.date.fromisoformat(day) + modules.datetime.timedelta(days=n_days)).isoformat()) -%}
+    {%- endfor -%}
+    {{ return(found) }}
+{%- endmacro %}
+
+{% macro plan_mark() -%}
+    {#- by_day.sql looks for it: a model's SQL must have been made for the plan that is carried out. -#}
+    {%- set plan = refresh_plan() -%}
+    /* refresh {{ local_md5(tojson([plan.days, plan.new_files])) }} */
+{%- endmacro %}

@@ -1,0 +1,213 @@
+{#-
+  The books of refresh, four tables beside the models (DuckDB):
+    refresh_loads   which days each load touches, or that it read everything anew
+    refresh_files   the raw files that were read: size and time of change, and the load they came with
+    refresh_tests   up to which load each data test has passed
+    refresh_models  up to which load each table is current, and the fingerprint of what it was built from
+  A model's entry is written in the transaction of its rows. Without an entry it is built in full, so a build that is killed at
+  any moment leaves nothing that the next one would take for finished.
+-#}
+
+{% macro book(name) -%} {{ return(target.schema ~ '.refresh_' ~ name) }} {%- endmacro %}
+
+{% macro open_books() -%}
+    {%- if execute and target.type == 'duckdb' -%}
+        {%- do run_query("create table if not exists " ~ book('loads') ~ " (load integer, is_full boolean, days date[])") -%}
+        {%- do run_query("create table if not exists " ~ book('files')
+            ~ " (file varchar, state varchar, load integer)") -%}
+        {%- do run_query("create table if not exists " ~ book('models')
+            ~ " (relation varchar, load integer, fingerprint varchar, invocation_id varchar, days date[])") -%}
+        {%- do run_query("create table if not exists " ~ book('tests') ~ " (test varchar, load integer, fingerprint varchar)") -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro read_book(name, columns, condition='true') -%}
+    {#- Rows of a book, none before the first build. -#}
+    {%- if not run_query("select count(*) from duckdb_tables() where schema_name = " ~ literal(target.schema)
+        ~ " and table_name = " ~ literal('refresh_' ~ name)).columns[0][0] -%}
+        {{ return([]) }}
+    {%- endif -%}
+    {{ return(run_query("select " ~ columns ~ " from " ~ book(name) ~ " where " ~ condition).rows) }}
+{%- endmacro %}
+
+{% macro recorded_models() -%}
+    {%- set found = {} -%}
+    {%- for row in read_book('models', 'relation, load, fingerprint, invocation_id, to_json(days) as days') -%}
+        {%- do found.update({row['relation']: {
+            'load': none if row['load'] is none else row['load'] | int, 'fingerprint': row['fingerprint'],
+            'invocation_id': row['invocation_id'], 'days': fromjson(row['days'] or 'null')}}) -%}
+    {%- endfor -%}
+    {{ return(found) }}
+{%- endmacro %}
+
+{% macro recorded_files() -%}
+    {%- set found = {} -%}
+    {%- for row in read_book('files', 'file, state') -%}{%- do found.update({row['file']: row['state']}) -%}{%- endfor -%}
+    {{ return(found) }}
+{%- endmacro %}
+
+{% macro recorded_views() -%}
+    {%- set found = {} -%}
+    {%- for row in run_query("select database_name, schema_name, view_name, sql from duckdb_views() where not internal").rows -%}
+        {%- set name = api.Relation.create(database=row['database_name'], schema=row['schema_name'], identifier=row['view_name']) -%}
+        {%- do found.update({name | string: row['sql']}) -%}
+    {%- endfor -%}
+    {{ return(found) }}
+{%- endmacro %}
+
+{% macro next_load() -%}
+    {%- set rows = read_book('loads', 'coalesce(max(load), 0) + 1 as load') -%}
+    {{ return(rows[0]['load'] | int if rows else 1) }}
+{%- endmacro %}
+
+{% macro loads_between(after, up_to) -%}
+    {#- What the loads after one, up to another, brought: files and days, or that one of them read everything anew. -#}
+    {%- set between = "load > " ~ after ~ " and load <= " ~ up_to -%}
+    {%- set files, days = [], [] -%}
+    {%- for row in read_book('files', 'file', between) -%}{%- do files.append(row['file'].split('/')[-1]) -%}{%- endfor -%}
+    {%- for row in read_book('loads', 'distinct cast(unnest(days) as varchar) as day', between) -%}
+        {%- do days.append(row['day']) -%}
+    {%- endfor -%}
+    {{ return({'is_full': read_book('loads', 'load', between ~ ' and is_full') | length > 0, 'files': files, 'days': days}) }}
+{%- endmacro %}
+
+{% macro days_of(rows) -%}
+    {#- The days that changed rows (day, known_day) touch: their own, and every day of the log from the first known day on. -#}
+    {%- set events = ref_by_name('stg_events') -%}
+    {%- set found = [] -%}
+    {%- for row in run_query(
+        "with changed as materialized (" ~ rows ~ ") select distinct cast(day as varchar) as day from ("
+        ~ "select day from changed union all select known_day from changed union all select unnest([event_date, known_date])"
+        ~ " from " ~ events ~ " where known_date >= (select min(known_day) from changed))"
+        ~ " where day >= (select min(known_day) from changed) or day in (select day from changed) order by 1").rows -%}
+        {%- do found.append(row['day']) -%}
+    {%- endfor -%}
+    {{ return(found) }}
+{%- endmacro %}
+
+{% macro ref_by_name(name) -%}
+    {#- A relation that the model may not depend on, without an edge in the lineage. -#}
+    {{ return(api.Relation.create(database=target.database, schema=target.schema, identifier=name)) }}
+{%- endmacro %}
+
+{% macro standing_of_parents(unique_id, records, views) -%}
+    {#-
+      The load up to which everything is current that a node reads, what all that was built from, and what this very build has
+      recomputed of it. Views are looked through.
+    -#}
+    {%- set loads, fingerprints, rebuilt, days = [], [], [], [] -%}
+    {%- for parent in graph.nodes[unique_id].depends_on.nodes -%}
+        {%- set node = graph.nodes.get(parent) -%}
+        {%- if node and node.resource_type == 'model' and node.config.materialized in ('view', 'ephemeral') -%}
+            {%- set further = standing_of_parents(parent, records, views) -%}
+            {%- do loads.append(further.load) -%}
+            {%- do fingerprints.append(views.get(node.relation_name, node.checksum.checksum)) -%}
+            {%- do fingerprints.extend(further.fingerprints) -%}
+            {%- do days.extend(further.days) -%}
+            {%- if further.is_rebuilt -%}{%- do rebuilt.append(parent) -%}{%- endif -%}
+        {%- else -%}
+            {%- set record = records.get(node.relation_name) if node else none -%}
+            {%- do loads.append(record.load if record else none) -%}
+            {%- do fingerprints.append(record.fingerprint if record else parent) -%}
+            {%- if record and record.invocation_id == invocation_id -%}
+                {%- if record.days is none -%}{%- do rebuilt.append(parent) -%}{%- else -%}{%- do days.extend(record.days) -%}{%- endif -%}
+            {%- endif -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {{ return({'load': none if none in loads or not loads else loads | min, 'fingerprints': fingerprints, 'days': days,
+        'is_rebuilt': rebuilt | length > 0}) }}
+{%- endmacro %}
+
+{% macro fingerprint_of(read) -%}
+    {#- What a table is built from: its SQL as a full build has it (so its macros and vars too), its contract, and what it reads. -#}
+    {%- set columns = [] -%}
+    {%- for name, column in model.columns.items() -%}{%- do columns.append([name, column.get('data_type', '')]) -%}{%- endfor -%}
+    {%- do model.update({'is_whole': true}) -%}
+    {%- set text = render(model.raw_code) -%}
+    {%- set record = build_record(0) if model.config.materialized == 'mart' else {} -%}
+    {%- do model.update({'is_whole': false}) -%}
+    {%- do record.update({'invocation_id': ''}) -%}
+    {%- set engine = run_query("select version()").columns[0][0] -%}
+    {{ return(local_md5(tojson([text, columns, model.config.materialized, config.get('partition_by'), record, engine, read]))) }}
+{%- endmacro %}
+
+{% macro whole_sql_of(relation) -%}
+    {#- The SQL of a view that scans raw files, with one file of a kind standing for all (macros/raw_files.sql). -#}
+    {%- for node in graph.nodes.values() if node.relation_name == relation | string -%}
+        {%- do model.update({'is_whole': true}) -%}
+        {%- set text = render(node.raw_code) -%}
+        {%- do model.update({'is_whole': false}) -%}
+        {{ return(text) }}
+    {%- endfor -%}
+{%- endmacro %}
+
+{% macro files_behind(view) -%}
+    {#- The raw files that a view of the database reads, as {path: size and time of change}. -#}
+    {%- set text = recorded_views().get(view | string, '') -%}
+    {{ return(fromjson(run_query("select files_behind(" ~ literal(text) ~ ", " ~ literal(raw_dir()) ~ ")").columns[0][0])) }}
+{%- endmacro %}
+
+{% macro is_part_of_the_log(file, source) -%}
+    {#- Its rows are events, or it has none. A lookup's rows are not: they may bear on events of other files. -#}
+    {{ return(
+        run_query("select count(*) from (select 1 from " ~ source ~ " where source_file = " ~ literal(file.split('/')[-1])
+            ~ " limit 1)").columns[0][0] > 0
+        or run_query("select sum(num_rows) = 0 from parquet_file_metadata(" ~ literal(file) ~ ")" if file.endswith('.parquet')
+            else "select holds_rows(" ~ literal(file) ~ ") = 'false'").columns[0][0]) }}
+{%- endmacro %}
+
+{% macro is_in_place(record) -%}
+    {#- What the books say was built is still there. -#}
+    {%- if load_cached_relation(this) is none -%}{{ return(false) }}{%- endif -%}
+    {%- if model.config.materialized != 'mart' -%}{{ return(true) }}{%- endif -%}
+    {%- set built = literal(marts_dir() ~ '/' ~ this.identifier ~ '/_build/build.json') -%}
+    {%- if not run_query("select count(*) from glob(" ~ built ~ ")").columns[0][0] -%}{{ return(false) }}{%- endif -%}
+    {{ return(run_query("select invocation_id from read_json(" ~ built ~ ")").columns[0][0] | string == record.invocation_id) }}
+{%- endmacro %}
+
+{% macro forget_model() -%}
+    {%- do run_query("delete from " ~ book('models') ~ " where relation = " ~ literal(this)) -%}
+{%- endmacro %}
+
+{% macro remember_model(plan) -%}
+    {%- set load = 'null' if plan.load is none else plan.load -%}
+    {%- if plan.mode == 'none' -%}
+        {%- do run_query("update " ~ book('models') ~ " set load = " ~ load ~ " where relation = " ~ literal(this)) -%}
+        {{ return(none) }}
+    {%- endif -%}
+    {%- do forget_model() -%}
+    {%- do run_query("insert into " ~ book('models') ~ " values (" ~ literal(this) ~ ", " ~ load ~ ", "
+        ~ literal(plan.fingerprint) ~ ", " ~ literal(invocation_id) ~ ", "
+        ~ (dates_literal(plan.days) if plan.mode == 'days' else 'null') ~ ")") -%}
+    {%- if model.name == 'parsed_events' -%}
+        {%- if plan.mode == 'full' -%}{%- do run_query("delete from " ~ book('files')) -%}{%- endif -%}
+        {%- for file, state in plan.read.items() -%}
+            {%- do run_query("insert into " ~ book('files') ~ " values (" ~ literal(file) ~ ", " ~ literal(state) ~ ", " ~ load ~ ")") -%}
+        {%- endfor -%}
+        {%- do run_query("insert into " ~ book('loads') ~ " values (" ~ load ~ ", " ~ (plan.mode == 'full') ~ ", [])") -%}
+    {%- elif model.name == 'rejected_events' and plan.mode == 'days' -%}
+        {%- do settle_loads(plan) -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro n_repeats_of_old_files() -%}
+    {{ return(run_query("select count(*) from " ~ this ~ " where reason like 'repeats %' and not "
+        ~ one_of_files('source_file')).columns[0][0] | int) }}
+{%- endmacro %}
+
+{% macro dates_literal(days) -%} {{ return(tojson(days).replace('"', "'") ~ "::date[]") }} {%- endmacro %}
+
+{% macro settle_loads(plan) -%}
+    {#-
+      Once it is known which of its rows are accepted, the days that a load touches are. Where a new row makes an earlier one a
+      repeat (its file comes first by name), an event that was read before is gone, and everything is built anew.
+    -#}
+    {%- set n_gone = n_repeats_of_old_files() - plan.n_repeats -%}
+    {%- set days = days_of("select event_date as day, known_date as known_day from " ~ ref_by_name('parsed_events') ~ " as parsed"
+        ~ " where " ~ one_of_files('source_file') ~ " and unreadable_because is null and not exists (select 1 from " ~ this
+        ~ " as rejected where rejected.source_file = parsed.source_file and rejected.source_row = parsed.source_row)") -%}
+    {%- do run_query("update " ~ book('loads') ~ " set is_full = " ~ (n_gone > 0) ~ ", days = " ~ dates_literal(days)
+        ~ " where load = " ~ plan.load) -%}
+    {%- do log('Refresh: ' ~ ('full build: ' ~ n_gone ~ ' events read before repeat events of new raw files' if n_gone
+        else days | length ~ ' days, from ' ~ days[0] if days else 'no event is new'), info=true) -%}
+{%- endmacro %}

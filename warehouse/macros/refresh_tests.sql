@@ -1,0 +1,78 @@
+{#-
+  Data tests in a refresh (DuckDB): `dbt build` tests the rows that are new since the test last passed, not the whole history again.
+  A test that fails is not noted, so the rows it failed on are tested until it passes. `dbt test` always tests every row.
+-#}
+
+{% macro duckdb__get_where_subquery(relation) -%}
+    {#- dbt's own hook: what a generic test reads of its model. -#}
+    {%- set conditions = [config.get('where')] if config.get('where') else [] -%}
+    {%- set scope = test_scope() -%}
+    {%- set tested = graph.nodes.get(model.get('attached_node')) if execute else none -%}
+    {%- if tested and scope.mode != 'full' and not config.get('meta', {}).get('every_row') -%}
+        {%- set column = (tested.config.meta or {}).get('refresh') -%}
+        {%- if scope.mode == 'none' -%}
+            {%- do conditions.append('false') -%}
+        {%- elif tested.name in ('parsed_events', 'rejected_events') -%}
+            {%- do conditions.append('source_file in (' ~ quoted(scope.files) ~ ')') -%}
+        {%- elif column and column not in ('append', 'merge') and not (tested.config.meta or {}).get('lumped') -%}
+            {%- do conditions.append(in_dates('cast(' ~ column ~ ' as date)' if column.endswith('_at') else column, scope.days)) -%}
+        {%- endif -%}
+    {%- endif -%}
+    {{ return('(select * from ' ~ relation ~ ' where ' ~ conditions | join(' and ') ~ ') dbt_subquery' if conditions else relation) }}
+{%- endmacro %}
+
+{% macro in_tested_days(day) -%}
+    {#- The same for a test written in SQL. -#}
+    {%- set scope = test_scope() -%}
+    {{ {'full': 'true', 'none': 'false'}.get(scope.mode) or in_dates(day, scope.days) }}
+{%- endmacro %}
+
+{% macro quoted(texts) -%}
+    {%- for text in texts %}{{ literal(text) }}{{ ', ' if not loop.last }}{% else %}null{% endfor -%}
+{%- endmacro %}
+
+{% macro test_scope() -%}
+    {#- full, none, or the days and raw files that came since the test passed, with whatever this very build has recomputed. -#}
+    {%- if not execute or target.type != 'duckdb' or model.resource_type != 'test' or flags.WHICH != 'build' -%}
+        {{ return({'mode': 'full'}) }}
+    {%- endif -%}
+    {%- if not model.get('test_scope') -%}
+        {%- set upstream = standing_of_parents(model.unique_id, recorded_models(), recorded_views()) -%}
+        {%- set passed = read_book('tests', 'load, fingerprint', 'test = ' ~ literal(model.unique_id)) -%}
+        {%- set scope = {'mode': 'full', 'days': [], 'files': []} -%}
+        {%- if passed and passed[0]['fingerprint'] == test_fingerprint(model, upstream) and not upstream.is_rebuilt -%}
+            {%- set new = loads_between(passed[0]['load'], upstream.load) -%}
+            {%- set days = (new.days + upstream.days) | unique | sort | list -%}
+            {%- if not new.is_full -%}
+                {%- do scope.update({'mode': 'days' if days else 'none', 'days': days, 'files': new.files}) -%}
+            {%- endif -%}
+            {%- if new.files and not days and not new.is_full -%}{%- do scope.update({'mode': 'full'}) -%}{%- endif -%}
+        {%- endif -%}
+        {%- do model.update({'test_scope': scope}) -%}
+    {%- endif -%}
+    {{ return(model.test_scope) }}
+{%- endmacro %}
+
+{% macro test_fingerprint(test, upstream) -%}
+    {{ return(local_md5(tojson([test.raw_code, test.get('test_metadata') | string, upstream.fingerprints]))) }}
+{%- endmacro %}
+
+{% macro note_passed_tests(results) -%}
+    {#- on-run-end: up to which load each test has passed. A build that is killed notes nothing. -#}
+    {%- if execute and target.type == 'duckdb' -%}
+        {%- set records, views, notes, names = recorded_models(), recorded_views(), [], [] -%}
+        {%- for result in results if result.node.resource_type == 'test' and result.status == 'pass' -%}
+            {%- set test = graph.nodes[result.node.unique_id] -%}
+            {%- set upstream = standing_of_parents(test.unique_id, records, views) -%}
+            {%- if upstream.load is not none -%}
+                {%- do names.append(test.unique_id) -%}
+                {%- do notes.append('(' ~ literal(test.unique_id) ~ ', ' ~ upstream.load ~ ', '
+                    ~ literal(test_fingerprint(test, upstream)) ~ ')') -%}
+            {%- endif -%}
+        {%- endfor -%}
+        {%- if notes -%}
+            {%- do run_query('delete from ' ~ book('tests') ~ ' where test in (' ~ quoted(names) ~ ')') -%}
+            {%- do run_query('insert into ' ~ book('tests') ~ ' values ' ~ notes | join(', ')) -%}
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
