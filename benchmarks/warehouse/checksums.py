@@ -12,7 +12,7 @@ def checksums(files: str, columns: list[str], connection: duckdb.DuckDBPyConnect
 
     Numbers are rounded to nine digits and compared as doubles, whatever type a tool gave them.
     """
-    types = {name: kind for name, kind, *_ in connection.sql(f"describe select * from '{files}'").fetchall()}
+    types = {name: kind for name, kind, *_ in connection.execute(f"describe select * from '{files}'").fetchall()}
     missing = [name for name in columns if name not in types]
     if missing:
         raise SystemExit(f"{files} lacks {', '.join(missing)}")
@@ -26,7 +26,7 @@ def checksums(files: str, columns: list[str], connection: duckdb.DuckDBPyConnect
         sums.append(
             f'count("{name}"), sum(case when "{name}" is not null then (hash(event_id, {value}) >> 20)::bigint end)'
         )
-    row = connection.sql(f"select count(*), {', '.join(sums)} from '{files}'").fetchone()
+    row = connection.execute(f"select count(*), {', '.join(sums)} from '{files}'").fetchone()
     found = {"rows": (row[0],)}
     for number, name in enumerate(columns):
         found[name] = row[1 + 2 * number : 3 + 2 * number]

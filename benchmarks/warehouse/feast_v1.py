@@ -49,7 +49,7 @@ def open_store(folder: Path, features: Path, kind: str) -> tuple[FeatureStore, l
         views.append(
             FeatureView(name=view, entities=[entities[key] for key in keys], ttl=timedelta(days=1), source=source)
         )
-        columns = [row[0] for row in duckdb.sql(f"describe select * from '{file}'").fetchall()]
+        columns = [row[0] for row in duckdb.execute(f"describe select * from '{file}'").fetchall()]
         names += [f"{view}:{c}" for c in columns if c != "event_timestamp" and c not in {f"{key}_id" for key in keys}]
     store.apply([*entities.values(), *views])
     return store, names
@@ -58,10 +58,10 @@ def open_store(folder: Path, features: Path, kind: str) -> tuple[FeatureStore, l
 def main(features: Path, events: str, out: Path, kind: str, seconds: float) -> None:
     out.mkdir(parents=True, exist_ok=True)
     store, names = open_store(out / f"store-{kind}", features, kind)
-    total = duckdb.sql(f"select count(*) from '{events}'").fetchone()[0]
+    total = duckdb.execute(f"select count(*) from '{events}'").fetchone()[0]
     n_rows = 10_000
     while True:
-        entities = duckdb.sql(
+        entities = duckdb.execute(
             f"select event_id, user_id, item_id, 'all' as log_id, event_at as event_timestamp from '{events}'"
             f" limit {min(n_rows, total)}"
         ).df()

@@ -29,16 +29,16 @@ def main(compiled: Path, events: Path, out: Path) -> None:
     out.mkdir(parents=True)
     database = out / "simulated.duckdb"
     with duckdb.connect(database, config={"threads": 2, "memory_limit": "8GB"}) as connection:
-        connection.sql(f"create view stg_events as select * from '{events}'")
-        connection.sql(EVENTS)
+        connection.execute(f"create view stg_events as select * from '{events}'")
+        connection.execute(EVENTS)
         for table in TABLES:
-            connection.sql(f"create table {Path(table).name} as {(compiled / f'{table}.sql').read_text()}")
+            connection.execute(f"create table {Path(table).name} as {(compiled / f'{table}.sql').read_text()}")
         mart = (compiled / "marts/training_examples_v1.sql").read_text()
-        for (day,) in connection.sql("select distinct event_date from stg_events order by 1").fetchall():
+        for (day,) in connection.execute("select distinct event_date from stg_events order by 1").fetchall():
             (out / f"event_date={day}").mkdir()
-            connection.sql(f"set variable first_day = date '{day}'")
-            connection.sql(f"set variable last_day = date '{day}'")
-            connection.sql(
+            connection.execute(f"set variable first_day = date '{day}'")
+            connection.execute(f"set variable last_day = date '{day}'")
+            connection.execute(
                 f"copy (select * exclude (event_date) from ({mart})) to '{out}/event_date={day}/data_0.parquet'"
                 " (format parquet, compression zstd)"
             )

@@ -70,8 +70,8 @@ class Bench:
         self.found["refresh"] = node_seconds(folder)
         database = folder / "data/simulated.duckdb"
         with duckdb.connect(database, read_only=True, config={"file_search_path": str(folder)}) as connection:
-            connection.sql(f"copy (select {EVENT_COLUMNS} from stg_events) to '{self.events}' (format parquet)")
-            self.found["events"] = connection.sql("select count(*) from stg_events").fetchone()[0]
+            connection.execute(f"copy (select {EVENT_COLUMNS} from stg_events) to '{self.events}' (format parquet)")
+            self.found["events"] = connection.execute("select count(*) from stg_events").fetchone()[0]
             contract = json.loads((folder / "target/manifest.json").read_text())["nodes"]
         columns = contract["model.first_impression.training_examples.v1"]["columns"].values()
         computed = [column["name"] for column in columns if column["config"]["meta"]["role"] in ("feature", "level")]
@@ -116,7 +116,7 @@ class Bench:
         with duckdb.connect(self.work / "ours/simulated.duckdb", read_only=True) as connection:
             for name in ("user", "item", "user_item", "scene"):
                 key = ", 'all' as log_id" if name == "scene" else ""
-                connection.sql(
+                connection.execute(
                     f"copy (select * exclude (as_of_date), as_of_date::timestamp as event_timestamp{key}"
                     f" from feat_{name}_v1) to '{tables / name}.parquet' (format parquet)"
                 )
@@ -143,9 +143,9 @@ class Bench:
 
     def same_as_ours(self, file: str) -> None:
         with duckdb.connect() as connection:
-            columns = {row[0] for row in connection.sql(f"describe select * from '{file}'").fetchall()}
+            columns = {row[0] for row in connection.execute(f"describe select * from '{file}'").fetchall()}
             subset = self.work / "subset.parquet"
-            connection.sql(
+            connection.execute(
                 f"copy (select * from '{self.work}/ours/**/*.parquet' semi join '{file}' using (event_id))"
                 f" to '{subset}'"
             )
