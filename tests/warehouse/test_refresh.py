@@ -27,7 +27,7 @@ ROWS_OF = {
     )
 } | {
     "feature_profile": "select * replace (round(mean, 9) as mean, round(psi, 9) as psi) from feature_profile",
-    "int_text_counts": "select text_id, sum(n_rows), sum(n_cold_rows), sum(n_train_rows) from int_text_counts group by 1",
+    "int_text_counts": "select text_id, sum(columns('n_.*')) from int_text_counts group by text_id",
 }  # fmt: skip
 # Without ids of its own an event is its file and row, and rows alike in every column repeat each other.
 NO_IDS = Edit("warehouse/models/sources/my_log/src_my_log.sql", "cast(impression_id as string)", "cast(null as string)")
@@ -36,8 +36,8 @@ NO_IDS = Edit("warehouse/models/sources/my_log/src_my_log.sql", "cast(impression
 def delivered_files(n_events: int = 900) -> dict[str, pa.Table]:
     """A log as it is delivered: a file a day with what became known on that day, of events up to 40 hours old.
 
-    One day comes in two files, one file has no row, an unreadable row is among them, days without any event leave gaps, the
-    last file but one repeats rows of an early one, and the last brings a user and an item never seen before.
+    One day comes in two files, one file has no row, an unreadable row is among them, days without any event leave gaps,
+    the last file but one repeats rows of an early one, and the last brings a user and an item never seen before.
     """
     log = random_log(n_events=n_events, delay_hours=40)
     by_day: dict[dt.date, list[dict]] = {}
@@ -85,7 +85,8 @@ def run_until(project: Project, line: str) -> None:
 def copy_of(project: Project, folder: Path, *edits: Edit) -> Project:
     """Another project with the same data, raw files with the times they had."""
     copied = Project(folder, (NO_IDS, *edits))
-    shutil.copytree(project.folder / "data", copied.folder / "data", dirs_exist_ok=True)
+    for kept in ("data", "target"):  # what dbt has parsed is in target
+        shutil.copytree(project.folder / kept, copied.folder / kept, dirs_exist_ok=True)
     return copied
 
 
@@ -115,7 +116,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="module")
 def nearly(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """All files but the last three in one build, then two more day by day: a selection of the models, then all of them."""
+    """All files but three in one build, then two more day by day: a selection of the models, then all of them."""
     project = Project(tmp_path_factory.mktemp("refresh") / "nearly", (NO_IDS,))
     add(project, *NAMES[:-3])
     run(project)
@@ -158,7 +159,7 @@ def test_without_news_nothing_is_written(grown: Project) -> None:
 
 
 def test_days_in_shuffled_order(whole: Project, tmp_path: Path) -> None:
-    """Backfill: a handful of days first, then the others in two lots, drawn at random; late days change earlier windows."""
+    """Backfill: some days first, then the others in two lots, drawn at random: days change windows after them."""
     project = Project(tmp_path / "project", (NO_IDS,))
     repeated = NAMES[3]  # comes with the first lot: an event that is read before must not turn into a repeat
     order = random.Random(2).sample([name for name in NAMES if name != repeated], len(NAMES) - 1)
@@ -172,13 +173,42 @@ def test_days_in_shuffled_order(whole: Project, tmp_path: Path) -> None:
     assert different(project, whole) == []
 
 
-def test_a_file_that_makes_earlier_rows_repeats_is_a_full_build(whole: Project, tmp_path: Path) -> None:
-    project = Project(tmp_path / "project", (NO_IDS,))
-    add(project, *(name for name in NAMES if name != NAMES[3]))
-    run(project)
-    add(project, NAMES[3])
-    assert "Refresh: full build: 4 events read before repeat events of new raw files" in run(project)
-    assert different(project, whole) == []
+def test_a_file_that_makes_earlier_rows_repeats_is_a_full_build(nearly: Project, tmp_path: Path) -> None:
+    """Of rows alike in every column the first by file name counts, and `again` comes before all that was read."""
+    project = copy_of(nearly, tmp_path / "project")
+    project.write_log(FILES[NAMES[6]].slice(0, 2), "again.parquet")
+    said = run(project, "--select", "+stg_events")
+    assert "Refresh: full build: 2 events read before repeat events of new raw files" in said
+    loads = project.query("select is_full from refresh_loads order by load")["is_full"].to_pylist()
+    assert loads == [True, False, False, True]
+    events = project.query("select event_id from stg_events where event_id like 'again%' order by 1")
+    assert events["event_id"].to_pylist() == ["again.parquet:1", "again.parquet:2"]
+    assert len(rows_of(project, "stg_events")) == len(rows_of(nearly, "stg_events"))
+
+
+def test_data_tests_look_at_new_rows_until_they_pass(nearly: Project, tmp_path: Path) -> None:
+    project = copy_of(nearly, tmp_path / "project")
+    (project.folder / "warehouse/tests/no_new_item.sql").write_text(
+        "select * from {{ ref('stg_events') }} where item_id = 'i-new' and {{ in_tested_days('event_date') }}"
+    )
+    compiled = project.folder / "target/compiled/first_impression/warehouse/models/staging/staging.yml"
+
+    def build() -> tuple[int, str]:
+        result = project.dbt("build", "--select", "+stg_events")
+        assert ("FAIL" in result.stdout) == (result.returncode == 1), result.stdout
+        return result.returncode, (compiled / "not_null_stg_events_user_id.sql").read_text()
+
+    status, first = build()
+    assert status == 0
+    assert "where event_date" not in first
+    assert "where (event_date" not in first
+    add(project, NAMES[-1])
+    status, of_new_days = build()
+    assert status == 1, "the new item is found"
+    assert "where (event_date between date" in of_new_days
+    status, of_nothing = build()
+    assert status == 1, "and found again, though nothing is new"
+    assert "where false" in of_nothing
 
 
 def test_what_is_no_news_but_a_change_is_a_full_build(grown: Project, whole: Project, tmp_path: Path) -> None:
@@ -204,7 +234,8 @@ def test_what_is_no_news_but_a_change_is_a_full_build(grown: Project, whole: Pro
 
 ROWS = "warehouse/macros/refresh_rows.sql"
 MUTANTS = (
-    (Edit(ROWS, "where as_of_date <= date", "where as_of_date > date '2024-02-01' and as_of_date <= date"), "feat_user_v1"),
+    (Edit(ROWS, "where as_of_date <= date", "where as_of_date > date '2024-02-01' and as_of_date <= date"),
+     "feat_user_v1"),
     (Edit(ROWS, "n_impressions > 0 and day < date", "n_impressions > 0 and day > date '2024-02-01' and day < date"),
      "feat_user_v2"),
     (Edit(ROWS, "coalesce(counted_back.n_before, 0) as n_before", "0 as n_before"), "feat_user_history_v2"),
@@ -214,7 +245,7 @@ MUTANTS = (
 
 
 def test_mutants_of_what_a_refresh_carries_over_are_caught(nearly: Project, whole: Project, tmp_path: Path) -> None:
-    """History before the windows dropped, for days and for instants; a list that starts anew; days that are forgotten."""
+    """History before the windows dropped, by day and by instant; a list that starts anew; days forgotten."""
     mutated = copy_of(nearly, tmp_path / "project", *(edit for edit, _ in MUTANTS))
     add(mutated, NAMES[-1])
     run(mutated)

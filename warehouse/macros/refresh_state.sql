@@ -11,20 +11,35 @@
 {% macro book(name) -%} {{ return(target.schema ~ '.refresh_' ~ name) }} {%- endmacro %}
 
 {% macro open_books() -%}
+    {#- on-run-start: makes the books. Books of another form than today's say nothing, and everything is built in full. -#}
     {%- if execute and target.type == 'duckdb' -%}
-        {%- do run_query("create table if not exists " ~ book('loads') ~ " (load integer, is_full boolean, days date[])") -%}
-        {%- do run_query("create table if not exists " ~ book('files')
-            ~ " (file varchar, state varchar, load integer)") -%}
-        {%- do run_query("create table if not exists " ~ book('models')
-            ~ " (relation varchar, load integer, fingerprint varchar, invocation_id varchar, days date[])") -%}
-        {%- do run_query("create table if not exists " ~ book('tests') ~ " (test varchar, load integer, fingerprint varchar)") -%}
+        {%- set books = {
+            'loads': {'load': 'integer', 'is_full': 'boolean', 'days': 'date[]'},
+            'files': {'file': 'varchar', 'state': 'varchar', 'load': 'integer'},
+            'models': {'relation': 'varchar', 'load': 'integer', 'fingerprint': 'varchar', 'invocation_id': 'varchar',
+                'days': 'date[]'},
+            'tests': {'test': 'varchar', 'load': 'integer', 'fingerprint': 'varchar'}} -%}
+        {%- set found = run_query("select table_name || '.' || column_name as name from duckdb_columns() where schema_name = "
+            ~ literal(target.schema) ~ " and starts_with(table_name, 'refresh_')").columns[0].values() | list -%}
+        {%- set expected = [] -%}
+        {%- for name, columns in books.items() -%}{%- for column in columns -%}
+            {%- do expected.append('refresh_' ~ name ~ '.' ~ column) -%}
+        {%- endfor -%}{%- endfor -%}
+        {%- if found | sort != expected | sort -%}
+            {%- for name, columns in books.items() -%}
+                {%- set typed = [] -%}
+                {%- for column, type in columns.items() -%}{%- do typed.append(column ~ ' ' ~ type) -%}{%- endfor -%}
+                {%- do run_query("create or replace table " ~ book(name) ~ " (" ~ typed | join(', ') ~ ")") -%}
+            {%- endfor -%}
+        {%- endif -%}
     {%- endif -%}
 {%- endmacro %}
 
 {% macro read_book(name, columns, condition='true') -%}
-    {#- Rows of a book, none before the first build. -#}
-    {%- if not run_query("select count(*) from duckdb_tables() where schema_name = " ~ literal(target.schema)
-        ~ " and table_name = " ~ literal('refresh_' ~ name)).columns[0][0] -%}
+    {#- Rows of a book. Commands that build nothing may meet a database without books. -#}
+    {%- if flags.WHICH not in ('build', 'run', 'test') and not run_query(
+        "select count(*) from duckdb_tables() where schema_name = " ~ literal(target.schema) ~ " and table_name = "
+        ~ literal('refresh_' ~ name)).columns[0][0] -%}
         {{ return([]) }}
     {%- endif -%}
     {{ return(run_query("select " ~ columns ~ " from " ~ book(name) ~ " where " ~ condition).rows) }}
@@ -62,6 +77,7 @@
 
 {% macro loads_between(after, up_to) -%}
     {#- What the loads after one, up to another, brought: files and days, or that one of them read everything anew. -#}
+    {%- if after == up_to -%}{{ return({'is_full': false, 'files': [], 'days': []}) }}{%- endif -%}
     {%- set between = "load > " ~ after ~ " and load <= " ~ up_to -%}
     {%- set files, days = [], [] -%}
     {%- for row in read_book('files', 'file', between) -%}{%- do files.append(row['file'].split('/')[-1]) -%}{%- endfor -%}
@@ -209,5 +225,5 @@
     {%- do run_query("update " ~ book('loads') ~ " set is_full = " ~ (n_gone > 0) ~ ", days = " ~ dates_literal(days)
         ~ " where load = " ~ plan.load) -%}
     {%- do log('Refresh: ' ~ ('full build: ' ~ n_gone ~ ' events read before repeat events of new raw files' if n_gone
-        else days | length ~ ' days, from ' ~ days[0] if days else 'no event is new'), info=true) -%}
+        else days | length ~ (' days' if days | length > 1 else ' day') ~ ', from ' ~ days[0] if days else 'no event is new'), info=true) -%}
 {%- endmacro %}

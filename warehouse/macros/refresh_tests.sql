@@ -54,7 +54,7 @@
 {%- endmacro %}
 
 {% macro test_fingerprint(test, upstream) -%}
-    {{ return(local_md5(tojson([test.raw_code, test.get('test_metadata') | string, upstream.fingerprints]))) }}
+    {{ return(local_md5(tojson([test.raw_code, upstream.fingerprints]))) }}
 {%- endmacro %}
 
 {% macro note_passed_tests(results) -%}

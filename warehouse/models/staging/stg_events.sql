@@ -5,38 +5,26 @@
 {{ config(materialized='table' if on_spark else 'view', meta={'refresh': 'event_date'}) }}
 {%- if in_orc -%}{{ config(file_format='orc', partition_by=['event_date', 'scene']) }}{%- endif %}
 
-with
-
-parsed as (
-    select * from {{ ref('parsed_events') }}
-),
-
-rejected as (
-    select * from {{ ref('rejected_events') }}
-)
-
 select
-    event_id,
-    user_id,
-    item_id,
-    scene,
-    event_at,
-    event_date,
-    known_at,
-    known_date,
-    label,
-    item_title,
-    item_entities,
-    user_texts,
-    ctx_dense,
-    ctx_ids
-from parsed
-where
-    unreadable_because is null
-    and not exists (
-        select 1 from rejected
-        where rejected.source_file = parsed.source_file and rejected.source_row = parsed.source_row
-    )
+    parsed.event_id,
+    parsed.user_id,
+    parsed.item_id,
+    parsed.scene,
+    parsed.event_at,
+    parsed.event_date,
+    parsed.known_at,
+    parsed.known_date,
+    parsed.label,
+    parsed.item_title,
+    parsed.item_entities,
+    parsed.user_texts,
+    parsed.ctx_dense,
+    parsed.ctx_ids
+from {{ ref('parsed_events') }} as parsed
+-- A join on the key of what is rejected. As `not exists` DuckDB writes out all parsed rows in full width, for every reader.
+left join {{ ref('rejected_events') }} as rejected
+    on parsed.source_file = rejected.source_file and parsed.source_row = rejected.source_row
+where parsed.unreadable_because is null and rejected.source_row is null
 {%- if in_orc %}
 distribute by event_date, scene
 {%- endif %}
