@@ -87,7 +87,7 @@ MUTANTS = {
                  "left join (select * exclude (event_at) from users qualify row_number() over (partition by user_id"
                  " order by event_at desc) = 1) as users using (user_id)"),
         ),
-        "fan-out": (Edit(MART_V2, USERS_V2, f"{USERS_V2} union all {USERS_V2}"),),
+        "fan-out": (Edit(MART_V2, USERS_V2, f"from (select * {USERS_V2} union all select * {USERS_V2})"),),
         "history one outcome ahead": (
             Edit(
                 "warehouse/models/features/feat_user_history_v2.sql",

@@ -9,7 +9,10 @@ events as (
 ),
 
 users as (
-    select * from {{ ref('feat_user', v=2) }}
+    select
+        *,
+        {{ history_group() }} as history_group
+    from {{ ref('feat_user', v=2) }}
     where {{ at_days('event_at') }}
 ),
 
@@ -79,7 +82,7 @@ joined as (
     left join pairs using (user_id, item_id, event_at)
     left join users_in_scene using (user_id, scene, event_at)
     left join items_in_scene using (item_id, scene, event_at)
-    left join histories using (user_id, as_of_date)
+    left join histories using (user_id, history_group)
     left join users_daily using (user_id, as_of_date)
     left join items_daily using (item_id, as_of_date)
     left join scenes using (as_of_date)
