@@ -28,7 +28,7 @@ from stg_events
 def main(compiled: Path, events: Path, out: Path) -> None:
     out.mkdir(parents=True)
     database = out / "simulated.duckdb"
-    with duckdb.connect(database, config={"threads": 2, "memory_limit": "8GB"}) as connection:
+    with duckdb.connect(database, config={"threads": 2, "memory_limit": "6GB"}) as connection:
         connection.execute(f"create view stg_events as select * from '{events}'")
         connection.execute(EVENTS)
         for table in TABLES:
