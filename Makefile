@@ -9,7 +9,7 @@ MART ?= training_examples_v1
 RUNS := runs/$(DATASET)
 VARS := --vars '{dataset: $(DATASET)}'
 
-.PHONY: demo test lint proof bench docs clean
+.PHONY: demo ladder test lint proof bench bench-warehouse bench-trainer docs clean
 
 # ---- installs: pinned in pyproject.toml, what they bring along in constraints.txt
 .venv/installed: pyproject.toml constraints.txt
@@ -34,6 +34,10 @@ endif
 	$(BIN)/trainer fit --stage trainer/stages/01_dnn.yaml --marts data/marts/$(DATASET) --mart $(MART) --run $(RUNS)/01_dnn --seed $(SEED) --force
 	$(BIN)/trainer report --runs $(RUNS)/00_gbdt --runs $(RUNS)/01_dnn --output $(RUNS)/report.html
 
+# ---- every rung over three seeds, each step with its interval
+ladder: .venv/installed
+	$(BIN)/trainer ladder --dataset $(DATASET) --seeds 3
+
 # ---- checks
 test: .venv/installed-dev lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 10
@@ -50,6 +54,12 @@ proof: .venv/installed-dev
 # ---- measurements: ratios to peers in one run (downloads the peers into a throw-away folder)
 bench: .venv/installed
 	$(BIN)/python benchmarks/embeddings/run.py --marts data/marts/$(DATASET)
+
+bench-warehouse: .venv/installed-dev
+	$(BIN)/python benchmarks/warehouse/run.py
+
+bench-trainer: .venv/installed
+	$(BIN)/python benchmarks/trainer/run.py
 
 docs: .venv/installed
 	$(BIN)/dbt docs generate $(VARS) --static

@@ -16,6 +16,7 @@ _HOMES = {
     "Texts": "embeddings.texts",
     "VectorStore": "embeddings.store",
     "Whitening": "embeddings.whitening",
+    "find_store": "embeddings.store",
     "read_texts": "embeddings.texts",
 }
 __all__ = sorted(_HOMES)

@@ -30,6 +30,7 @@ class BuildReport:
     n_empty: int
     n_warm_only: int
     n_unused: int
+    n_unasked: int
     n_cut: int
     n_repaired: int
     n_shards: int
@@ -109,6 +110,7 @@ def build(
             n_empty=int(chosen.empty.sum()),
             n_warm_only=int(chosen.warm_only.sum()),
             n_unused=int(chosen.unused.sum()),
+            n_unasked=int(chosen.unasked.sum()),
             n_cut=n_cut,
             n_repaired=len(texts.repaired),
             n_shards=n_shards,

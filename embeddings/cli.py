@@ -133,7 +133,9 @@ def build(
     marts: Marts,
     encoder: Annotated[str, typer.Option(help="A name of the catalogue, a folder, or a hub id.")] = DEFAULT_ENCODER,
     only: Annotated[str, typer.Option(help="all, or cold: texts of rows whose user or item is zero or few.")] = "all",
-    user_texts: Annotated[str, typer.Option(help="Whole user texts with --only all: cold, or all of them.")] = "cold",
+    user_texts: Annotated[
+        str, typer.Option(help="Whole user texts with --only all: cold, all or none of them.")
+    ] = "cold",
     store: Store = DEFAULT_STORE,
     pooling: Annotated[str | None, typer.Option(help="cls, mean or last; needed where the model doesn't say.")] = None,
     template: Annotated[str | None, typer.Option(help="Text around a text, for example 'query: {text}'.")] = None,
@@ -196,6 +198,7 @@ def build(
         ("encoded now", report.n_encoded),
         ("had a vector already", report.n_already_there),
         ("only in rows of warm users and items", report.n_warm_only),
+        ("whole user texts left out (--user-texts none)", report.n_unasked),
         ("in no row", report.n_unused),
         ("empty: no vector, flagged", report.n_empty),
         ("of all texts", report.n_texts),

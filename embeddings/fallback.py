@@ -24,32 +24,35 @@ class Selection:
     empty: np.ndarray
     warm_only: np.ndarray
     unused: np.ndarray
+    unasked: np.ndarray  # whole user texts under user_texts="none"
 
 
 def select(texts: Texts, *, only: str = "all", user_texts: str = "cold") -> Selection:
     """Pick the texts to encode.
 
-    Args: only, "all" or "cold" (texts of cold rows, for the language model); user_texts, "cold" or "all", the whole
-    user texts where `only` is "all".
+    Args: only, "all" or "cold" (texts of cold rows, for the language model); user_texts, "cold", "all" or "none",
+    the whole user texts where `only` is "all".
     Returns: disjoint masks that together cover every text.
     Raises: EmbeddingsError where nothing is left.
     """
-    for name, value in (("only", only), ("user-texts", user_texts)):
-        if value not in ("all", "cold"):
-            raise EmbeddingsError(f"--{name} {value}: expected all or cold.")
+    for name, value, known in (("only", only, ("all", "cold")), ("user-texts", user_texts, ("all", "cold", "none"))):
+        if value not in known:
+            raise EmbeddingsError(f"--{name} {value}: expected {', '.join(known[:-1])} or {known[-1]}.")
     empty = texts.empty
     cold = texts.n_cold_rows > 0
     used = texts.n_rows > 0
-    needs_cold = (texts.side == USER_SIDE) & (user_texts == "cold") if only == "all" else np.ones(len(texts), bool)
+    whole_user = texts.side == USER_SIDE
+    needs_cold = whole_user & (user_texts == "cold") if only == "all" else np.ones(len(texts), bool)
+    unasked = ~empty & used & whole_user & (only == "all" and user_texts == "none")
     warm_only = ~empty & used & needs_cold & ~cold
     unused = ~empty & ~used
-    wanted = ~empty & ~warm_only & ~unused
+    wanted = ~empty & ~warm_only & ~unused & ~unasked
     if not wanted.any():
         raise EmbeddingsError(
             f"Nothing to encode: of {len(texts):,} texts {empty.sum():,} are empty, {unused.sum():,} occur in no row"
             f" and {warm_only.sum():,} only in rows of users and items with history (n_cold_rows = 0)."
         )
-    return Selection(wanted, empty, warm_only, unused)
+    return Selection(wanted, empty, warm_only, unused, unasked)
 
 
 @dataclass(frozen=True)

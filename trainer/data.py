@@ -2,7 +2,7 @@
 
 The rows are put in the order (event_date, event_at, event_id), one partition at a time, so memory is bounded by the
 largest day, and the result doesn't depend on how many files dbt wrote or on the order of rows within them.
-Nothing is fitted here: texts become codes into a dictionary of all values, numbers stay as they are.
+Nothing is fitted here: strings become codes into a dictionary of all values, numbers stay as they are.
 """
 
 from __future__ import annotations
@@ -17,16 +17,41 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from trainer.errors import TrainerError
 from trainer.files import read_json, remove_leftovers, write_json, written_aside
-from trainer.mart import EXCLUDED, LEVELS, SPLITS, Column, Contract
+from trainer.lists import Lists, ListWriter, encode, open_lists, read_lists
+from trainer.mart import EXCLUDED, HISTORY_OF, LEVELS, SPLITS, Contract
+from trainer.partition import Part, ordered, outcomes
 from trainer.progress import progress
 
-FORMAT = 1  # raise it when the layout below changes: older caches are then left alone
-MISSING = 0  # the code of NULL in every dictionary; values count from 1
+FORMAT = 2  # raise it when the layout below changes: older caches are then left alone
+
+
+@dataclass(frozen=True)
+class TextColumn:
+    """A column of text ids: one a row, or a list of them.
+
+    codes: 1 + position in `Columns.text_ids`; 0 for a NULL in a list. A NULL instead of a list is an empty one.
+    """
+
+    name: str
+    group: str | None
+    codes: Lists
+
+
+@dataclass(frozen=True)
+class History:
+    """The user's latest known outcomes, most recent first; three lists of equal lengths.
+
+    items: codes into the item id's dictionary. texts: codes into `Columns.text_ids`; None where the mart has none.
+    labels: 0 or 1, -1 for NULL. longest: outcomes in the longest list.
+    """
+
+    items: Lists
+    texts: Lists | None
+    labels: Lists
+    longest: int
 
 
 @dataclass(frozen=True)
@@ -39,6 +64,7 @@ class Columns:
     label_N, split_N: uint8; split is a position in mart.SPLITS, or len(SPLITS) for a row that no split holds
     level_NG: int8, one column a level column; position in mart.LEVELS, -1 for NULL
     event_at_N: int64, microseconds since 1970 UTC
+    texts: the columns of text ids; history: None where the mart has no such columns
     Which input stands where: `dense_names` and `code_names`; levels: `level_groups` ("user", "item");
     `id_names`: the name in `code_names` of the id of "user" and "item".
     """
@@ -57,6 +83,8 @@ class Columns:
     split_N: np.ndarray
     level_NG: np.ndarray
     event_at_N: np.ndarray
+    texts: tuple[TextColumn, ...] = ()
+    history: History | None = None
 
     def __len__(self) -> int:
         return len(self.label_N)
@@ -65,6 +93,11 @@ class Columns:
     def dictionaries(self) -> dict[str, list[str]]:
         """For each categorical input its distinct values, in the order in which they first occur."""
         return read_json(self.folder / "dictionaries.json")
+
+    @cached_property
+    def text_ids(self) -> list[str]:
+        """The distinct text ids of all columns that hold them, in the order in which they first occur."""
+        return read_json(self.folder / "text_ids.json")
 
     def rows(self, split: str) -> np.ndarray:
         """The positions of a split's rows, ascending, int64."""
@@ -97,9 +130,17 @@ def open_columns(contract: Contract) -> Columns:
             _build(contract, aside)
     about = read_json(target / "columns.json")
     arrays = {name: np.load(target / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
+    lists = {
+        stem: open_lists(target, stem, np.int8 if stem == "history.label" else np.int32) for stem in about["lists"]
+    }
+    history = None
+    if "history.item_id" in lists:
+        items, texts, labels = (lists.get(f"history.{of}") for of in HISTORY_OF)
+        history = History(items, texts, labels, about["longest_history"])
     return Columns(
         target, tuple(about["dense"]), tuple(about["codes"]), tuple(about["levels"]), about["ids"],
-        tuple(about["scenes"]), about["content_hash"], **arrays,
+        tuple(about["scenes"]), about["content_hash"], **arrays, history=history,
+        texts=tuple(TextColumn(name, group, lists[f"text.{name}"]) for name, group in about["texts"]),
     )  # fmt: skip
 
 
@@ -108,7 +149,8 @@ _ARRAYS = ("dense_ND", "codes_NC", "scene_N", "label_N", "split_N", "level_NG", 
 
 def _key(contract: Contract) -> str:
     """The data hash, and what decides how the data is laid out: inputs, scenes, the format."""
-    layout = repr((FORMAT, contract.inputs, contract.scenes, [c.name for c in contract.having("level")]))
+    others = [c.name for role in ("level", "text_id", "history") for c in contract.having(role)]
+    layout = repr((FORMAT, contract.inputs, contract.scenes, others, contract.history))
     return hashlib.sha256(f"{contract.data_hash} {layout}".encode()).hexdigest()
 
 
@@ -124,6 +166,7 @@ def _build(contract: Contract, folder: Path) -> None:
     }  # fmt: skip
     out = {name: _Writer(folder / f"{name}.npy", dtype, shape) for name, (dtype, shape) in shapes.items()}
     index: dict[str, dict[str, int]] = {i.name: {} for i in codes}
+    lists = _ListColumns(contract, folder, next(index[i.name] for i in codes if i.is_id and i.group == "item"))
     scene, label, split = (contract.having(role)[0].name for role in ("scene", "label", "split"))
     wanted = list(dict.fromkeys(
         ["event_id", "event_at", scene, label, split, *(c.name for c in levels), *(i.column for i in contract.inputs)]
@@ -137,8 +180,9 @@ def _build(contract: Contract, folder: Path) -> None:
     ):
         task = bar.add_task("Reading the mart", total=n, note="")
         for partition, files in groupby(contract.files, key=lambda p: p.relative_to(contract.folder).parts[0]):
-            table = _ordered(list(files), wanted, partition)
-            part = _Part(table, contract, partition)
+            files = list(files)
+            table, order_B = ordered(files, wanted, partition)
+            part = Part(table, contract, partition)
             block_BD = np.empty((len(table), len(dense)), np.float32)
             for d, i in enumerate(dense):
                 block_BD[:, d] = part.numbers(i.column, i.position)
@@ -159,17 +203,57 @@ def _build(contract: Contract, folder: Path) -> None:
                 block = np.ascontiguousarray(block, dtype=shapes[name][0])
                 out[name].append(block)
                 digest.update(block.tobytes())
+            lists.append(files, order_B, partition, digest)
             bar.update(task, advance=len(table))
-    for writer in out.values():
+    for writer in (*out.values(), *lists.writers.values()):
         writer.close()
     dictionaries = {name: list(values) for name, values in index.items()}
-    digest.update(repr(dictionaries).encode())
+    digest.update(repr((dictionaries, list(lists.text_index))).encode())
     write_json(folder / "dictionaries.json", dictionaries)
+    write_json(folder / "text_ids.json", list(lists.text_index))
     write_json(folder / "columns.json", {
         "content_hash": digest.hexdigest(), "dense": [i.name for i in dense], "codes": [i.name for i in codes],
         "levels": [c.group for c in levels], "scenes": list(contract.scenes),
-        "ids": {i.group: i.name for i in codes if i.is_id},
+        "ids": {i.group: i.name for i in codes if i.is_id}, "lists": list(lists.writers),
+        "longest_history": lists.longest, "texts": [(c.name, c.group) for c in contract.texts],
     })  # fmt: skip
+
+
+class _ListColumns:
+    """The columns of text ids and the user's history, a day at a time; one dictionary for all texts."""
+
+    def __init__(self, contract: Contract, folder: Path, item_index: dict[str, int]):
+        self.text_index: dict[str, int] = {}
+        self.indices = {"item_id": item_index, "text_id": self.text_index}
+        self.columns = {f"text.{c.name}": ("text_id", c.name) for c in contract.texts}
+        history = contract.history
+        if {"item_id", "label"} <= history.keys():
+            self.columns |= {f"history.{of}": (of, c.name) for of, c in history.items()}
+        self.writers = {
+            stem: ListWriter(folder, stem, np.int8 if of == "label" else np.int32)
+            for stem, (of, _) in self.columns.items()
+        }
+        self.longest = 0
+
+    def append(self, files: list[Path], order_B: np.ndarray, partition: str, digest: Any) -> None:
+        """Raises: TrainerError for a label other than 0 and 1, and for a row whose history lists differ in length."""
+        history: dict[str, np.ndarray] = {}
+        for stem, (of, name) in self.columns.items():
+            lengths_B, elements_K = read_lists(files, name, order_B)
+            codes_K = outcomes(elements_K, name, partition) if of == "label" else encode(elements_K, self.indices[of])
+            self.writers[stem].append(lengths_B, codes_K)
+            digest.update(stem.encode() + lengths_B.tobytes() + codes_K.tobytes())
+            if stem.startswith("history."):
+                history[name] = lengths_B
+                self.longest = max(self.longest, int(lengths_B.max(initial=0)))
+        for name, lengths_B in history.items():
+            first, expected_B = next(iter(history.items()))
+            if (lengths_B != expected_B).any():
+                k = int(np.flatnonzero(lengths_B != expected_B)[0])
+                raise TrainerError(
+                    f"Column {name}: a list of {lengths_B[k]} elements beside {expected_B[k]} in {first}, in "
+                    f"{partition}; expected the lists of role history to be of one length. Run `dbt build`."
+                )
 
 
 class _Writer:
@@ -189,121 +273,6 @@ class _Writer:
     def close(self) -> None:
         assert self.rows == self.shape[0], (self.rows, self.shape)
         self.file.close()
-
-
-def _ordered(files: list[Path], columns: list[str], partition: str) -> pa.Table:
-    """One day's rows, sorted by (event_at, event_id); timestamps in microseconds."""
-    # Under hive names pyarrow would add event_date by itself; the bytes of the file are all that is wanted.
-    parts = []
-    for path in files:
-        with pq.ParquetFile(path) as parquet:
-            parts.append(parquet.read(columns=columns))
-    table = pa.concat_tables(parts, promote_options="permissive")
-    for name in ("event_id", "event_at"):
-        if table[name].null_count:
-            raise TrainerError(
-                f"Column {name} is NULL in {table[name].null_count} rows of {partition}. Run `dbt test`."
-            )
-    at = (
-        table["event_at"]
-        .cast(pa.timestamp("us", tz=table.schema.field("event_at").type.tz), safe=False)
-        .cast(pa.int64())
-    )
-    table = table.set_column(table.schema.get_field_index("event_at"), "event_at", at)
-    ids = table["event_id"]
-    table = table.set_column(table.schema.get_field_index("event_id"), "event_id", ids.cast(pa.string()))
-    table = table.take(pc.sort_indices(table, sort_keys=[("event_at", "ascending"), ("event_id", "ascending")]))
-    ids = table["event_id"].combine_chunks()
-    twice = pc.equal(ids[1:], ids[:-1]) if len(ids) > 1 else pa.array([], pa.bool_())
-    if pc.any(twice).as_py():
-        raise TrainerError(
-            f"event_id {ids.filter(_after_first(twice))[0]} occurs twice in {partition}. Run `dbt test`."
-        )
-    return table
-
-
-def _after_first(mask: pa.Array) -> pa.Array:
-    """A mask over neighbours, one longer: the first row has no neighbour before it."""
-    return pa.concat_arrays([pa.array([False]), mask])
-
-
-class _Part:
-    """One partition's table, read as arrays; list columns are spread out once."""
-
-    def __init__(self, table: pa.Table, contract: Contract, partition: str):
-        self.table, self.contract, self.partition = table, contract, partition
-        self.lists: dict[str, pa.Array | np.ndarray] = {}
-
-    def numbers(self, name: str, position: int) -> np.ndarray:
-        """Shapes: -> (B,), float64. NULL, NaN and infinities are NaN."""
-        if position < 0:
-            values = _to_float(self.table[name])
-        else:
-            if name not in self.lists:
-                present, flat, length = self._spread(self.contract.column(name))
-                spread = np.full((len(self.table), length), np.nan)
-                spread[present] = _to_float(flat).reshape(-1, length)
-                self.lists[name] = spread
-            values = self.lists[name][:, position]
-        return np.where(np.isfinite(values), values, np.nan)
-
-    def encoded(self, name: str, position: int, index: dict[str, int]) -> np.ndarray:
-        """Codes into `index`, which grows by the values that are new. Shapes: -> (B,), int32."""
-        if position < 0:
-            return _encode(self.table[name].combine_chunks(), index)
-        present, flat, length = self._spread(self.contract.column(name))
-        out = np.full(len(self.table), MISSING, np.int32)
-        out[present] = _encode(flat.take(pa.array(np.arange(position, len(flat), length))), index)
-        return out
-
-    def _spread(self, column: Column) -> tuple[np.ndarray, pa.Array, int]:
-        """Which rows have the list at all (B,), the elements of those rows end to end, and the list's length."""
-        expected = len(self.contract.variables[column.names])
-        array = self.table[column.name].combine_chunks()
-        lengths = pc.list_value_length(array)
-        wrong = pc.fill_null(pc.not_equal(lengths, expected), False)
-        if pc.any(wrong).as_py():
-            raise TrainerError(
-                f"Column {column.name}: a list of {lengths.filter(wrong)[0]} elements in {self.partition}; "
-                f"expected {expected}, one for each of var {column.names}. Run `dbt build`."
-            )
-        return array.is_valid().to_numpy(zero_copy_only=False), array.flatten(), expected
-
-    def position(self, name: str, known: tuple[str, ...], null: int | None = None) -> np.ndarray:
-        """The position of each value in `known`; `null` for NULL, which is an error when `null` is None."""
-        found = pc.index_in(self.table[name], pa.array(known, pa.string()))
-        unknown = pc.and_(found.is_null(), self.table[name].is_valid())
-        if pc.any(unknown).as_py():
-            value = self.table[name].filter(unknown)[0]
-            raise TrainerError(
-                f"Column {name}: '{value}' in {self.partition}; expected one of {', '.join(known)}. "
-                "Set the dataset's vars in dbt_project.yml and run `dbt build`."
-            )
-        if null is None and found.null_count:
-            raise TrainerError(f"Column {name} is NULL in {found.null_count} rows of {self.partition}. Run `dbt test`.")
-        return found.fill_null(-1 if null is None else null).to_numpy()
-
-    def label(self, name: str) -> np.ndarray:
-        values = _to_float(self.table[name])
-        wrong = ~np.isin(values, (0.0, 1.0))
-        if wrong.any():
-            raise TrainerError(
-                f"Column {name}: {values[wrong][0]:g} in {self.partition}; expected 0 or 1. Run `dbt test`."
-            )
-        return values
-
-
-def _to_float(array: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    return array.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy()
-
-
-def _encode(array: pa.Array, index: dict[str, int]) -> np.ndarray:
-    """Codes of a string array: MISSING for NULL, else 1 + the order of first occurrence."""
-    encoded = array.dictionary_encode() if not pa.types.is_dictionary(array.type) else array
-    codes = np.array(
-        [MISSING, *(index.setdefault(v, len(index)) + 1 for v in encoded.dictionary.to_pylist())], np.int32
-    )
-    return codes[encoded.indices.fill_null(-1).to_numpy() + 1]
 
 
 def facts(columns: Columns) -> dict[str, Any]:

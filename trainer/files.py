@@ -61,3 +61,11 @@ def _lives(pid: int) -> bool:
     except PermissionError:
         return True
     return True
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a text file aside and rename it to `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{path.name}.partial-{os.getpid()}")
+    aside.write_text(text, encoding="utf-8")
+    aside.replace(path)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,16 +13,31 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
-from trainer.config import Gbdt, GbdtStage, NetworkStage, Stage
+from trainer import __version__
+from trainer.checkpoint import SECONDS, Checkpoint
+from trainer.config import Gbdt, GbdtStage, NetworkStage, Stage, dump_stage
 from trainer.data import Columns
 from trainer.errors import TrainerError, nearest
 from trainer.inputs import UNSEEN, Encoder, Inputs, fit_inputs
 from trainer.layers import Sizes
 from trainer.mart import Contract
+from trainer.models.content_tower import ContentTower
 from trainer.models.dnn import DNN
-from trainer.models.gbdt import GBDT
+from trainer.models.interest import Interest
+from trainer.models.llm_fallback import LLMFallback
+from trainer.models.mmoe import MMoE
+from trainer.models.pepnet import PEPNet
+from trainer.models.ple import PLE
+from trainer.models.semantic import Semantic
+from trainer.models.star import STAR
 from trainer.progress import progress
-from trainer.train import History, determinism, predict, train
+from trainer.team import Team, device
+from trainer.textside import cold_rows, required_history, texts_of_rows
+from trainer.train import ALONE, History, determinism, predict, train
+from trainer.vectors import DEFAULT_VECTORS, HISTORY, fit_text_space
+
+if TYPE_CHECKING:  # scikit-learn takes 130 MB and two seconds, which only the trees should cost
+    from trainer.models.gbdt import GBDT
 
 _BLOCK = 1 << 17  # rows a block for the trees: bounds memory
 
@@ -29,18 +46,39 @@ def build_network(stage: NetworkStage, sizes: Sizes) -> nn.Module:
     """The network a stage describes, its weights drawn from the stage's seed."""
     torch.manual_seed(stage.seed)
     model = stage.model
+    arguments = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in model.model_dump(exclude={"kind"}).items()
+    }
     match model.kind:
         case "dnn":
-            return DNN(sizes, model.embedding_dim, tuple(model.hidden), model.dropout, model.embedding_dropout)
+            return DNN(sizes, **arguments)
+        case "mmoe":
+            return MMoE(sizes, **arguments)
+        case "ple":
+            return PLE(sizes, **arguments)
+        case "semantic":
+            return Semantic(sizes, **arguments)
+        case "content_tower":
+            return ContentTower(sizes, **arguments)
+        case "llm_fallback":
+            return LLMFallback(sizes, **arguments)
+        case "star":
+            return STAR(sizes, **arguments)
+        case "pepnet":
+            return PEPNet(sizes, **arguments)
+        case "interest":
+            return Interest(sizes, **arguments)
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What training leaves behind. `model` is the trees or the network."""
+    """What training leaves behind. `model` is the trees or the network; `vectors` the folder of the vector stores."""
 
     stage: Stage
     inputs: Inputs
     model: GBDT | nn.Module
+    vectors: Path = DEFAULT_VECTORS
 
     def logits(self, columns: Columns, rows_B: np.ndarray) -> np.ndarray:
         """Shapes: rows_B positions in the columns -> logits_B, float64.
@@ -48,38 +86,42 @@ class Fitted:
         Raises: TrainerError when the columns lack an input or have a scene that the model doesn't know.
         """
         _check_inputs(self.inputs, columns)
-        encoder = Encoder(self.inputs, columns)
-        if isinstance(self.model, GBDT):
+        encoder = Encoder(self.inputs, columns, self.vectors)
+        if isinstance(self.stage, GbdtStage):
             blocks = [np.empty(0)]
             for s in range(0, len(rows_B), _BLOCK):
                 blocks.append(self.model.predict(tree_features(encoder, rows_B[s : s + _BLOCK]), self.stage.threads))
             return np.concatenate(blocks)
         with determinism(self.stage.threads):
-            return predict(self.model, encoder, rows_B).astype(np.float64)
+            logits_B = predict(self.model.to(device()), encoder, rows_B).astype(np.float64)
+            self.model.cpu()
+            return logits_B
 
     @property
     def n_parameters(self) -> int:
         """Weights of the network, or nodes of the trees."""
-        if isinstance(self.model, GBDT):
+        if isinstance(self.stage, GbdtStage):
             return len(self.model.nodes)
         return sum(p.numel() for p in self.model.parameters())
 
     def save(self, folder: Path) -> None:
         """Write features.json, vocab/ and weights.safetensors."""
         self.inputs.save(folder)
-        if isinstance(self.model, GBDT):
+        if isinstance(self.stage, GbdtStage):
             arrays = self.model.to_arrays()
         else:
             arrays = {name: np.ascontiguousarray(w.numpy()) for name, w in self.model.state_dict().items()}
         save_file(arrays, folder / "weights.safetensors")
 
     @classmethod
-    def load(cls, folder: Path, stage: Stage) -> Fitted:
+    def load(cls, folder: Path, stage: Stage, vectors: Path = DEFAULT_VECTORS) -> Fitted:
         """Read what `save` wrote; nothing in the files is executed. Raises: TrainerError for a damaged file."""
         try:
             inputs = Inputs.load(folder)
             arrays = load_file(folder / "weights.safetensors")
             if isinstance(stage, GbdtStage):
+                from trainer.models.gbdt import GBDT
+
                 return cls(stage, inputs, GBDT.from_arrays(arrays))
             network = build_network(stage, inputs.sizes)
             network.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})
@@ -88,13 +130,33 @@ class Fitted:
             raise TrainerError(
                 f"{folder} can't be read as a finished run: {found}. Train it again with `trainer fit`."
             ) from None
-        return cls(stage, inputs, network)
+        return cls(stage, inputs, network, vectors)
 
 
-def fit(stage: Stage, contract: Contract, columns: Columns) -> tuple[Fitted, History]:
-    """Fit inputs and model on train, choosing on validation.
+@dataclass(frozen=True)
+class Execution:
+    """How a fit is carried out. Of these only `amp` and the size of the team change what comes out.
 
-    Raises: TrainerError when train has no rows or holds one class only.
+    checkpoint: the file to save to every `seconds`; resume: go on from it. amp: see train.train.
+    """
+
+    checkpoint: Path | None = None
+    resume: bool = False
+    seconds: float = SECONDS
+    amp: bool = False
+    team: Team = ALONE
+
+
+PLAIN = Execution()
+
+
+def fit(
+    stage: Stage, contract: Contract, columns: Columns, vectors: Path = DEFAULT_VECTORS, execution: Execution = PLAIN
+) -> tuple[Fitted, History]:
+    """Fit inputs and model on train, choosing on validation. vectors: the folder of the vector stores.
+
+    Raises: TrainerError when train has no rows or holds one class only, and where the mart has no texts or histories,
+    or the store no vectors, that the stage reads.
     """
     train_rows, val_rows = columns.rows("train"), columns.rows("val")
     labels = columns.label_N[train_rows]
@@ -110,15 +172,69 @@ def fit(stage: Stage, contract: Contract, columns: Columns) -> tuple[Fitted, His
             inputs = fit_inputs(
                 columns, contract.inputs, train_rows, min_count=stage.inputs.min_count, clip=stage.inputs.clip
             )
+            inputs = _with_texts_and_history(inputs, stage, contract, columns, vectors)
+            encoder = Encoder(inputs, columns, vectors)
             with determinism(stage.threads):
                 network = build_network(stage, inputs.sizes)
-                history = train(network, Encoder(inputs, columns), train_rows, val_rows, stage.training, stage.seed)
-            return Fitted(stage, inputs, network), history
+                history = train(
+                    network, encoder, train_rows, val_rows, stage.training, stage.seed, amp=execution.amp,
+                    team=execution.team, checkpoint=_checkpoint(execution, stage, inputs, columns),
+                )  # fmt: skip
+            return Fitted(stage, inputs, network, vectors), history
+
+
+def _checkpoint(execution: Execution, stage: Stage, inputs: Inputs, columns: Columns) -> Checkpoint | None:
+    """The fit's checkpoint, with a fingerprint of all that decides what it comes to."""
+    if execution.checkpoint is None:
+        return None
+    stores = [(space.store, space.whitening.list_hash_) for space in (inputs.texts, inputs.llm) if space]
+    decides = (
+        dump_stage(stage), columns.content_hash, stores, execution.amp, execution.team.size, __version__,
+        torch.__version__, np.__version__, str(device()),
+    )  # fmt: skip
+    fingerprint = hashlib.sha256(repr(decides).encode()).hexdigest()
+    return Checkpoint(execution.checkpoint, fingerprint, execution.resume, execution.seconds)
+
+
+def _with_texts_and_history(
+    inputs: Inputs, stage: NetworkStage, contract: Contract, columns: Columns, vectors: Path
+) -> Inputs:
+    """The inputs, with the whitening fitted on train's texts and the length of a history where the stage reads them."""
+    wanted, train_rows = stage.inputs, columns.rows("train")
+    spaces = {}
+    if (wanted.texts or wanted.llm) and not columns.texts:
+        raise TrainerError(
+            f"{stage.stage} reads texts: columns with role text_id. {contract.folder.name} has none. "
+            "Run `dbt build`, or train a stage without texts, such as 03_ple."
+        )
+    for name, texts, rows, cold in (
+        ("texts", wanted.texts, train_rows, ""),
+        ("llm", wanted.llm, cold_rows(columns, train_rows), " --only cold"),
+    ):
+        if texts:
+            seen = texts_of_rows(columns, rows)
+            if name == "llm" or not wanted.history:
+                seen.pop(HISTORY, None)
+            if name == "texts":
+                # Whole user texts are many, and only cold rows have them: they are for the language model.
+                for column in contract.having("text_id"):
+                    if column.cold_only:
+                        seen.pop(column.name, None)
+            spaces[name] = fit_text_space(
+                columns.text_ids, seen, vectors, encoder=texts.encoder, dimensions=texts.dimensions,
+                min_coverage=texts.min_text_coverage,
+                build=f"embeddings build --marts {contract.folder.parent} --encoder {texts.encoder}{cold}",
+            )  # fmt: skip
+    text_columns = tuple((c.name, c.group or "context") for c in columns.texts) if spaces else ()
+    history = max(1, min(wanted.history, required_history(columns).longest)) if wanted.history else 0
+    return replace(inputs, text_columns=text_columns, history=history, **spaces)
 
 
 def _fit_trees(
     stage: GbdtStage, contract: Contract, columns: Columns, train_rows: np.ndarray, val_rows: np.ndarray
 ) -> tuple[Fitted, History]:
+    from trainer.models.gbdt import GBDT
+
     model: Gbdt = stage.model
     if len(train_rows) > model.max_train_rows:
         train_rows = train_rows[np.linspace(0, len(train_rows) - 1, model.max_train_rows).astype(np.int64)]

@@ -5,23 +5,27 @@
   its own where train has NULLs, else it counts as unseen.
 - A number: the declared transform (`log1p` is sign(x) * log(1 + |x|), so a negative can't break a run), then
   standardised and clipped. Missing is 0, the train mean, plus a 0/1 flag for each column that has NULLs in train.
+- A level, a text and a history: textside.py.
 - A scene without train rows borrows the part of the most frequent train scene, and `features.json` says so.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from trainer.data import MISSING, Columns
+from trainer.data import Columns
 from trainer.errors import TrainerError
 from trainer.files import read_json, write_json
 from trainer.layers import Batch, Sizes
 from trainer.mart import Input
+from trainer.partition import MISSING
+from trainer.textside import TextSide
+from trainer.vectors import DEFAULT_VECTORS, HISTORY, TextSpace
 
 UNSEEN = 0
 _BLOCK = 1 << 16  # rows per pass over the columns: bounds memory, and fixes the order of the sums
@@ -62,18 +66,39 @@ class Code:
 
 @dataclass(frozen=True)
 class Inputs:
-    """The fitted inputs of a model. `stand_ins`: scene without train rows -> the scene whose part it borrows."""
+    """The fitted inputs of a model.
+
+    stand_ins: scene without train rows -> the scene whose part it borrows. text_columns: name and group of each column
+    of text ids, where the stage reads texts. texts, llm: the encoders' vectors. history: outcomes of a user at most.
+    """
 
     dense: tuple[Dense, ...]
     codes: tuple[Code, ...]
     scenes: tuple[str, ...]
     stand_ins: dict[str, str]
     clip: float
+    text_columns: tuple[tuple[str, str], ...] = ()
+    texts: TextSpace | None = None
+    llm: TextSpace | None = None
+    history: int = 0
 
     @property
     def sizes(self) -> Sizes:
         n_dense = len(self.dense) + sum(d.has_missing for d in self.dense)
-        return Sizes(sum(c.size for c in self.codes), len(self.codes), n_dense, len(self.scenes))
+        return Sizes(
+            sum(c.size for c in self.codes), len(self.codes), n_dense, len(self.scenes),
+            item_field=next((f for f, c in enumerate(self.codes) if c.is_id and c.group == "item"), 0),
+            id_fields=tuple(f for f, c in enumerate(self.codes) if c.is_id),
+            text_groups=tuple(group for _, group in self.text_columns),
+            text_dim=self.texts.dimensions if self.texts else 0, llm_dim=self.llm.dimensions if self.llm else 0,
+            history=self.history, past_texts=bool(self.history and self.texts and HISTORY in self.texts.means)
+            and any(group == "item" for _, group in self.text_columns),
+        )  # fmt: skip
+
+    @property
+    def text_coverage(self) -> dict[str, float]:
+        """The share of train's texts that have a vector, by encoder."""
+        return {space.encoder: space.coverage for space in (self.texts, self.llm) if space}
 
     @property
     def offsets(self) -> np.ndarray:
@@ -81,16 +106,22 @@ class Inputs:
         return np.cumsum([0, *(c.size for c in self.codes)])[:-1].astype(np.int64)
 
     def save(self, folder: Path) -> None:
-        """Write features.json, and each vocabulary as vocab/<name>.json."""
+        """Write features.json, each vocabulary as vocab/<name>.json, and the whitening where there is one."""
         (folder / "vocab").mkdir()
         codes = []
         for c in self.codes:
             fields = asdict(c)
             write_json(folder / "vocab" / f"{c.name}.json", fields.pop("values"))
             codes.append(fields | {"size": c.size})
+        spaces = {"whitening": self.texts, "whitening_llm": self.llm}
+        for name, space in spaces.items():
+            if space:
+                space.save(folder, name)
         write_json(folder / "features.json", {
             "dense": [asdict(d) for d in self.dense], "codes": codes, "scenes": list(self.scenes),
             "stand_ins": self.stand_ins, "clip": self.clip,
+            "text_columns": [{"name": name, "group": group} for name, group in self.text_columns],
+            "vectors": {name: space.store for name, space in spaces.items() if space}, "history": self.history,
         })  # fmt: skip
 
     @classmethod
@@ -106,6 +137,12 @@ class Inputs:
             tuple(saved["scenes"]),
             saved["stand_ins"],
             saved["clip"],
+            tuple((c["name"], c["group"]) for c in saved.get("text_columns", ())),
+            *(
+                TextSpace.load(folder, name) if name in saved.get("vectors", {}) else None
+                for name in ("whitening", "whitening_llm")
+            ),
+            history=saved.get("history", 0),
         )
 
 
@@ -192,10 +229,19 @@ def _transformed(x_BD: np.ndarray, logs_D: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Encoder:
-    """Fitted inputs bound to a column store: rows in, batches out."""
+    """Fitted inputs bound to a column store: rows in, batches out. vectors: the folder of the vector stores."""
 
     inputs: Inputs
     columns: Columns
+    vectors: Path = DEFAULT_VECTORS
+
+    @cached_property
+    def _text_side(self) -> TextSide:
+        item = self.inputs.sizes.item_field
+        return TextSide(
+            self.columns, self.vectors, self.inputs.text_columns, self.inputs.texts, self.inputs.llm,
+            self.inputs.history, self._lookups[item] + self.inputs.offsets[item],
+        )  # fmt: skip
 
     @cached_property
     def _lookups(self) -> list[np.ndarray]:
@@ -248,7 +294,10 @@ class Encoder:
         x_BD[missing_BD] = 0
         np.clip(x_BD, -self.inputs.clip, self.inputs.clip, out=x_BD)
         dense_BX = np.concatenate([x_BD, missing_BD[:, flag_D].astype(np.float32)], 1)
-        return Batch(
+        batch = Batch(
             torch.from_numpy(self.codes(rows_B) + self.inputs.offsets), torch.from_numpy(dense_BX),
             torch.from_numpy(self.scenes(rows_B)), torch.from_numpy(self.columns.label_N[rows_B].astype(np.float32)),
         )  # fmt: skip
+        if self.inputs.text_columns or self.inputs.history:
+            batch = replace(batch, **self._text_side.tensors(rows_B))
+        return batch

@@ -21,12 +21,12 @@ from trainer.errors import TrainerError, nearest
 
 DEFAULT_MANIFEST = Path("target/manifest.json")
 PARTITION = "event_date="
-# `history` (a user's latest outcomes) and `text_id` are read by no stage yet.
 ROLES = ("key", "label", "scene", "split", "level", "feature", "text_id", "history", "time")
 KINDS = ("dense", "categorical", "list")
 TRANSFORMS = ("none", "log1p")
 GROUPS = ("user", "item", "user_item", "context")
 NAME_LISTS = ("scenes", "ctx_dense", "ctx_ids")
+HISTORY_OF = ("item_id", "text_id", "label")  # what a list with role history holds of the user's latest outcomes
 LEVELS = ("zero", "few", "warm")
 SPLITS = ("train", "val", "test")
 EXCLUDED = "excluded"  # rows that the split protocol keeps from all three; nothing here reads them
@@ -47,7 +47,10 @@ _NUMBERS = {"double", "float", "bigint", "int", "smallint", "tinyint", "boolean"
 
 @dataclass(frozen=True)
 class Column:
-    """One column of the contract. `data_type` is normalised: `double`, `string`, `double[]` ..."""
+    """One column of the contract. `data_type` is normalised: `double`, `string`, `double[]` ...
+
+    cold_only: of a text id that only cold rows have: texts for the fallback alone.
+    """
 
     name: str
     data_type: str
@@ -57,6 +60,8 @@ class Column:
     group: str | None = None
     names: str | None = None
     description: str = ""
+    of: str | None = None
+    cold_only: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,17 +108,17 @@ class Contract:
     @cached_property
     def inputs(self) -> tuple[Input, ...]:
         """The ids, then every feature in contract order, lists spread over their positions."""
-        out = [
-            Input(c.name, c.name, -1, "categorical", "none", c.group, is_id=True) for c in self.having("key") if c.kind
-        ]
-        for c in self.having("feature"):
-            if c.kind != "list":
-                out.append(Input(c.name, c.name, -1, c.kind, c.transform, c.group))
-                continue
-            kind = "categorical" if c.data_type == "string[]" else "dense"
-            for i, position in enumerate(self.variables[c.names]):
-                out.append(Input(f"{c.name}.{position}", c.name, i, kind, c.transform, c.group))
-        return tuple(out)
+        return inputs_of(self.columns, self.variables)
+
+    @property
+    def texts(self) -> tuple[Column, ...]:
+        """The columns that hold ids of texts, one a row or a list of them."""
+        return self.having("text_id")
+
+    @property
+    def history(self) -> dict[str, Column]:
+        """The lists of the user's latest outcomes by what they hold (HISTORY_OF); empty where the mart has none."""
+        return {c.of: c for c in self.having("history") if c.of}
 
     @cached_property
     def data_hash(self) -> str:
@@ -127,6 +132,22 @@ class Contract:
             with path.open("rb") as file:
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()
+
+
+def inputs_of(columns: tuple[Column, ...], variables: dict[str, Any]) -> tuple[Input, ...]:
+    """The ids, then every feature in contract order, lists spread over the positions that `variables` name."""
+    ids = [c for c in columns if c.role == "key" and c.kind]
+    out = [Input(c.name, c.name, -1, "categorical", "none", c.group, is_id=True) for c in ids]
+    for c in columns:
+        if c.role != "feature":
+            continue
+        if c.kind != "list":
+            out.append(Input(c.name, c.name, -1, c.kind, c.transform, c.group))
+            continue
+        kind = "categorical" if c.data_type == "string[]" else "dense"
+        for i, position in enumerate(variables[c.names]):
+            out.append(Input(f"{c.name}.{position}", c.name, i, kind, c.transform, c.group))
+    return tuple(out)
 
 
 def read_contract(marts: Path, mart: str | None = None, manifest: Path | None = None) -> Contract:
@@ -235,6 +256,7 @@ def _column(raw: dict[str, Any], folder: Path) -> Column:
         ("transform", TRANSFORMS),
         ("group", GROUPS),
         ("names", NAME_LISTS),
+        ("of", HISTORY_OF),
     ):
         value = meta.get(key)
         if value not in allowed and not (value is None and key != "role"):
@@ -244,7 +266,8 @@ def _column(raw: dict[str, Any], folder: Path) -> Column:
             )
     return Column(
         name, data_type, meta["role"], meta.get("kind"), meta.get("transform") or "none", meta.get("group"),
-        meta.get("names"), raw.get("description") or "",
+        meta.get("names"), raw.get("description") or "", meta.get("of"),
+        bool(meta.get("cold_only")),
     )  # fmt: skip
 
 
@@ -272,10 +295,17 @@ def _check_meaning(columns: tuple[Column, ...], variables: dict[str, Any], folde
             ("feature", "categorical"): {"string"},
             ("feature", "list"): {"string[]"} | {f"{t}[]" for t in _NUMBERS},
             ("feature", None): set(),
+            ("text_id", "list"): {"string[]"},
+            ("text_id", None): {"string"},
+            ("history", "list"): {f"{t}[]" for t in _NUMBERS}
+            if c.of == "label"
+            else {"string[]"}
+            if c.of
+            else {c.data_type},
         }.get((c.role, c.kind), {c.data_type})
         if c.data_type not in expected:
             raise TrainerError(
-                f"Column {c.name} of {folder.name}: a feature of kind {c.kind} can't have "
+                f"Column {c.name} of {folder.name}: a {c.role} of kind {c.kind} can't have "
                 f"the type {c.data_type}. {mend}"
             )
         if c.role == "feature" and c.kind == "list" and c.names not in variables:
@@ -388,7 +418,7 @@ def _compare_columns(ours: tuple[Column, ...], theirs: list[Column], path: Path)
             )
         if name not in built:
             raise TrainerError(f"Column {name}: {path} declares it, the mart was built without it. Run `dbt build`.")
-        for part in ("data_type", "role", "kind", "transform", "group", "names"):
+        for part in ("data_type", "role", "kind", "transform", "group", "names", "of"):
             a, b = getattr(built[name], part), getattr(declared[name], part)
             if a != b:
                 raise TrainerError(

@@ -6,7 +6,7 @@ Undefined is None with a reason, never 0 or 1. Legend: B rows, U users.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -92,6 +92,24 @@ def ece(label_B: np.ndarray, probability_B: np.ndarray) -> float | None:
     )
 
 
+def auc_by_user(
+    label_B: np.ndarray, score_B: np.ndarray, user_B: np.ndarray, users: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each user's own AUC, NaN with one class only, and rows. Shapes: user_B in 0 .. U-1 -> (U,) and (U,)."""
+    label_B = np.asarray(label_B, bool)
+    order = np.lexsort((score_B, user_B))
+    user, score, label = user_B[order], score_B[order], label_B[order]
+    first_B = np.r_[True, (user[1:] != user[:-1]) | (score[1:] != score[:-1])][: len(user)]
+    tie_B = np.cumsum(first_B) - 1
+    neg_T, pos_T, user_of_T = np.bincount(tie_B, ~label), np.bincount(tie_B, label), user[first_B]
+    neg_U, pos_U, n_U = (np.bincount(user, w, minlength=users) for w in (~label, label, np.ones(len(user))))
+    # Negatives of the same user below each tie: all negatives below, less those of earlier users.
+    below_T = np.cumsum(neg_T) - neg_T - (np.cumsum(neg_U) - neg_U)[user_of_T]
+    won_U = np.bincount(user_of_T, pos_T * (below_T + 0.5 * neg_T), minlength=users)
+    pairs_U = neg_U * pos_U
+    return np.where(pairs_U > 0, won_U / np.maximum(pairs_U, 1), np.nan), n_U
+
+
 def gauc(label_B: np.ndarray, score_B: np.ndarray, user_B: np.ndarray) -> tuple[float | None, float]:
     """AUC within each user, weighted by the user's rows; and the share of rows that count.
 
@@ -100,22 +118,13 @@ def gauc(label_B: np.ndarray, score_B: np.ndarray, user_B: np.ndarray) -> tuple[
     """
     if not len(label_B):
         return None, 0.0
-    label_B = np.asarray(label_B, bool)
-    order = np.lexsort((score_B, user_B))
-    user, score, label = user_B[order], score_B[order], label_B[order]
-    user_of_B = _group_ids(user)
-    tie_B = np.cumsum(np.r_[False, (user[1:] != user[:-1]) | (score[1:] != score[:-1])])
-    neg_T, pos_T = np.bincount(tie_B, ~label), np.bincount(tie_B, label)
-    user_of_T = user_of_B[np.flatnonzero(np.r_[True, tie_B[1:] != tie_B[:-1]])]
-    neg_U, pos_U, n_U = np.bincount(user_of_B, ~label), np.bincount(user_of_B, label), np.bincount(user_of_B)
-    # Negatives of the same user below each tie: all negatives below, less those of earlier users.
-    below_T = np.cumsum(neg_T) - neg_T - (np.cumsum(neg_U) - neg_U)[user_of_T]
-    won_U = np.bincount(user_of_T, pos_T * (below_T + 0.5 * neg_T))
-    counts_U = (neg_U > 0) & (pos_U > 0)
+    user_B, users = dense_ids(user_B)
+    auc_U, n_U = auc_by_user(label_B, score_B, user_B, users)
+    counts_U = ~np.isnan(auc_U)
     if not counts_U.any():
         return None, 0.0
-    auc_U = won_U[counts_U] / (neg_U * pos_U)[counts_U]
-    return float((auc_U * n_U[counts_U]).sum() / n_U[counts_U].sum()), float(n_U[counts_U].sum() / n_U.sum())
+    n = float(n_U[counts_U].sum())
+    return float((auc_U * n_U)[counts_U].sum() / n), n / float(n_U.sum())
 
 
 def auc_bootstrap(
@@ -123,32 +132,47 @@ def auc_bootstrap(
 ) -> np.ndarray:
     """AUC of `resamples` bootstrap samples of users, drawn with replacement. Shapes: -> (resamples,), float64.
 
-    The rows are sorted once; a sample is a weight for each user, and its AUC a weighted sum over the sorted rows.
     Samples that hold one class only are left out.
+    """
+    user_B, users = dense_ids(user_B)
+    samples = auc_samples(label_B, score_B, user_B, draw_users(users, resamples, seed))
+    return samples[~np.isnan(samples)]
+
+
+def draw_users(users: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each user is in each bootstrap sample. Shapes: -> `resamples` times (U,), int64."""
+    generator = np.random.default_rng(seed)
+    for _ in range(resamples):
+        yield np.bincount(generator.integers(0, users, users), minlength=users)
+
+
+def auc_samples(
+    label_B: np.ndarray, score_B: np.ndarray, user_B: np.ndarray, weights_U: Iterable[np.ndarray]
+) -> np.ndarray:
+    """AUC under each of the user weights, NaN where one class has no weight. Shapes: user_B in 0 .. U-1 -> (R,).
+
+    The rows are sorted once; a sample's AUC is then a weighted sum over the sorted rows, exact in integers.
     """
     label_B = np.asarray(label_B, bool)
     order = np.argsort(score_B, kind="stable")
-    user_B, users = _dense_ids(user_B[order])
-    label_B, score_B = label_B[order], score_B[order]
+    user_B, label_B, score_B = user_B[order], label_B[order], score_B[order]
     neg_user, pos_user = user_B[~label_B], user_B[label_B]
     low = np.searchsorted(score_B[~label_B], score_B[label_B], "left")
     high = np.searchsorted(score_B[~label_B], score_B[label_B], "right")
     tied = bool((low != high).any())
-    generator = np.random.default_rng(seed)
     out = []
     below = np.zeros(len(neg_user) + 1, np.int64)
-    for _ in range(resamples):
-        weight_U = np.bincount(generator.integers(0, users, users), minlength=users)
+    for weight_U in weights_U:
         np.cumsum(weight_U[neg_user], out=below[1:])
-        weight_P = weight_U[pos_user]
+        weight_P = weight_U[pos_user].astype(np.int64)
         total = int(below[-1]) * int(weight_P.sum())
-        if total:
-            won = below[low] + below[high] if tied else 2 * below[low]
-            out.append(int(weight_P @ won) / (2 * total))
+        won = below[low] + below[high] if tied else 2 * below[low]
+        out.append(int(weight_P @ won) / (2 * total) if total else np.nan)
     return np.array(out)
 
 
-def _dense_ids(values_B: np.ndarray) -> tuple[np.ndarray, int]:
+def dense_ids(values_B: np.ndarray) -> tuple[np.ndarray, int]:
+    """The values as 0 .. U-1 in their sorted order, and U."""
     unique, inverse = np.unique(values_B, return_inverse=True)
     return inverse, len(unique)
 
@@ -221,10 +245,12 @@ def cold_start(
     resamples: int,
     min_class: int,
     seed: int,
+    alpha_B: np.ndarray | None = None,
 ) -> list[dict[str, Any]]:
     """The cube user level x item level x scene with all its margins (`all`), one dict a cell, empty ones too.
 
     A cell with fewer than `min_class` positives or negatives is marked `too_small`, and its AUC left out.
+    alpha_B: the gate of models that have one; a cell tells its mean, None in an empty cell.
     Shapes: level_BG positions in LEVELS, columns as in level_groups; a group without a level column has `all` only.
     """
     everything = np.ones(len(label_B), bool)
@@ -246,6 +272,7 @@ def cold_start(
                     "positives": n_pos,
                     "users": len(np.unique(user_B[in_B])), "auc": None, "auc_low": None, "auc_high": None,
                     "too_small": min(n_pos, len(in_B) - n_pos) < min_class,
+                    "alpha": float(alpha_B[in_B].mean()) if alpha_B is not None and len(in_B) else None,
                 }  # fmt: skip
                 if not cell["too_small"]:
                     cell["auc"] = auc(label, probability_B[in_B])

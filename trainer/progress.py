@@ -15,9 +15,12 @@ class _Rate(ProgressColumn):
         return Text("" if speed is None else f"{speed:,.0f} {task.fields.get('unit', 'rows')}/s", style="cyan")
 
 
-def progress() -> Progress:
-    """A progress display on standard error: description, bar, done of total, rate, time left, and a note."""
+def progress(quiet: bool = False) -> Progress:
+    """A progress display on standard error: description, bar, done of total, rate, time left, and a note.
+
+    quiet: show nothing, where processes below show their own.
+    """
     return Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"), console=console, disable=not console.is_terminal,
+        TextColumn("{task.fields[note]}"), console=console, disable=quiet or not console.is_terminal,
     )  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,10 @@ import jinja2
 import numpy as np
 import pyarrow.parquet as pq
 
-from trainer.charts import auc_chart, calibration_chart, learning_chart
+from trainer.charts import auc_chart, calibration_chart, cube_chart, importance_chart, learning_chart
 from trainer.errors import TrainerError
-from trainer.files import read_json
+from trainer.files import read_json, replace_text
+from trainer.importance_file import read_importance
 from trainer.metrics import ANY, calibration
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -37,6 +37,14 @@ def write_report(runs: list[Path], output: Path, bayes: Path | None = None, name
     )  # fmt: skip
     environment.filters |= {"score": _score, "percent": _percent, "count": _count}
     template = environment.get_template("report.html.j2")
+    scales = {m: _scale(loaded, m) for m in ("auc", "alpha")}
+    for run in loaded:
+        run["cube_charts"] = [
+            (m, cube_chart(run["name"], run["cube"], m, *scales[m])) for m in scales if _has(run["cube"], m)
+        ]
+        run["importance_charts"] = [
+            importance_chart(f"{run['name']}, {what}", rows[:15]) for what, rows in run["importance"].items() if rows
+        ]
     same_scenes = dict.fromkeys(s for run in loaded for s in run["metrics"]["splits"]["test"]["scenes"])
     html = template.render(
         runs=loaded, columns=COLUMNS, scenes=list(same_scenes), ceiling=ceiling, any=ANY,
@@ -49,10 +57,7 @@ def write_report(runs: list[Path], output: Path, bayes: Path | None = None, name
         calibration_chart=calibration_chart([(r["name"], r["calibration"]) for r in loaded if r["calibration"]]),
         learning_charts=[chart for r in loaded if (chart := learning_chart(r["name"], r["training"]))],
     )  # fmt: skip
-    output.parent.mkdir(parents=True, exist_ok=True)
-    aside = output.with_name(f"{output.name}.partial-{os.getpid()}")
-    aside.write_text(html, encoding="utf-8")
-    aside.replace(output)
+    replace_text(output, html)
 
 
 def _short_names(runs: list[Path]) -> list[str]:
@@ -74,17 +79,33 @@ def _load(run: Path, name: str) -> dict[str, Any]:
         ) from None
     test = np.asarray(predictions["split"]) == "test"
     label, probability = np.asarray(predictions["label"])[test], np.asarray(predictions["probability"])[test]
-    return loaded | {"name": name, "cube": _cube(cells), "calibration": calibration(label, probability)}
+    importance = read_importance(run)
+    return loaded | {
+        "name": name,
+        "cube": _cube(cells),
+        "importance": importance,
+        "calibration": calibration(label, probability),
+    }
 
 
 def _cube(cells: list[dict[str, str]]) -> list[dict[str, Any]]:
     """Rows user level x item level, each with its cells in the order of the scenes."""
     rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for cell in cells:
-        numbers = {key: float(cell[key]) if cell[key] else None for key in ("auc", "auc_low", "auc_high")}
+        numbers = {key: float(cell[key]) if cell.get(key) else None for key in ("auc", "auc_low", "auc_high", "alpha")}
         one = numbers | {"scene": cell["scene"], "n": int(cell["n"]), "positives": int(cell["positives"])}
         rows.setdefault((cell["user_level"], cell["item_level"]), []).append(one)
     return [{"user_level": u, "item_level": i, "cells": found} for (u, i), found in rows.items()]
+
+
+def _has(cube: list[dict[str, Any]], measure: str) -> bool:
+    return any(cell[measure] is not None for row in cube for cell in row["cells"])
+
+
+def _scale(loaded: list[dict[str, Any]], measure: str) -> tuple[float, float]:
+    """The least and the most of a measure over all runs' cells."""
+    found = [c[measure] for run in loaded for row in run["cube"] for c in row["cells"] if c[measure] is not None]
+    return (min(found), max(found)) if found else (0.0, 1.0)
 
 
 def _ceiling(given: Path | None, dataset: str) -> dict[tuple[str, str, str], float | None] | None:

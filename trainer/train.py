@@ -7,23 +7,27 @@ so a step can be repeated on its own.
 from __future__ import annotations
 
 import math
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from trainer.checkpoint import Checkpoint
 from trainer.config import Training
 from trainer.errors import TrainerError
 from trainer.inputs import Encoder
 from trainer.layers import Batch
 from trainer.metrics import auc, log_loss
 from trainer.progress import progress
+from trainer.team import Team, device, moved
 
+ALONE = Team()
 SMALLEST_BATCH = 64
 PREDICT_BATCH = 16_384  # fixed: another size may change the last bit of a logit
 
@@ -43,7 +47,8 @@ def determinism(threads: int) -> Iterator[None]:
     """Same input, same bytes: a fixed number of threads and deterministic kernels; both restored afterwards."""
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     try:
         yield
     finally:
@@ -80,11 +85,26 @@ class Schedule:
 def predict(model: nn.Module, encoder: Encoder, rows_B: np.ndarray) -> np.ndarray:
     """Shapes: rows_B -> logits_B, float32. The order of rows_B decides how they are batched."""
     model.eval()
+    there = next(model.parameters()).device
     out = [np.empty(0, np.float32)]
     with torch.inference_mode():
         for s in range(0, len(rows_B), PREDICT_BATCH):
-            out.append(model(encoder.batch(rows_B[s : s + PREDICT_BATCH])).numpy())
+            out.append(model(moved(encoder.batch(rows_B[s : s + PREDICT_BATCH]), there)).cpu().numpy())
     return np.concatenate(out)
+
+
+@dataclass
+class _Progress:
+    """What the loop has counted: saved with a checkpoint. losses: summed over `seen` rows since the last evaluation."""
+
+    step: int = 0
+    losses: float = 0.0
+    seen: int = 0
+    best: float = -math.inf
+    worse: int = 0
+    best_step: int = 0
+    stopped: str = ""
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
 
 
 def train(
@@ -94,100 +114,133 @@ def train(
     val_rows: np.ndarray,
     config: Training,
     seed: int,
+    *,
+    amp: bool = False,
+    team: Team = ALONE,
+    checkpoint: Checkpoint | None = None,
 ) -> History:
     """Train `model` in place; at the end it holds the weights that were best on validation.
 
     Without validation rows, or with one class only where `metric` is auc, validation can't choose: all epochs are
     trained and the last weights kept, and `History.stopped` says so.
+    amp: bfloat16 in the forward and backward pass, where that is safe; weights and predictions stay float32.
+    team: each process takes its share of every batch. checkpoint: where to save, and whether to go on from it.
     Raises: TrainerError when the loss is no longer a number.
     """
     val_labels = encoder.columns.label_N[val_rows]
     chooses = len(val_rows) > 0 and (config.metric == "log_loss" or 0 < val_labels.sum() < len(val_labels))
     id_fields = [f for f, code in enumerate(encoder.inputs.codes) if code.is_id]
     unseen_F = torch.from_numpy(encoder.inputs.offsets)
-    dense_optimizer, table_optimizer = _optimizers(model, config)
+    there = device()
+    model.to(there)
+    optimizers = _optimizers(model, config)
     plan = Schedule.of(config, len(train_rows))
-    history, best, best_weights, worse, step = History(), -math.inf, None, 0, 0
-    losses, seen, seconds, rows_done = 0.0, 0, 0.0, 0
+    done, best_weights = _Progress(), None
+    if checkpoint and (saved := checkpoint.load()):
+        done, best_weights = _Progress(**saved["progress"]), saved["best_weights"]
+        model.load_state_dict(saved["weights"])
+        for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+    seconds, rows_done, order, order_of = 0.0, 0, None, -1
     with progress() as bar:
-        task = bar.add_task("Training", total=len(train_rows) * plan.epochs, note="")
-        for epoch in range(plan.epochs):
-            order = np.random.default_rng([seed, epoch]).permutation(len(train_rows))
-            for b in range(plan.n_batches):
-                started = time.perf_counter()
-                rows_B = train_rows[order[b * plan.batch_size : (b + 1) * plan.batch_size]]
-                batch = encoder.batch(rows_B)
-                torch.manual_seed(seed * 1_000_003 + step)
-                batch = _drop_ids(batch, id_fields, unseen_F, config.id_dropout)
-                rate = learning_rate_factor(step, plan.n_steps, plan.warmup)
-                for optimizer in (dense_optimizer, table_optimizer):
-                    for group in optimizer.param_groups:
-                        group["lr"] = group["peak"] * rate
-                loss = _step(model, batch, dense_optimizer, table_optimizer, config.embedding_l2)
-                if not math.isfinite(loss):
-                    raise TrainerError(
-                        f"The loss is {loss} at step {step}. Expected a number: lower training.learning_rate, "
-                        "or look for extreme values in the features."
-                    )
-                step += 1
-                losses += loss * len(rows_B)
-                seen += len(rows_B)
-                seconds += time.perf_counter() - started
-                rows_done += len(rows_B)
-                bar.update(task, advance=len(rows_B))
-                if step not in plan.evaluate_at:
-                    continue
-                evaluation = {"step": step, "epoch": epoch + (b + 1) / plan.n_batches, "train_loss": losses / seen}
-                losses, seen = 0.0, 0
-                history.evaluations.append(evaluation)
-                if not chooses:
-                    continue
-                logits_B = predict(model, encoder, val_rows)
-                model.train()
-                evaluation |= {
-                    "val_auc": auc(val_labels, logits_B),
-                    "val_log_loss": log_loss(val_labels, sigmoid(logits_B)),
-                }
-                value = evaluation["val_auc"] if config.metric == "auc" else -evaluation["val_log_loss"]
-                bar.update(task, note=f"epoch {evaluation['epoch']:.1f}  validation {config.metric} {abs(value):.4f}")
-                if value > best:
-                    best, worse, history.best_step = value, 0, step
+        epoch, b = divmod(done.step, plan.n_batches)
+        ahead = epoch * len(train_rows) + b * plan.batch_size
+        task = bar.add_task("Training", total=len(train_rows) * plan.epochs, completed=ahead, note="")
+        while done.step < plan.n_steps and not done.stopped:
+            started = time.perf_counter()
+            epoch, b = divmod(done.step, plan.n_batches)
+            if order_of != epoch:
+                order, order_of = np.random.default_rng([seed, epoch]).permutation(len(train_rows)), epoch
+            rows_B = train_rows[order[b * plan.batch_size : (b + 1) * plan.batch_size]]
+            own_B, part = team.share(rows_B)
+            batch = encoder.batch(own_B)
+            torch.manual_seed(seed * 1_000_003 + done.step + team.rank * 7_919_000_003)
+            batch = moved(_drop_ids(batch, id_fields, unseen_F, config.id_dropout), there)
+            rate = learning_rate_factor(done.step, plan.n_steps, plan.warmup)
+            for optimizer in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = group["peak"] * rate
+            loss = _step(model, batch, optimizers, config.embedding_l2, amp=amp, team=team, part=part)
+            if not math.isfinite(loss):
+                raise TrainerError(
+                    f"The loss is {loss} at step {done.step}. Expected a number: lower training.learning_rate, "
+                    "or look for extreme values in the features."
+                )
+            done.step += 1
+            done.losses += loss * len(rows_B)
+            done.seen += len(rows_B)
+            seconds += time.perf_counter() - started
+            rows_done += len(rows_B)
+            bar.update(task, advance=len(rows_B))
+            if done.step in plan.evaluate_at:
+                evaluation = {
+                    "step": done.step, "epoch": epoch + (b + 1) / plan.n_batches, "train_loss": done.losses / done.seen
+                }  # fmt: skip
+                done.losses, done.seen = 0.0, 0
+                done.evaluations.append(evaluation)
+                if chooses and _chosen(model, encoder, val_rows, val_labels, config, done, team):
                     best_weights = {k: v.clone() for k, v in model.state_dict().items()}
-                else:
-                    worse += 1
-                if worse >= config.patience:
-                    history.stopped = f"validation {config.metric} did not improve in {worse} evaluations"
-                    break
-            if history.stopped:
-                break
+                if chooses:
+                    value = evaluation[f"val_{config.metric}"]
+                    bar.update(task, note=f"epoch {evaluation['epoch']:.1f}  validation {config.metric} {value:.4f}")
+            if checkpoint and team.leads and checkpoint.due():
+                checkpoint.save({
+                    "progress": asdict(done), "weights": model.state_dict(), "best_weights": best_weights,
+                    "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+                })  # fmt: skip
         bar.update(task, completed=len(train_rows) * plan.epochs)
     if best_weights is None:
-        history.best_step, history.stopped = (
-            step,
+        done.best_step, done.stopped = (
+            done.step,
             "all epochs; validation could not choose (no rows, or one class only)",
         )
     else:
         model.load_state_dict(best_weights)
-        history.stopped = history.stopped or "all epochs"
-    history.rows_per_second = rows_done / max(seconds, 1e-9)
-    return history
+    model.cpu()
+    stopped = done.stopped or "all epochs"
+    return History(done.evaluations, done.best_step, stopped, rows_done / max(seconds, 1e-9))
+
+
+def _chosen(
+    model: nn.Module, encoder: Encoder, val_rows: np.ndarray, val_labels: np.ndarray, config: Training, done: _Progress,
+    team: Team,
+) -> bool:  # fmt: skip
+    """Evaluate on validation, note it in `done`, and say whether these weights are the best so far."""
+    evaluation = done.evaluations[-1]
+    logits_B = predict(model, encoder, val_rows)
+    evaluation |= {"val_auc": auc(val_labels, logits_B), "val_log_loss": log_loss(val_labels, sigmoid(logits_B))}
+    value = team.agreed(evaluation["val_auc"] if config.metric == "auc" else -evaluation["val_log_loss"])
+    if value > done.best:
+        done.best, done.worse, done.best_step = value, 0, done.step
+        return True
+    done.worse += 1
+    if done.worse >= config.patience:
+        done.stopped = f"validation {config.metric} did not improve in {done.worse} evaluations"
+    return False
 
 
 def _step(
-    model: nn.Module, batch: Batch, dense: torch.optim.Optimizer, table: torch.optim.Optimizer, embedding_l2: float
-) -> float:
-    """One update. The penalty on the embeddings falls on the rows the batch touches, each as often as it occurs."""
+    model: nn.Module, batch: Batch, optimizers: Sequence[torch.optim.Optimizer], embedding_l2: float, *, amp: bool,
+    team: Team, part: float,
+) -> float:  # fmt: skip
+    """One update; the loss of this process's rows. `part`: the share of the batch that these rows are.
+
+    The penalty on the embeddings falls on the rows the batch touches, each as often as it occurs.
+    """
     model.train()
-    dense.zero_grad(set_to_none=True)
-    table.zero_grad(set_to_none=True)
-    loss = nn.functional.binary_cross_entropy_with_logits(model(batch), batch.label_B)
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    with torch.autocast(batch.label_B.device.type, torch.bfloat16, enabled=amp):
+        logits_B = model(batch)
+    loss = nn.functional.binary_cross_entropy_with_logits(logits_B.float(), batch.label_B)
     total = loss
     if embedding_l2:
         e_BFE = model.embeddings(batch.ids_BF)
         total = loss + embedding_l2 * e_BFE.square().sum() / len(e_BFE)
-    total.backward()
-    dense.step()
-    table.step()
+    (total if part == 1 else total * part).backward()
+    team.sum_gradients(model)
+    for optimizer in optimizers:
+        optimizer.step()
     return loss.item()
 
 

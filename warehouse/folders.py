@@ -22,7 +22,7 @@ def make_folder(path: str) -> str:
 
 
 def link_days(published: str, aside: str, column: str, changing: str) -> str:
-    """Hard-link (or else copy) into `aside` the days of the mart `published` that are not in `changing`, a JSON list."""
+    """Hard-link (or else copy) into `aside` the days of a mart that are not in `changing`, a JSON list."""
     rewritten = {f"{column}={day}" for day in json.loads(changing)}
     for day in Path(published).glob(f"{column}=*"):
         if day.name not in rewritten:

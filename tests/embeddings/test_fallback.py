@@ -37,10 +37,16 @@ def test_whole_user_texts_are_encoded_for_cold_rows_only(texts):
     assert "warm user" in names(texts, select(texts, user_texts="all").wanted)
 
 
+def test_whole_user_texts_may_be_left_to_the_language_model(texts):
+    chosen = select(texts, user_texts="none")
+    assert names(texts, chosen.wanted) == {"cold title", "warm title", "cold entity", "warm entity"}
+    assert names(texts, chosen.unasked) == {"cold user", "warm user"}
+
+
 @pytest.mark.parametrize("only", ["all", "cold"])
 def test_every_text_is_accounted_for_once(texts, only):
     chosen = select(texts, only=only)
-    masks = np.array([chosen.wanted, chosen.empty, chosen.warm_only, chosen.unused])
+    masks = np.array([chosen.wanted, chosen.empty, chosen.warm_only, chosen.unused, chosen.unasked])
     assert (masks.sum(axis=0) == 1).all()
     assert names(texts, chosen.empty) == {"  "} and names(texts, chosen.unused) == {"unused"}
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from embeddings import Recipe, Template, VectorStore
 from trainer.config import Stage, load_stage, parse_stage
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, and for the same reason
@@ -51,7 +52,19 @@ COLUMNS: list[dict[str, Any]] = [
         ("title_text_id", "string", {"role": "text_id", "group": "item"}),
     ]
 ]
+RICH_COLUMNS: list[dict[str, Any]] = [
+    {"name": name, "data_type": data_type, "description": "", "meta": meta}
+    for name, data_type, meta in [
+        ("past_items", "string[]", {"role": "history", "kind": "list", "of": "item_id", "group": "user"}),
+        ("past_titles", "string[]", {"role": "history", "kind": "list", "of": "text_id", "group": "user"}),
+        ("past_labels", "int[]", {"role": "history", "kind": "list", "of": "label", "group": "user"}),
+        ("tags", "string[]", {"role": "text_id", "kind": "list", "group": "item"}),
+        ("about_user", "string", {"role": "text_id", "group": "user"}),
+    ]
+]
+N_ITEMS, N_TAGS, TEXT_DIM = 40, 6, 12
 _ARROW = {
+    "int[]": pa.list_(pa.int32()),
     "string": pa.string(), "int": pa.int32(), "bigint": pa.int64(), "double": pa.float64(),
     "timestamp": pa.timestamp("us"),
     "double[]": pa.list_(pa.float64()), "array<double>": pa.list_(pa.float64()), "string[]": pa.list_(pa.string()),
@@ -159,6 +172,38 @@ def make_toy(n: int = 3000, seed: int = 0, days: int = 12) -> Mart:
     })  # fmt: skip
 
 
+def make_rich(n: int = 3000, seed: int = 0, length: int = 6) -> Mart:
+    """The toy with texts and the user's latest outcomes, as they were; NULLs wherever the contract allows them."""
+    mart = make_toy(n, seed)
+    rows = mart.rows
+    past: dict[str, list[tuple[str, str, int | None]]] = {}
+    lists: list[list[tuple[str, str, int | None]]] = []
+    for k, (user, item, label) in enumerate(zip(rows["user_id"], rows["item_id"], rows["label"], strict=True)):
+        lists.append(past.get(user, [])[:length])
+        title = None if k % 31 == 0 else f"t{item[1:]}"
+        past.setdefault(user, []).insert(0, (item, title, None if k % 29 == 0 else label))
+    for at, name in enumerate(("past_items", "past_titles", "past_labels")):
+        mart.set(name, [[one[at] for one in row] if row else (None if k % 2 else []) for k, row in enumerate(lists)])
+    items = [int(item[1:]) for item in rows["item_id"]]
+    mart.set("title_text_id", [None if k % 23 == 0 else f"t{i}" for k, i in enumerate(items)])
+    mart.set("tags", [None if k % 19 == 0 else [f"g{j}" for j in range(i % 4)] for k, i in enumerate(items)])
+    mart.set("about_user", [f"a{u[1:]}" if v != "warm" else None
+                            for u, v in zip(rows["user_id"], rows["user_level"], strict=True)])  # fmt: skip
+    mart.columns += deepcopy(RICH_COLUMNS)
+    return mart
+
+
+def write_vectors(root: Path, encoder: str = "e5-small", leave_out: tuple[str, ...] = ()) -> Path:
+    """A store of random vectors for every text of the rich toy, crowded together as an encoder's are."""
+    ids = [f"t{k}" for k in range(N_ITEMS)] + [f"g{k}" for k in range(N_TAGS)] + [f"a{k}" for k in range(120)]
+    ids = [i for i in ids if i not in leave_out]
+    recipe = Recipe(encoder, "r1", "mean", Template(), True, 64, "fp32")
+    vectors_ND = 3 + np.random.default_rng(5).normal(size=(len(ids), TEXT_DIM)).astype(np.float32)
+    with VectorStore.writer(root, recipe, TEXT_DIM) as store:
+        store.append(ids, vectors_ND)
+    return root
+
+
 @pytest.fixture(autouse=True)
 def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in an empty folder with a cache of its own, so that no test sees the project's marts or manifest."""
@@ -174,11 +219,26 @@ def toy() -> Any:
 
 
 @pytest.fixture
+def rich() -> Any:
+    """`rich(n, seed, length)` makes a Mart with texts and histories."""
+    return make_rich
+
+
+@pytest.fixture
+def vectors() -> Any:
+    """`vectors(root, encoder, leave_out)` writes a store for the rich toy's texts."""
+    return write_vectors
+
+
+@pytest.fixture
 def stage() -> Any:
     """`stage("01_dnn", seed=2, epochs=1)`: the trainer's own stage made small, keys replaced wherever they stand."""
 
     def make(name: str, seed: int = 1, **replaced: Any) -> Stage:
-        raw = load_stage(name, seed).model_dump()
+        raw = load_stage(name, seed).model_dump(exclude_none=True)
+        for encoder in ("texts", "llm"):
+            if encoder in raw["inputs"]:
+                raw["inputs"][encoder]["dimensions"] = 8
         raw["evaluation"]["resamples"] = 20
         if "training" in raw:
             raw["training"] |= {"epochs": 3, "batch_size": 128, "learning_rate": 0.005, "warmup_steps": 5}

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,6 +56,11 @@ def test_fit_evaluate_report(toy: Any, stage: Any, tmp_path: Path) -> None:
         (["fit", "--stage", "02_dnn", "--marts", ".", "--run", "r"], "did you mean '01_dnn'"),
         (["evaluate", "--run", "nowhere"], "nowhere doesn't exist"),
         (["report", "--runs", "nowhere", "--output", "r.html"], "nowhere doesn't exist"),
+        (["compare", "nowhere", "there"], "nowhere doesn't exist"),
+        (["importance", "--run", "nowhere"], "nowhere doesn't exist"),
+        (["score", "--run", "nowhere", "--input", ".", "--output", "o.parquet"], "holds no .parquet files"),
+        (["export", "--run", "nowhere", "--output", "m.onnx"], "nowhere doesn't exist"),
+        (["ladder", "--dataset", "nowhere"], "No folder data/marts/nowhere"),
     ],
 )
 def test_bad_input_is_a_message_and_exit_code_2(arguments: list[str], message: str) -> None:
@@ -67,5 +73,7 @@ def test_bad_input_is_a_message_and_exit_code_2(arguments: list[str], message: s
 
 def test_version_and_help() -> None:
     assert trainer("--version").stdout.startswith("trainer 0.")
-    for command in ("fit", "evaluate", "report"):
-        assert f"Example: trainer {command} --" in " ".join(trainer(command, "--help").stdout.split())
+    commands = re.findall(r"^│ (\w+) ", trainer("--help").stdout.split("Commands")[1], re.MULTILINE)
+    assert {"fit", "ladder", "evaluate", "compare", "importance", "score", "export", "report"} == set(commands)
+    for command in commands:
+        assert f"Example: trainer {command} " in " ".join(trainer(command, "--help").stdout.split()), command

@@ -39,6 +39,15 @@ def edited(tmp_path: Path, change: object) -> Path:
         (lambda r: r["model"].update(dropout=1.5), r"model\.dropout is 1\.5"),
         (lambda r: r["training"].update(epochs="many"), r"training\.epochs is 'many'"),
         (lambda r: r["model"].update(kind="dnm"), r"model\.kind is 'dnm' \(did you mean 'dnn'\?\)"),
+        (lambda r: r["inputs"].update(history=3), r"kind dnn doesn't read inputs\.history"),
+        (lambda r: r["inputs"].update(texts={"encoder": "e5-small"}), r"the key inputs\.texts\.dimensions is missing"),
+        (
+            lambda r: r["inputs"].update(
+                texts={"dimension": 8, "dimensions": 8, "encoder": "", "min_text_coverage": 0.5}
+            ),
+            r"unknown key inputs\.texts\.dimension \(did you mean 'dimensions'\?\)",
+        ),
+        (lambda r: r["model"].update(kind="semantic"), r"the key model\.shared is missing"),
         (lambda r: r.pop("model"), r"model\.kind is None"),
     ],
 )
@@ -63,3 +72,32 @@ def test_small_numbers_are_numbers_however_spelled(tmp_path: Path, spelled: str)
     text = (STAGES / "01_dnn.yaml").read_text()
     (tmp_path / "mine.yaml").write_text(text.replace("embedding_l2: 0.00001", f"embedding_l2: {spelled}"))
     assert load_stage(tmp_path / "mine.yaml").training.embedding_l2 == 1e-5
+
+
+@pytest.mark.parametrize(
+    ("stage", "change", "message"),
+    [
+        ("04_semantic", lambda r: r["inputs"].pop("texts"), r"kind semantic reads inputs\.texts"),
+        ("06_llm_fallback", lambda r: r["inputs"].pop("llm"), r"kind llm_fallback reads inputs\.llm"),
+        (
+            "09_interest",
+            lambda r: r["model"].update(heads=5),
+            r"model\.heads is 5\. .*must divide attention, which is 32",
+        ),
+        ("09_interest", lambda r: r["model"].update(atention=5), r"model\.atention \(did you mean 'attention'\?\)"),
+        ("09_interest", lambda r: r["model"].update(tower="x"), r"model\.tower is 'x'"),
+    ],
+)
+def test_bad_stages_that_read_more_are_named(tmp_path: Path, stage: str, change: object, message: str) -> None:
+    raw = yaml.safe_load((STAGES / f"{stage}.yaml").read_text())
+    change(raw)
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(raw))
+    with pytest.raises(TrainerError, match=message):
+        load_stage(tmp_path / "mine.yaml")
+
+
+def test_interest_can_do_without_texts(tmp_path: Path) -> None:
+    raw = yaml.safe_load((STAGES / "09_interest.yaml").read_text())
+    del raw["inputs"]["texts"]
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(raw))
+    assert load_stage(tmp_path / "mine.yaml").inputs.texts is None

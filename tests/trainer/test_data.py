@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from trainer import data
+from trainer import data, partition
 from trainer.data import Columns, facts, open_columns
 from trainer.errors import TrainerError
 from trainer.mart import read_contract
@@ -65,7 +65,7 @@ def test_built_once(toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_build_that_fails_leaves_nothing(toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contract = read_contract(toy(300).write(tmp_path / "marts"))
     with monkeypatch.context() as broken:
-        broken.setattr(data, "_encode", lambda *_: 1 / 0)
+        broken.setattr(partition, "encode", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             open_columns(contract)
     assert list((tmp_path / "cache" / "columns").iterdir()) == []

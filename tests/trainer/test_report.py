@@ -78,7 +78,7 @@ def test_it_shows_what_the_runs_say(runs: list[Path], tmp_path: Path) -> None:
     facts = json.loads((runs[0] / "dataset.json").read_text())["splits"]["train"]
     assert f"{facts['rows']:,}" in html
     assert "too small" in html
-    assert html.count("<svg") == 4  # AUC, calibration, a learning curve each
+    assert html.count("<svg") == 6  # AUC, calibration, a learning curve and a cold-start cube each
     assert "Bayes" not in html
 
 

@@ -8,6 +8,7 @@
 
 {% test not_empty(model) %}
     {#- Tests of uniqueness pass on a table without rows; this one doesn't. -#}
+    {{ config(meta={'every_row': true}) }}
     select count(*) as n_rows
     from {{ model }}
     having count(*) = 0

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from trainer import code
+from trainer.errors import TrainerError
+from trainer.ladder.rungs import read_rungs, why_redo
+from trainer.run import fit_run
+
+
+def stages(folder: Path, **compares_to: str | None) -> list[str]:
+    """Stage files named by the keys, all of them trees."""
+    from trainer.config import load_stage
+
+    out = []
+    for name, other in compares_to.items():
+        raw = load_stage("00_gbdt").model_dump() | {"stage": name, "compares_to": other}
+        (folder / f"{name}.yaml").write_text(json.dumps(raw))
+        out.append(str(folder / f"{name}.yaml"))
+    return out
+
+
+def test_the_trainers_own_stages_in_order() -> None:
+    rungs = read_rungs(None)
+    assert [r.name for r in rungs][:2] == ["00_gbdt", "01_dnn"]
+    assert [r.name for r in rungs] == sorted(r.name for r in rungs)
+    assert rungs[0].previous is None
+    names = [r.name for r in rungs]
+    for k, rung in enumerate(rungs[1:], start=1):
+        assert rung.previous == (rung.stage.compares_to or names[k - 1])
+        assert rung.previous in names[:k]
+
+
+def test_a_rung_is_held_against_the_one_it_names_else_the_one_before(tmp_path: Path) -> None:
+    rungs = read_rungs(stages(tmp_path, a=None, b=None, c="a"))
+    assert [r.previous for r in rungs] == [None, "a", "a"]
+    # 03_x is known to be no stage at all; 01_dnn is one, but not in this ladder.
+    assert [r.previous for r in read_rungs(stages(tmp_path, a=None, b=None, c="01_dnn"))] == [None, "a", "b"]
+    with pytest.raises(TrainerError, match=r"c: compares_to names 01_dn, no stage \(did you mean '01_dnn'\?\)"):
+        read_rungs(stages(tmp_path, a=None, c="01_dn"))
+    with pytest.raises(TrainerError, match="Two stages are named a"):
+        read_rungs(stages(tmp_path, a=None) * 2)
+
+
+def test_a_run_is_kept_while_stage_rows_and_code_are_the_same(
+    toy: Any, stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small, run = stage("00_gbdt", max_iter=2), tmp_path / "run"
+    assert why_redo(run, small, "x") == "not there yet"
+    fit_run(small, toy(600).write(tmp_path / "marts"), run)
+    rows = json.loads((run / "lineage.json").read_text())["content_hash"]
+    assert why_redo(run, small, rows) is None
+    assert why_redo(run, stage("00_gbdt", max_iter=2, threads=7), rows) is None
+    assert why_redo(run, stage("00_gbdt", max_iter=3), rows) == "the stage has changed"
+    assert why_redo(run, stage("00_gbdt", seed=2, max_iter=2), rows) == "the stage has changed"
+    assert why_redo(run, small, "other rows") == "the mart's rows have changed"
+    monkeypatch.setattr("trainer.ladder.rungs.version", lambda package: "0.0")
+    assert "another version of torch" in (why_redo(run, small, rows) or "")
+    monkeypatch.setattr("trainer.ladder.rungs.code_hash", lambda: "other code")
+    assert why_redo(run, small, rows) == "the trainer's code has changed"
+    (run / "lineage.json").write_text("{")
+    assert why_redo(run, small, rows) == "its files can't be read"
+
+
+def test_code_that_only_reads_runs_leaves_them_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("train.py", "models/dnn.py", "report.py", "cli/common.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("one = 1\n")
+    monkeypatch.setattr(code, "_HERE", tmp_path)
+
+    def hashed() -> str:
+        code.code_hash.cache_clear()
+        return code.code_hash()
+
+    before = hashed()
+    for name, moves in (("report.py", False), ("cli/common.py", False), ("models/dnn.py", True), ("train.py", True)):
+        (tmp_path / name).write_text("one = 2\n")
+        assert (hashed() != before) == moves, name
+        before = hashed()
+    monkeypatch.undo()
+    code.code_hash.cache_clear()

@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[3]
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "trainer", "ladder", *map(str, arguments)]
+
+
+def environment() -> dict[str, str]:
+    return os.environ | {"PYTHONPATH": str(ROOT)}
+
+
+def write(stage: Any, tmp_path: Path, name: str, kind: str, **replaced: Any) -> str:
+    raw = stage(kind, **replaced).model_dump() | {"stage": name}
+    (tmp_path / f"{name}.yaml").write_text(json.dumps(raw))
+    return f"{name}.yaml"
+
+
+def test_a_ladder_that_is_killed_goes_on_where_it_stopped(toy: Any, stage: Any, tmp_path: Path) -> None:
+    toy(900).write(tmp_path / "data" / "marts" / "toy")
+    quick = write(stage, tmp_path, "00_quick", "00_gbdt", max_iter=2)
+    slow = write(stage, tmp_path, "01_slow", "01_dnn", epochs=100_000, patience=1_000_000)
+    process = subprocess.Popen(
+        command("--dataset", "toy", "--stages", f"{quick},{slow}"), env=environment(), stderr=subprocess.DEVNULL
+    )
+    folder = tmp_path / "runs" / "ladder" / "toy"
+    try:
+        deadline = time.monotonic() + 120
+        while not list(folder.glob("01_slow/seed_1.partial*")):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    finished = (folder / "00_quick" / "seed_1" / "DONE").stat().st_mtime_ns
+    child = int(next(folder.glob("01_slow/seed_1.partial*")).name.split("-")[-1])
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{child}").exists(), "the child outlived its parent"
+    assert not (folder / "ladder.json").exists()
+    write(stage, tmp_path, "01_slow", "01_dnn", epochs=1)
+    again = subprocess.run(
+        command("--dataset", "toy", "--stages", quick, "--stages", slow, "--json"),
+        env=environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert again.returncode == 0, again.stderr
+    assert "1 finished runs are kept, 1 are to be made" in again.stderr
+    assert (folder / "00_quick" / "seed_1" / "DONE").stat().st_mtime_ns == finished
+    assert json.loads(again.stdout) == json.loads((folder / "ladder.json").read_text())
+    assert [line["name"] for line in json.loads(again.stdout)["rungs"]] == ["00_quick", "01_slow"]
+    assert not list(folder.rglob("*.partial*"))
+
+
+def test_a_rung_that_fails_is_named_and_the_others_are_made(toy: Any, stage: Any, tmp_path: Path) -> None:
+    toy(900).write(tmp_path / "marts")
+    good = write(stage, tmp_path, "00_good", "00_gbdt", max_iter=2)
+    bad = write(stage, tmp_path, "01_bad", "01_dnn", epochs=1, learning_rate=1e30)
+    found = subprocess.run(
+        command("--marts", "marts", "--stages", f"{bad},{good}", "--jobs", "2", "--output", "out"),
+        env=environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert found.returncode == 2
+    assert "Not all rungs were fitted. 01_bad, seed" in found.stderr
+    assert "Traceback" not in found.stderr
+    page = json.loads((tmp_path / "out" / "ladder.json").read_text())
+    assert [line["name"] for line in page["rungs"]] == ["00_good"]
+    assert page["seeds"] == [1]
+    assert page["failed"].keys() == {"01_bad"}
+
+
+def test_it_asks_for_one_log(tmp_path: Path) -> None:
+    for arguments in ((), ("--dataset", "toy", "--marts", "x")):
+        found = subprocess.run(command(*arguments), env=environment(), capture_output=True, text=True)
+        assert found.returncode == 2
+        assert "Say which log" in found.stderr

@@ -1,0 +1,222 @@
+"""Each rung, taken back to the one before by copied weights. Legend as in trainer/layers.py."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from trainer.layers import Batch, Sizes
+from trainer.models.content_tower import ContentTower
+from trainer.models.dnn import DNN
+from trainer.models.interest import Interest
+from trainer.models.llm_fallback import LLMFallback
+from trainer.models.mmoe import MMoE
+from trainer.models.pepnet import PEPNet
+from trainer.models.ple import PLE
+from trainer.models.semantic import Semantic
+from trainer.models.star import STAR
+
+SIZES = Sizes(
+    50, 4, 6, 3, item_field=1, id_fields=(0, 1), text_groups=("item", "item", "user"), text_dim=7, llm_dim=5, history=4,
+    past_texts=True,
+)  # fmt: skip
+DROP = {"dropout": 0.0, "embedding_dropout": 0.0}
+EXTRACTION: dict[str, Any] = {"embedding_dim": 8, "hidden": (12, 10), "tower": (6,), **DROP}
+PLE_2 = EXTRACTION | {"shared": 2, "private": 2, "levels": 2}
+TEXT = {"text_size": 3, "text_dropout": 0.0}
+TOWER = {"content": (6,), "gate": (4,)}
+PAST = {"attention": 8, "heads": 2, "history_dropout": 0.0}
+
+
+@pytest.fixture
+def batch() -> Batch:
+    torch.manual_seed(3)
+    n = 64
+    return Batch(
+        torch.randint(0, 50, (n, 4)), torch.randn(n, 6), torch.randint(0, 3, (n,)), torch.rand(n).round(),
+        torch.randint(0, 4, (n, 2)), torch.randn(n, 3, 7), torch.rand(n, 3).round(), torch.randn(n, 3, 5),
+        torch.rand(n, 3).round(), torch.randint(0, 50, (9,)), torch.randint(0, 9, (n, 4)), torch.randn(5, 7),
+        torch.randint(0, 5, (n, 4)), torch.randint(0, 2, (n, 4)), torch.rand(n, 4).round(),
+    )  # fmt: skip
+
+
+def made(cls: type[nn.Module], seed: int, **arguments: Any) -> nn.Module:
+    torch.manual_seed(seed)
+    model = cls(SIZES, **arguments).eval()
+    with torch.no_grad():
+        # A table near zero, and layers that each halve what they get, would hide differences.
+        model.embeddings.weight.normal_()
+        for parameter in model.parameters():
+            parameter.mul_(2)
+            if (parameter == 0).all():
+                parameter.normal_(std=0.3)
+    return model
+
+
+def copied(source: nn.Module, target: nn.Module) -> None:
+    """Copy every weight that the target has under the source's name.
+
+    Where the target's is wider, its first columns: further inputs are joined on the right. The rest stays as drawn.
+    """
+    weights = source.state_dict()
+    with torch.no_grad():
+        for name, parameter in target.named_parameters():
+            if name in weights:
+                parameter[tuple(slice(n) for n in weights[name].shape)] = weights[name]
+
+
+def same(one: nn.Module, other: nn.Module, batch: Batch) -> None:
+    torch.testing.assert_close(one(batch), other(batch), rtol=1e-5, atol=1e-5)
+
+
+def different(one: nn.Module, other: nn.Module, batch: Batch) -> None:
+    assert (one(batch) - other(batch)).abs().max() > 1e-3
+
+
+def test_mmoe_with_one_expert_is_the_dnn(batch: Batch) -> None:
+    dnn = made(DNN, 1, embedding_dim=8, hidden=(12, 10), **DROP)
+    mmoe = made(MMoE, 2, experts=1, **(EXTRACTION | {"tower": ()}))
+    copied(dnn, mmoe)
+    with torch.no_grad():
+        mmoe.experts.first.load_state_dict(dnn.body[0].state_dict())
+        mmoe.experts.weights[0][0] = dnn.body[3].weight.T
+        mmoe.experts.biases[0][0] = dnn.body[3].bias
+        mmoe.towers.layers[0].load_state_dict(dnn.heads.heads.state_dict())
+    same(mmoe, dnn, batch)
+
+
+def test_ple_without_private_experts_in_one_level_is_mmoe(batch: Batch) -> None:
+    mmoe = made(MMoE, 1, experts=3, **EXTRACTION)
+    ple = made(PLE, 2, shared=3, private=0, levels=1, **EXTRACTION)
+    copied(mmoe, ple)
+    ple.levels[0].shared.load_state_dict(mmoe.experts.state_dict())
+    ple.levels[0].own_gates.load_state_dict(mmoe.gates.state_dict())
+    same(ple, mmoe, batch)
+
+
+def test_a_private_expert_hears_its_own_scene_alone(batch: Batch) -> None:
+    ple = made(PLE, 1, **PLE_2)
+    ple(batch)[batch.scene_B == 1].sum().backward()
+    for level in ple.levels:
+        by_scene = level.private.first.weight.grad.unflatten(0, (3, -1)).abs().sum((1, 2))
+        assert (by_scene > 0).tolist() == [False, True, False]
+    towers = ple.towers.layers[0].weight.grad.unflatten(0, (3, -1)).abs().sum((1, 2))
+    assert (towers > 0).tolist() == [False, True, False]
+
+
+def test_semantic_without_texts_is_ple(batch: Batch) -> None:
+    ple, semantic = made(PLE, 1, **PLE_2), made(Semantic, 2, **PLE_2, **TEXT)
+    copied(ple, semantic)
+    different(semantic, ple, batch)
+    none = replace(batch, text_BTV=torch.zeros(64, 3, 7), text_there_BT=torch.zeros(64, 3))
+    same(semantic, ple, none)
+
+
+def test_content_tower_without_alpha_is_the_structured_tower(batch: Batch) -> None:
+    semantic, content = made(Semantic, 1, **PLE_2, **TEXT), made(ContentTower, 2, **PLE_2, **TEXT, **TOWER)
+    copied(semantic, content)
+    different(content, semantic, batch)
+    alpha_B, content_B = content.alpha_and_content(batch)
+    assert ((alpha_B > 0) & (alpha_B < 1)).all()
+    torch.testing.assert_close(content(batch), (1 - alpha_B) * semantic(batch) + alpha_B * content_B)
+    with torch.no_grad():
+        content.gate.layers[-1].weight.zero_()
+        content.gate.layers[-1].bias.fill_(-1e9)
+    same(content, semantic, batch)
+
+
+def test_alpha_hears_the_levels_and_the_scene(batch: Batch) -> None:
+    content = made(ContentTower, 2, **PLE_2, **TEXT, **TOWER)
+    alpha_B = content.alpha_and_content(batch)[0]
+    colder_B = content.alpha_and_content(replace(batch, level_BG=torch.zeros_like(batch.level_BG)))[0]
+    elsewhere_B = content.alpha_and_content(replace(batch, scene_B=(batch.scene_B + 1) % 3))[0]
+    assert (alpha_B != colder_B).any() and (alpha_B != elsewhere_B).all()
+
+
+def test_llm_fallback_leaves_warm_rows_alone(batch: Batch) -> None:
+    content, llm = made(ContentTower, 1, **PLE_2, **TEXT, **TOWER), made(LLMFallback, 2, **PLE_2, **TEXT, **TOWER)
+    copied(content, llm)
+    warm = torch.arange(64) % 2 == 0
+    some = replace(
+        batch, llm_BTV=batch.llm_BTV * ~warm[:, None, None], llm_there_BT=(batch.llm_there_BT * ~warm[:, None])
+    )
+    # The gate reads text, then levels; with the llm between them the levels' weights stand further right.
+    with torch.no_grad():
+        for source, target in zip(content.gate.layers[:1], llm.gate.layers[:1], strict=True):
+            target.weight[:, -8:] = source.weight[:, -8:]
+            target.weight[:, : source.weight.shape[1] - 8] = source.weight[:, :-8]
+    difference_B = (llm(some) - content(some)).abs()
+    assert difference_B[warm].max() < 1e-5
+    assert difference_B[~warm].max() > 1e-3
+
+
+def test_star_with_unit_weights_is_the_shared_network(batch: Batch) -> None:
+    dnn = made(DNN, 1, embedding_dim=8, hidden=(12, 10), **DROP)
+    star = made(STAR, 2, embedding_dim=8, hidden=(12, 10), auxiliary=4, **DROP)
+    copied(dnn, star)
+    with torch.no_grad():
+        dnn.heads.heads.weight[:] = dnn.heads.heads.weight[:1]
+        dnn.heads.heads.bias[:] = dnn.heads.heads.bias[:1]
+        for shared, layer in zip((dnn.body[0], dnn.body[3]), star.layers, strict=False):
+            layer.shared.load_state_dict(shared.state_dict())
+        star.layers[-1].shared.weight[:] = dnn.heads.heads.weight[:1]
+        star.layers[-1].shared.bias[:] = dnn.heads.heads.bias[:1]
+        different(star, dnn, batch)
+        for part in (star.scale.weight, star.shift.weight, star.auxiliary[1].weight, star.auxiliary[1].bias):
+            part.zero_()
+        for layer in star.layers:
+            layer.weight_SHX.zero_()
+            layer.bias_SH.zero_()
+    same(star, dnn, batch)
+
+
+def test_pepnet_with_unit_gates_is_the_dnn(batch: Batch) -> None:
+    dnn = made(DNN, 1, embedding_dim=8, hidden=(12, 10), **DROP)
+    pepnet = made(PEPNet, 2, embedding_dim=8, hidden=(12, 10), gate=4, **DROP)
+    copied(dnn, pepnet)
+    for target, source in zip(pepnet.body, (dnn.body[0], dnn.body[3]), strict=True):
+        target.load_state_dict(source.state_dict())
+    different(pepnet, dnn, batch)
+    with torch.no_grad():
+        for gate in (pepnet.embedding_gate, *pepnet.gates):
+            gate.layers[-1].weight.zero_()
+            gate.layers[-1].bias.zero_()  # 2 * sigmoid(0) = 1
+    same(pepnet, dnn, batch)
+
+
+def test_interest_without_a_history_is_semantic(batch: Batch) -> None:
+    semantic, interest = made(Semantic, 1, **PLE_2, **TEXT), made(Interest, 2, **PLE_2, **TEXT, **PAST)
+    copied(semantic, interest)
+    different(interest, semantic, batch)
+    same(interest, semantic, replace(batch, past_there_BL=torch.zeros(64, 4)))
+
+
+def test_interest_ignores_what_isnt_there(batch: Batch) -> None:
+    interest = made(Interest, 2, **PLE_2, **TEXT, **PAST)
+    gone = batch.past_there_BL == 0
+    other = replace(
+        batch, past_item_BL=batch.past_item_BL.masked_fill(gone, 0),
+        past_text_BL=batch.past_text_BL.masked_fill(gone, 0),
+        past_label_BL=batch.past_label_BL.masked_fill(gone, 0),
+    )  # fmt: skip
+    torch.testing.assert_close(interest(batch), interest(other))
+
+
+def test_a_like_outcome_weighs_more_and_its_label_counts(batch: Batch) -> None:
+    attention = made(Interest, 2, **PLE_2, **TEXT, **PAST).attention
+    with torch.no_grad():
+        attention.query.weight.copy_(torch.eye(8))
+        attention.query.bias.zero_()
+        attention.key.weight.copy_(torch.eye(8))
+    like = torch.full((1, 8), 2.0)
+    keys = torch.stack([like, -like], 1)
+    there = torch.ones(1, 2)
+    clicked = attention(like, keys, torch.tensor([[1, 0]]), there)[0, :4].unflatten(0, (2, 2))  # heads x (clicked, not)
+    assert (clicked[:, 0] > 0.9).all() and (clicked[:, 1] < 0.01).all()
+    other = attention(like, keys, torch.tensor([[0, 1]]), there)[0, :4].unflatten(0, (2, 2))
+    torch.testing.assert_close(other, clicked.flip(1))
+    assert attention(like, keys, torch.tensor([[1, 0]]), 0 * there).abs().max() == 0

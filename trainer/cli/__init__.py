@@ -1,0 +1,56 @@
+"""The `trainer` command. Nothing imports this package."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from trainer import __version__
+from trainer.cli import comparing, explaining, fitting, laddering, serving
+from trainer.errors import TrainerError
+from trainer.progress import console
+
+# Before OpenMP is loaded: its threads wait by spinning, which on a shared machine doubles the CPU time of the trees
+# and, once there are more threads than idle cores, stretched 20 seconds to minutes. Sleeping costs a quiet one nothing.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False, add_completion=False
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"trainer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
+    """From the training mart to a run directory.
+
+    Example: `trainer fit --stage 01_dnn --marts data/marts/movielens --run runs/01_dnn`
+    """
+
+
+for command in (
+    fitting.fit, laddering.ladder, fitting.evaluate, comparing.compare, explaining.importance, serving.score,
+    serving.export, fitting.report,
+):  # fmt: skip
+    app.command()(command)
+
+
+def main() -> None:
+    """The console script: bad input ends in a message and exit code 2."""
+    try:
+        app()
+    except TrainerError as error:
+        console.print(f"Error: {error}", style="red", markup=False, soft_wrap=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

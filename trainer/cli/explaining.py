@@ -1,0 +1,48 @@
+"""importance."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from trainer.cli.common import Json, Mart, Vectors, console, out
+
+
+def importance(
+    run: Annotated[Path, typer.Option(help="A finished run.")],
+    rows: Annotated[
+        int, typer.Option(min=100, help="Validation rows to measure on; a sample where there are more.")
+    ] = 20_000,
+    repeats: Annotated[int, typer.Option(min=1, help="Permutations of each input.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="Of the sample and the permutations.")] = 0,
+    marts: Annotated[Path | None, typer.Option(help="Marts to measure on; default: those it was trained on.")] = None,
+    mart: Mart = None,
+    vectors: Vectors = None,
+    top: Annotated[int, typer.Option(min=1, help="Inputs to print; the file holds all.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Measure what validation AUC loses when an input, or a group of inputs, is shuffled among rows.
+
+    Writes importance.csv into the run and draws it in the run's report.
+
+    Example: `trainer importance --run runs/01_dnn`
+    """
+    from trainer.importance import run_importance
+    from trainer.report import write_report
+
+    found = run_importance(run, rows=rows, repeats=repeats, seed=seed, marts=marts, mart=mart, vectors=vectors)
+    write_report([run], run / "report.html")
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+        return
+    title = f"{run}: AUC {found[0]['auc']:.4f} on {found[0]['rows']:,} validation rows"
+    for what, word in (("group", "group"), ("feature", "input")):
+        table = Table(word, "drop in AUC", "sd", title=title if what == "group" else None, title_justify="left")
+        for row in [row for row in found if row["what"] == what][:top]:
+            table.add_row(row["name"], f"{row['drop']:+.4f}", f"{row['sd']:.4f}")
+        out.print(table)
+    console.print(f"Wrote {run / 'importance.csv'} and {run / 'report.html'}")

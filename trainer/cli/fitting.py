@@ -1,0 +1,106 @@
+"""fit, evaluate, report."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from trainer.cli.common import Bayes, Json, Manifest, Mart, Marts, Vectors, console, show
+from trainer.config import load_stage
+
+
+def fit(
+    stage: Annotated[str, typer.Option(help="A stage file, or the name of one of the trainer's own, such as 01_dnn.")],
+    marts: Marts,
+    run: Annotated[Path, typer.Option(help="The run directory to write.")],
+    mart: Mart = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the stage's own.")] = None,
+    manifest: Manifest = None,
+    bayes: Bayes = None,
+    vectors: Vectors = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Fit a temperature a scene on validation (`calibration: temperature`).")
+    ] = False,
+    placebo: Annotated[
+        Literal["texts"] | None, typer.Option(help="Shuffle what the stage reads; its gain must vanish.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from a killed fit's last checkpoint.")] = False,
+    amp: Annotated[bool, typer.Option("--amp", help="Train in bfloat16 where that is safe.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a finished run.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train a stage on a mart and write its run directory.
+
+    Example: `trainer fit --stage 01_dnn --marts data/marts/movielens --run runs/01_dnn --seed 1`
+    """
+    from trainer.placebo import as_placebo
+    from trainer.run import fit_run  # torch takes seconds to import; --help doesn't need it
+
+    chosen = load_stage(stage, seed)
+    if calibrate:
+        chosen = chosen.model_copy(update={"calibration": "temperature"})
+    if placebo:
+        chosen = as_placebo(chosen)
+    results = fit_run(
+        chosen, marts, run, mart=mart, manifest=manifest, force=force, bayes=bayes,
+        resume=resume, amp=amp, command=shlex.join(["trainer", *sys.argv[1:]]),
+        **({"vectors": vectors} if vectors else {}),
+    )  # fmt: skip
+    if results is None:
+        return  # one of torchrun's processes that don't write
+    show(results, as_json)
+    console.print(f"Wrote {run}; its report is {run / 'report.html'}")
+
+
+def evaluate(
+    run: Annotated[Path, typer.Option(help="A finished run.")],
+    marts: Annotated[Path | None, typer.Option(help="Marts to evaluate on; default: those it was trained on.")] = None,
+    mart: Mart = None,
+    manifest: Manifest = None,
+    vectors: Vectors = None,
+    as_json: Json = False,
+) -> None:
+    """Recompute a run's metrics from its saved weights.
+
+    On the rows it was trained with they must equal metrics.json; if they don't, the exit code is 1.
+
+    Example: `trainer evaluate --run runs/01_dnn`
+    """
+    from trainer.run import evaluate_run
+
+    results, equal = evaluate_run(run, marts, mart, manifest, vectors)
+    show(results, as_json)
+    if equal is None:
+        console.print(
+            "The mart holds other rows than the run was trained with; metrics.json is not compared.", style="yellow"
+        )
+    elif equal:
+        console.print(f"Equal to {run / 'metrics.json'}.")
+    else:
+        console.print(
+            f"These differ from {run / 'metrics.json'}: the weights, the file or the versions have changed.",
+            style="red",
+        )
+        raise typer.Exit(1)
+
+
+def report(
+    runs: Annotated[list[Path], typer.Option(help="A finished run; give it once a run.")],
+    output: Annotated[Path, typer.Option(help="The HTML file to write.")],
+    bayes: Bayes = None,
+) -> None:
+    """Write one HTML file that compares runs; it opens offline.
+
+    Example: `trainer report --runs runs/00_gbdt --runs runs/01_dnn --output runs/report.html`
+    """
+    from trainer.report import write_report
+    from trainer.run import check_finished
+
+    for run in runs:
+        check_finished(run)
+    write_report(runs, output, bayes)
+    console.print(f"Wrote {output}")

@@ -1,0 +1,108 @@
+"""ladder."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from trainer.cli.common import Json, Manifest, Mart, Vectors, console, out
+from trainer.errors import TrainerError
+
+
+def ladder(
+    dataset: Annotated[str | None, typer.Option(help="Its marts are data/marts/<dataset>.", show_default=False)] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each rung, with the seeds 1 to N.")] = 1,
+    stages: Annotated[
+        list[str] | None,
+        typer.Option(help="A stage's name or file, once a rung; a comma separates several. Default: all, in order."),
+    ] = None,
+    protocol: Annotated[
+        str,
+        typer.Option(help="How rows were split: time, cold_item, cold_user. Another than time has marts of its own."),
+    ] = "time",
+    marts: Annotated[Path | None, typer.Option(help="Marts that lie elsewhere.", show_default=False)] = None,
+    mart: Mart = None,
+    manifest: Manifest = None,
+    output: Annotated[Path | None, typer.Option(help="Default: runs/ladder/<the marts' folder>.")] = None,
+    vectors: Vectors = None,
+    placebo: Annotated[
+        bool, typer.Option("--placebo", help="Also each text rung with its texts shuffled: its lift must vanish.")
+    ] = False,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, a process each.")] = 1,
+    threads: Annotated[int | None, typer.Option(min=1, help="Of all jobs together; default: the stage's own.")] = None,
+    resamples: Annotated[int, typer.Option(min=20, help="Bootstrap samples of users.")] = 200,
+    truth: Annotated[
+        Path | None,
+        typer.Option(
+            help="True probabilities by event_id; default: data/raw/<dataset>/truth/true_probabilities.parquet."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fit every rung over seeds and say which step earns its place.
+
+    Writes ladder.json, ladder.md and ladder.svg beside the runs. Runs that are finished with the same stage, rows and
+    code are kept, so a ladder that was killed goes on where it stopped. A difference whose interval holds 0 is *not
+    shown*. On a simulated log a rung above the Bayes AUC by more than chance ends in exit code 1.
+
+    Example: `trainer ladder --dataset movielens --seeds 3`
+    """
+    from trainer.ladder.page import HEAD, row_of, write_pages
+    from trainer.ladder.rungs import read_rungs
+    from trainer.ladder.running import make_runs
+    from trainer.ladder.table import build_table
+    from trainer.ladder.truth import truth_of
+
+    if (dataset is None) == (marts is None):
+        raise TrainerError("Say which log: --dataset movielens, or --marts with a folder (one of the two).")
+    folder = marts or Path("data/marts") / (dataset if protocol == "time" else f"{dataset}-{protocol}")
+    place = output or Path("runs/ladder") / folder.resolve().name
+    rungs = read_rungs([s for given in stages or [] for s in given.split(",")] or None, placebo=placebo)
+    numbers = list(range(1, seeds + 1))
+    made = make_runs(
+        rungs, numbers, folder, place, mart=mart, manifest=manifest, jobs=jobs, threads=threads, vectors=vectors,
+        command=shlex.join(["trainer", *sys.argv[1:]]),
+    )  # fmt: skip
+    whole = [rung for rung in rungs if rung.name not in made.failed]
+    if not whole:
+        raise TrainerError("No rung was fitted. " + "; ".join(f"{k}, {v}" for k, v in made.failed.items()))
+    found = build_table(
+        whole, numbers, place, resamples=resamples, min_class=min(r.stage.evaluation.min_class for r in whole),
+        truth=truth_of(made.contract.dataset, truth),
+    )  # fmt: skip
+    found = {
+        "dataset": made.contract.dataset, "marts": str(folder), "mart": made.contract.folder.name,
+        "content_hash": made.content_hash, "failed": made.failed,
+    } | found  # fmt: skip
+    write_pages(place, found)
+    if as_json:
+        typer.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        gap = found["bayes"] is not None
+        _show(found, [*HEAD, *(["gap closed"] if gap else [])], [row_of(line, gap) for line in found["rungs"]])
+    console.print(f"Wrote {place / 'ladder.md'}, with ladder.json and ladder.svg beside it")
+    for name in found["above_bayes"]:
+        console.print(f"{name} is above the Bayes AUC by more than chance: look for a leak.", style="bold red")
+    if made.failed:
+        raise TrainerError("Not all rungs were fitted. " + "; ".join(f"{k}, {v}" for k, v in made.failed.items()))
+    if found["above_bayes"]:
+        raise typer.Exit(1)
+
+
+def _show(found: dict[str, Any], head: list[str], rows: list[list[str]]) -> None:
+    """Two tables, since one would be folded on most terminals: what is claimed, then the other metrics."""
+    seeds = f"{len(found['seeds'])} seed{'s' if len(found['seeds']) > 1 else ''}"
+    title = f"The ladder on {found['dataset']} {found['mart']}, {seeds}"
+    claims = [0, 1, 2, 3, 4, *range(12, len(head))]
+    others = [0, *range(5, 12)]
+    for columns in (claims, others):
+        table = Table(*(head[k] for k in columns), title=title if columns is claims else None, title_justify="left")
+        for row in rows:
+            table.add_row(*(row[k] for k in columns))
+        out.print(table)

@@ -1,0 +1,61 @@
+"""score, export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from trainer.cli.common import Json, Vectors, console
+
+
+def score(
+    run: Annotated[Path, typer.Option(help="A finished run.")],
+    source: Annotated[Path, typer.Option("--input", help="A Parquet file, or a folder of them (hive folders too).")],
+    output: Annotated[Path, typer.Option(help="The Parquet file to write.")],
+    keep: Annotated[
+        list[str] | None, typer.Option(help="Another column of the input to pass on; give it once a column.")
+    ] = None,
+    vectors: Vectors = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the output.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Give the probability of a click for rows with the contract's columns; labels aren't needed.
+
+    The output has the key columns and `probability`, a row for each row of the input, in its order. Unseen ids are
+    fine; an unknown scene is an error.
+
+    Example: `trainer score --run runs/01_dnn --input rows.parquet --output scored.parquet`
+    """
+    from trainer.scoring import score_file
+
+    found = score_file(run, source, output, keep=tuple(keep or ()), vectors=vectors, force=force)
+    if as_json:
+        typer.echo(json.dumps(found))
+    console.print(
+        f"Wrote {output}: {found['rows']:,} rows in {found['seconds']:.1f} s ({found['rows_per_second']:,} rows/s), "
+        f"peak memory {found['peak_rss_mib']:,} MiB"
+    )
+
+
+def export(
+    run: Annotated[Path, typer.Option(help="A finished run of a network.")],
+    output: Annotated[Path, typer.Option(help="The ONNX file to write; a JSON file beside it says how to feed it.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace the output.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a network as ONNX, checked against PyTorch before it is kept.
+
+    Example: `trainer export --run runs/01_dnn --output model.onnx`
+    """
+    from trainer.export import export_run
+
+    about = export_run(run, output, force=force)
+    if as_json:
+        typer.echo(json.dumps(about, ensure_ascii=False))
+    console.print(
+        f"Wrote {output} and {output}.json; its probabilities are PyTorch's within "
+        f"{about['largest_difference_to_pytorch']:.1g}"
+    )

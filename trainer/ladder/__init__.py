@@ -1,0 +1,1 @@
+"""All rungs over seeds: which runs are needed, running them, the table and its page."""

@@ -1,0 +1,103 @@
+"""Make the runs of a ladder: one process a run, several at a time, finished ones kept."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer.config import parse_stage
+from trainer.data import open_columns
+from trainer.errors import TrainerError
+from trainer.ladder.rungs import Rung, why_redo
+from trainer.mart import Contract, read_contract
+from trainer.progress import console, progress
+
+
+@dataclass(frozen=True)
+class Made:
+    """What came of the runs. failed: rung -> the first error of its seeds."""
+
+    contract: Contract
+    content_hash: str
+    kept: int
+    fitted: int
+    failed: dict[str, str]
+
+
+def make_runs(
+    rungs: list[Rung], seeds: list[int], marts: Path, folder: Path, *, mart: str | None = None,
+    manifest: Path | None = None, jobs: int = 1, threads: int | None = None, vectors: Path | None = None,
+    command: str = "",
+) -> Made:  # fmt: skip
+    """Fit every rung with every seed under `folder`, where that isn't done already.
+
+    Each run is a process of its own: its peak memory is its own, and what kills it kills no other. `threads` is for
+    all jobs together and None means the stage's own; each job gets an even part. A rung that fails doesn't stop the
+    others.
+    """
+    contract = read_contract(marts, mart, manifest)
+    content_hash = open_columns(contract).content_hash  # once, before the jobs all want to build the same cache
+    todo: list[tuple[Rung, int, dict[str, Any]]] = []
+    for rung in rungs:
+        for seed in seeds:
+            stage = rung.with_seed(seed, max(1, (threads or rung.stage.threads) // jobs))
+            why = why_redo(rung.run(folder, seed), stage, content_hash)
+            if why is None:
+                continue
+            if why != "not there yet":
+                console.print(f"{rung.name} seed {seed}: made again, {why}.", style="yellow")
+            todo.append((rung, seed, stage.model_dump()))
+    kept, failed = len(rungs) * len(seeds) - len(todo), {}
+    if kept:
+        console.print(f"{kept} finished runs are kept, {len(todo)} are to be made.")
+    context = multiprocessing.get_context("spawn")
+    with (
+        ProcessPoolExecutor(jobs, context, initializer=_prepare, initargs=(jobs > 1,), max_tasks_per_child=1) as pool,
+        progress(quiet=jobs == 1) as bar,
+    ):
+        task = bar.add_task("Fitting", total=len(todo), note="", unit="runs")
+        waiting: dict[Future[None], tuple[Rung, int]] = {}
+        for rung, seed, raw in todo:
+            run = rung.run(folder, seed)
+            waiting[pool.submit(_fit, raw, contract.folder, run, manifest, vectors, command)] = (rung, seed)
+        for done, future in enumerate(as_completed(waiting), start=1):
+            rung, seed = waiting[future]
+            try:
+                future.result()
+            except TrainerError as error:
+                failed.setdefault(rung.name, f"seed {seed}: {error}")
+            except BrokenProcessPool:
+                raise TrainerError(
+                    f"A process that fitted was killed while {rung.name}, seed {seed}, was waited for; most often "
+                    "memory ran out. Run the same command again with fewer --jobs: what is finished is kept."
+                ) from None
+            bar.update(task, advance=1, note=f"{rung.name} seed {seed}")
+            if jobs == 1:
+                console.print(f"{done} of {len(todo)} made: {rung.name} seed {seed}")
+    return Made(contract, content_hash, kept, len(todo) - len(failed), failed)
+
+
+def _prepare(quiet: bool) -> None:
+    """In a new process: be quiet where several share the terminal, and end with the parent, however that ends."""
+    console.quiet = quiet
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+
+def _fit(raw: dict[str, Any], mart: Path, run: Path, manifest: Path | None, vectors: Path | None, command: str) -> None:
+    from trainer.run import fit_run  # in the child: torch
+
+    run.parent.mkdir(parents=True, exist_ok=True)
+    console.print(f"{run}", style="bold")
+    fit_run(
+        parse_stage(raw, str(run)), mart.parent, run, mart=mart.name, manifest=manifest,
+        force=(run / "DONE").exists(), command=command,
+        **({"vectors": vectors} if vectors else {}),
+    )  # fmt: skip

@@ -1,0 +1,51 @@
+"""07_star: one network for all scenes, each of its weights multiplied by one of the scene's own."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from trainer.layers import Batch, Dropout, Sizes, StarLinear, by_scene, embedding_table, mlp
+
+
+class STAR(nn.Module):
+    """Star topology adaptive recommender, with scenes as domains.
+
+    Differs from 01_dnn in the body and head, whose weights are shared ones times the scene's own, in the input's scale
+    and shift by scene, and in a small network that reads the scene alone; collapses to it, with one head for all
+    scenes, where the scene's weights are 1 (kept as their difference from 1) and its shifts 0.
+    Legend: B rows, F id and category fields, E embedding size, X input width, H hidden size.
+    Source: Sheng et al. 2021, eq. 2 to 9. Differs from it: no batch statistics in the partitioned normalisation
+    (numbers are standardised on train rows already, and a row's logit shouldn't depend on its neighbours in a batch).
+    """
+
+    def __init__(
+        self, sizes: Sizes, embedding_dim: int, hidden: tuple[int, ...], auxiliary: int, dropout: float,
+        embedding_dropout: float,
+    ):  # fmt: skip
+        super().__init__()
+        self.embeddings = embedding_table(sizes.n_embeddings, embedding_dim)
+        self.scenes = nn.Embedding(sizes.n_scenes, embedding_dim)
+        self.embedding_dropout = Dropout(embedding_dropout)
+        width = (sizes.n_fields + 1) * embedding_dim + sizes.n_dense
+        self.scale = nn.Embedding.from_pretrained(torch.zeros(sizes.n_scenes, width), freeze=False)
+        self.shift = nn.Embedding.from_pretrained(torch.zeros(sizes.n_scenes, width), freeze=False)
+        self.layers = nn.ModuleList(StarLinear(a, b, sizes.n_scenes) for a, b in pairwise([width, *hidden, 1]))
+        self.dropout = Dropout(dropout)
+        self.auxiliary = nn.Sequential(mlp([embedding_dim, auxiliary], 0.0), nn.Linear(auxiliary, 1))
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Shapes: batch of B rows -> logits_B, float32."""
+        e_BFE = self.embeddings(batch.ids_BF)
+        scene_BE = self.scenes(batch.scene_B)
+        x_BH = torch.cat([self.embedding_dropout(e_BFE).flatten(1), scene_BE, batch.dense_BX], 1)
+        x_BH = x_BH * (1 + self.scale(batch.scene_B)) + self.shift(batch.scene_B)
+        body_B1 = by_scene(batch.scene_B, self.scenes.num_embeddings, x_BH, self._body)
+        return (body_B1 + self.auxiliary(scene_BE))[:, 0]
+
+    def _body(self, scene: int, x_bH: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers[:-1]:
+            x_bH = self.dropout(layer(scene, x_bH).relu())
+        return self.layers[-1](scene, x_bH)

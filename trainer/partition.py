@@ -1,0 +1,135 @@
+"""One day of a mart, read and checked: rows in order, columns as arrays; errors name column, value and day."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from trainer.errors import TrainerError
+from trainer.lists import encode
+from trainer.mart import Column, Contract
+
+MISSING = 0  # the code of NULL in every dictionary; values count from 1
+
+
+def ordered(files: list[Path], columns: list[str], partition: str) -> tuple[pa.Table, np.ndarray]:
+    """One day's rows, sorted by (event_at, event_id), and the order: positions in the files' rows end to end.
+
+    Timestamps are in microseconds.
+    """
+    # Under hive names pyarrow would add event_date by itself; the bytes of the file are all that is wanted.
+    parts = []
+    for path in files:
+        with pq.ParquetFile(path) as parquet:
+            parts.append(parquet.read(columns=columns))
+    table = pa.concat_tables(parts, promote_options="permissive")
+    for name in ("event_id", "event_at"):
+        if table[name].null_count:
+            raise TrainerError(
+                f"Column {name} is NULL in {table[name].null_count} rows of {partition}. Run `dbt test`."
+            )
+    at = (
+        table["event_at"]
+        .cast(pa.timestamp("us", tz=table.schema.field("event_at").type.tz), safe=False)
+        .cast(pa.int64())
+    )
+    table = table.set_column(table.schema.get_field_index("event_at"), "event_at", at)
+    ids = table["event_id"]
+    table = table.set_column(table.schema.get_field_index("event_id"), "event_id", ids.cast(pa.string()))
+    order_B = pc.sort_indices(table, sort_keys=[("event_at", "ascending"), ("event_id", "ascending")]).to_numpy()
+    table = table.take(pa.array(order_B))
+    ids = table["event_id"].combine_chunks()
+    twice = pc.equal(ids[1:], ids[:-1]) if len(ids) > 1 else pa.array([], pa.bool_())
+    if pc.any(twice).as_py():
+        raise TrainerError(
+            f"event_id {ids.filter(_after_first(twice))[0]} occurs twice in {partition}. Run `dbt test`."
+        )
+    return table, order_B.astype(np.int64)
+
+
+def _after_first(mask: pa.Array) -> pa.Array:
+    """A mask over neighbours, one longer: the first row has no neighbour before it."""
+    return pa.concat_arrays([pa.array([False]), mask])
+
+
+class Part:
+    """One partition's table, read as arrays; list columns are spread out once."""
+
+    def __init__(self, table: pa.Table, contract: Contract, partition: str):
+        self.table, self.contract, self.partition = table, contract, partition
+        self.lists: dict[str, pa.Array | np.ndarray] = {}
+
+    def numbers(self, name: str, position: int) -> np.ndarray:
+        """Shapes: -> (B,), float64. NULL, NaN and infinities are NaN."""
+        if position < 0:
+            values = _to_float(self.table[name])
+        else:
+            if name not in self.lists:
+                present, flat, length = self._spread(self.contract.column(name))
+                spread = np.full((len(self.table), length), np.nan)
+                spread[present] = _to_float(flat).reshape(-1, length)
+                self.lists[name] = spread
+            values = self.lists[name][:, position]
+        return np.where(np.isfinite(values), values, np.nan)
+
+    def encoded(self, name: str, position: int, index: dict[str, int]) -> np.ndarray:
+        """Codes into `index`, which grows by the values that are new. Shapes: -> (B,), int32."""
+        if position < 0:
+            return encode(self.table[name].combine_chunks(), index)
+        present, flat, length = self._spread(self.contract.column(name))
+        out = np.full(len(self.table), MISSING, np.int32)
+        out[present] = encode(flat.take(pa.array(np.arange(position, len(flat), length))), index)
+        return out
+
+    def _spread(self, column: Column) -> tuple[np.ndarray, pa.Array, int]:
+        """Which rows have the list at all (B,), the elements of those rows end to end, and the list's length."""
+        expected = len(self.contract.variables[column.names])
+        array = self.table[column.name].combine_chunks()
+        lengths = pc.list_value_length(array)
+        wrong = pc.fill_null(pc.not_equal(lengths, expected), False)
+        if pc.any(wrong).as_py():
+            raise TrainerError(
+                f"Column {column.name}: a list of {lengths.filter(wrong)[0]} elements in {self.partition}; "
+                f"expected {expected}, one for each of var {column.names}. Run `dbt build`."
+            )
+        return array.is_valid().to_numpy(zero_copy_only=False), array.flatten(), expected
+
+    def position(self, name: str, known: tuple[str, ...], null: int | None = None) -> np.ndarray:
+        """The position of each value in `known`; `null` for NULL, which is an error when `null` is None."""
+        found = pc.index_in(self.table[name], pa.array(known, pa.string()))
+        unknown = pc.and_(found.is_null(), self.table[name].is_valid())
+        if pc.any(unknown).as_py():
+            value = self.table[name].filter(unknown)[0]
+            raise TrainerError(
+                f"Column {name}: '{value}' in {self.partition}; expected one of {', '.join(known)}. "
+                "Set the dataset's vars in dbt_project.yml and run `dbt build`."
+            )
+        if null is None and found.null_count:
+            raise TrainerError(f"Column {name} is NULL in {found.null_count} rows of {self.partition}. Run `dbt test`.")
+        return found.fill_null(-1 if null is None else null).to_numpy()
+
+    def label(self, name: str) -> np.ndarray:
+        values = _to_float(self.table[name])
+        wrong = ~np.isin(values, (0.0, 1.0))
+        if wrong.any():
+            raise TrainerError(
+                f"Column {name}: {values[wrong][0]:g} in {self.partition}; expected 0 or 1. Run `dbt test`."
+            )
+        return values
+
+
+def _to_float(array: pa.Array | pa.ChunkedArray) -> np.ndarray:
+    return array.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy()
+
+
+def outcomes(elements_K: pa.Array, name: str, partition: str) -> np.ndarray:
+    """Labels of a history: 0, 1, or -1 for NULL. Shapes: -> (K,), int8."""
+    values = _to_float(elements_K)
+    wrong = ~(np.isin(values, (0.0, 1.0)) | np.isnan(values))
+    if wrong.any():
+        raise TrainerError(f"Column {name}: {values[wrong][0]:g} in {partition}; expected 0 or 1. Run `dbt test`.")
+    return np.where(np.isnan(values), -1, values).astype(np.int8)
