@@ -19,7 +19,8 @@ def log() -> pa.Table:
 FRAMES = "warehouse/macros/windows.sql"
 WEEK = "range between interval 7 day preceding and interval 1 day preceding"
 EVER = "range between unbounded preceding and interval 1 day preceding"
-INSTANT_WEEK = "range between {{ seven_days }} preceding and 1 preceding"
+BEFORE = "w_before as (partition by {{ keys }} order by micros rows between unbounded preceding and 1 preceding)"
+INSTANT_WEEK = "range between unbounded preceding and {{ seven_days + 1 }} preceding"
 MART_V1 = "warehouse/models/marts/training_examples_v1.sql"
 MART_V2 = "warehouse/models/marts/training_examples_v2.sql"
 USERS = "from {{ ref('feat_user', v=1) }}"
@@ -71,8 +72,9 @@ MUTANTS = {
         ),
     },
     2: {
-        "ties and the row itself included": (Edit(FRAMES, "and 1 preceding", "and current row"),),
-        "a week of rows": (Edit(FRAMES, INSTANT_WEEK, "rows between 7 preceding and 1 preceding"),),
+        "ties and the row itself included": (Edit(FRAMES, BEFORE, BEFORE.replace("1 preceding", "current row")),),
+        "a week of rows": (Edit(FRAMES, INSTANT_WEEK, "rows between unbounded preceding and 8 preceding"),),
+        "yesterday in today": (Edit("warehouse/macros/instant_counts.sql", "day > lag(day)", "day > 1 + lag(day)"),),
         "a week less an hour": (Edit(FRAMES, "7 * 24 * 3600", "(7 * 24 - 1) * 3600"),),
         "outcome known when shown": (
             Edit("warehouse/macros/instant_counts.sql", "micros('known_at') }} as", "micros('event_at') }} as"),
@@ -86,7 +88,7 @@ MUTANTS = {
                  "left join (select * exclude (event_at) from users qualify row_number() over (partition by user_id"
                  " order by event_at desc) = 1) as users using (user_id)"),
         ),
-        "fan-out": (Edit(MART_V2, USERS_V2, f"{USERS_V2} union all {USERS_V2}"),),
+        "fan-out": (Edit(MART_V2, USERS_V2, f"from (select * {USERS_V2} union all select * {USERS_V2})"),),
         "history one outcome ahead": (
             Edit(
                 "warehouse/models/features/feat_user_history_v2.sql",

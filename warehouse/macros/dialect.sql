@@ -112,6 +112,20 @@
 {% macro reversed_list(list) -%} {{ adapter.dispatch('reversed_list')(list) }} {%- endmacro %}
 {% macro duckdb__reversed_list(list) -%} list_reverse({{ list }}) {%- endmacro %}
 
+{% macro latest_first(number, columns) -%}
+    {#- An aggregate: a list of structs of columns, in falling order of a number that is unique in it. -#}
+    {{ adapter.dispatch('latest_first')(number, columns) }}
+{%- endmacro %}
+{% macro duckdb__latest_first(number, columns) -%} array_agg({{ struct_of(columns) }} order by {{ number }} desc) {%- endmacro %}
+
+{% macro part_of_list(list, first, length) -%}
+    {#- Up to `length` elements from the position `first` on. -#}
+    {{ adapter.dispatch('part_of_list')(list, first, length) }}
+{%- endmacro %}
+{% macro duckdb__part_of_list(list, first, length) -%}
+    list_slice({{ list }}, {{ first }}, {{ first }} + {{ length - 1 }})
+{%- endmacro %}
+
 {% macro iso_weekday(instant) -%} {{ adapter.dispatch('iso_weekday')(instant) }} {%- endmacro %}
 {% macro duckdb__iso_weekday(instant) -%} isodow({{ instant }}) {%- endmacro %}
 
@@ -121,7 +135,7 @@
 {%- endmacro %}
 {% macro duckdb__struct_of(columns) -%}
     {%- set fields = [] -%}
-    {%- for column in columns -%}{%- do fields.append(column ~ " := " ~ column) -%}{%- endfor -%}
+    {%- for column in columns -%}{%- do fields.append(column.split('.')[-1] ~ " := " ~ column) -%}{%- endfor -%}
     {{ return("struct_pack(" ~ fields | join(', ') ~ ")") }}
 {%- endmacro %}
 

@@ -67,6 +67,13 @@
 
 {% macro spark__reversed_list(list) -%} reverse({{ list }}) {%- endmacro %}
 
+{% macro spark__latest_first(number, columns) -%}
+    {#- Structs are ordered by their first field. -#}
+    sort_array(collect_list({{ struct_of([number] + columns) }}), false)
+{%- endmacro %}
+
+{% macro spark__part_of_list(list, first, length) -%} slice({{ list }}, {{ first }}, {{ length }}) {%- endmacro %}
+
 {% macro spark__iso_weekday(instant) -%} (weekday({{ instant }}) + 1) {%- endmacro %}
 
 {% macro spark__safe_cast(field, type) -%}
@@ -82,7 +89,7 @@
 
 {% macro spark__struct_of(columns) -%}
     {%- set fields = [] -%}
-    {%- for column in columns -%}{%- do fields.append("'" ~ column ~ "', " ~ column) -%}{%- endfor -%}
+    {%- for column in columns -%}{%- do fields.append("'" ~ column.split('.')[-1] ~ "', " ~ column) -%}{%- endfor -%}
     {{ return("named_struct(" ~ fields | join(', ') ~ ")") }}
 {%- endmacro %}
 

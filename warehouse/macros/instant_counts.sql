@@ -45,9 +45,9 @@ counted as (
         {{ key_list }},
         micros,
         cast({{ instant_of('micros') }} as date) as day,
-        sum(n_shown) as n_shown,
-        sum(n_impressions) as n_impressions,
-        sum(n_clicks) as n_clicks,
+        cast(sum(n_shown) as bigint) as n_shown,
+        cast(sum(n_impressions) as bigint) as n_impressions,
+        cast(sum(n_clicks) as bigint) as n_clicks,
         case when sum(n_impressions) > 0 then micros end as last_micros,
         case when sum(n_clicks) > 0 then micros end as last_click_micros
     from moments
@@ -58,19 +58,51 @@ reached as (
     {{ with_whole_days('counted', keys, daily) }}
 ),
 
+summed as (
+    select
+        {{ key_list }},
+        micros,
+        day,
+        n_shown,
+        {%- for count in counts %}
+        {{ count }},
+        {%- endfor %}
+        {{ sums_before_the_instant(counts) }},
+        max(last_micros) over w_before as last_micros,
+        max(last_click_micros) over w_before as last_click_micros,
+        coalesce(day > lag(day) over w_key, true) as is_new_day
+    from reached
+    window {{ windows_before_the_instant(key_list) }}
+),
+
+with_own as (
+    select
+        *,
+        {%- for count in counts %}
+        cast({{ count }}_cum + {{ count }} as bigint) as {{ count }}_with_own{{ ',' if not loop.last }}
+        {%- endfor %}
+    from summed
+),
+
+started as (
+    select
+        *,
+        {{ sums_at_the_starts(counts) }}
+    from with_own
+    window {{ windows_to_the_starts(key_list) }}
+),
+
 windowed as (
     select
         {{ key_list }},
         micros,
         day,
         n_shown,
-        {{ window_sums(counts) }},
-        cast(coalesce(sum(n_impressions) over w_today, 0) as bigint) as n_impressions_today,
-        cast(coalesce(sum(n_clicks) over w_today, 0) as bigint) as n_clicks_today,
-        max(last_micros) over w_cum as last_micros,
-        max(last_click_micros) over w_cum as last_click_micros
-    from reached
-    window {{ windows_to_the_instant(key_list) }}
+        {{ sums_to_the_instant(counts) }},
+        last_micros,
+        last_click_micros
+    from started
+    where n_shown > 0 and {{ in_days('day') }}
 ),
 
 priors as (
@@ -85,7 +117,6 @@ joined as (
         priors.scene_click_rate_cum as scene_priors
     from windowed
     left join priors on windowed.day = priors.as_of_date
-    where windowed.n_shown > 0 and {{ in_days('windowed.day') }}
 )
 {%- endmacro %}
 

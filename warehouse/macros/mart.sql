@@ -72,10 +72,13 @@
             ~ literal(tojson(plan.days)) ~ ")") -%}
     {%- endif -%}
 
-    {%- call statement('main') -%}
-        copy ({{ sql }}) to {{ literal(aside if partition_by else aside ~ '/part-0.parquet') }}
-        (format parquet, compression zstd{{ ', partition_by (' ~ partition_by ~ '), overwrite_or_ignore true' if partition_by }})
-    {%- endcall -%}
+    {%- if partition_by -%}
+        {%- for days in chunks_to_write(plan) -%}{%- do write_chunk(sql, aside, partition_by, days) -%}{%- endfor -%}
+    {%- else -%}
+        {%- call statement('main') -%}
+            copy ({{ sql }}) to {{ literal(aside ~ '/part-0.parquet') }} (format parquet, compression zstd)
+        {%- endcall -%}
+    {%- endif -%}
 
     {#- An empty result leaves no file at all where it is partitioned, and a scan of no file is an error. -#}
     {%- set files = literal(aside ~ '/**/*.parquet') -%}

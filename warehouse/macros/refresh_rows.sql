@@ -5,12 +5,15 @@
 
 {% macro in_days(day) -%}
     {#- The column `day` is one of the days to recompute. -#}
-    {%- if refreshes_days() -%} {{ in_dates(day, refresh_plan().days) }} {{ plan_mark() }} {%- else -%} true {%- endif -%}
+    {%- if is_written_in_chunks() -%} {{ in_chunk(day) }} {{ plan_mark() if refreshes_days() }}
+    {%- elif refreshes_days() -%} {{ in_dates(day, refresh_plan().days) }} {{ plan_mark() }}
+    {%- else -%} true {%- endif -%}
 {%- endmacro %}
 
 {% macro at_days(instant) -%}
     {#- The instant lies on one of the days to recompute. The range alone lets DuckDB skip most of a table. -#}
-    {%- if refreshes_days() -%}
+    {%- if is_written_in_chunks() -%} {{ at_chunk(instant) }} {{ plan_mark() if refreshes_days() }}
+    {%- elif refreshes_days() -%}
         {%- set days = refresh_plan().days -%}
         ({{ instant }} >= timestamp '{{ days[0] }}' and {{ instant }} < timestamp '{{ shifted(days, 1)[-1] }}'
         and {{ in_dates('cast(' ~ instant ~ ' as date)', days) }}) {{ plan_mark() }}

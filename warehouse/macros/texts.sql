@@ -21,19 +21,13 @@
 
 {% macro with_text_ids(events) -%}
     {#- The rows of `events` with the ids of their texts: title, item entities, user entities and the whole user text. -#}
-    {%- set n_parts = dataset_var('user_text_parts', []) | length -%}
-    {%- set of_user = [] -%}
-    {%- for i in range(n_parts) -%}{%- do of_user.append('of_user_' ~ i ~ '.text_ids') -%}{%- endfor %}
     select
         {{ events }}.*,
         {{ text_id('title', events ~ '.item_title') }} as item_title_text_id,
         coalesce(of_item.text_ids, {{ empty_array('string') }}) as item_entity_text_ids,
-        {{ union_of_lists(of_user) }} as user_entity_text_ids,
-        {{ whole_user_text(events ~ '.user_texts') }} as whole_user_text
+        coalesce(of_user.entity_text_ids, {{ empty_array('string') }}) as user_entity_text_ids,
+        of_user.text_id as whole_user_text_id
     from {{ events }}
     left join {{ ref('int_entity_lists') }} as of_item on {{ events }}.item_entities = of_item.entity_list
-    {%- for i in range(n_parts) %}
-    left join {{ ref('int_entity_lists') }} as of_user_{{ i }}
-        on {{ element(events ~ '.user_texts', i + 1) }} = of_user_{{ i }}.entity_list
-    {%- endfor %}
+    left join {{ ref('int_user_texts') }} as of_user on {{ events }}.user_texts = of_user.user_texts
 {%- endmacro %}

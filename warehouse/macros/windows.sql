@@ -43,13 +43,50 @@
     end
 {%- endmacro %}
 
-{#- The same windows up to the instant: rows are ordered by micros, a row sees outcomes known strictly before its own. -#}
+{#-
+  The same windows up to the instant. Rows are ordered by micros and there is one a key and instant, so the rows before a row are
+  the instants strictly before its own. Only additive measures: what a window holds is a running sum less the running sum at
+  its start, which costs half of summing each frame by itself.
+-#}
 
-{% macro windows_to_the_instant(keys) -%}
+{% macro windows_before_the_instant(keys) -%}
+    w_before as (partition by {{ keys }} order by micros rows between unbounded preceding and 1 preceding),
+    w_key as (partition by {{ keys }} order by micros)
+{%- endmacro %}
+
+{% macro sums_before_the_instant(measures) -%}
+    {%- for measure in measures -%}
+        cast(coalesce(sum({{ measure }}) over w_before, 0) as bigint) as {{ measure }}_cum{{ ',' if not loop.last }}
+        {% endfor -%}
+{%- endmacro %}
+
+{% macro windows_to_the_starts(keys) -%}
+    {#- Instants more than seven times 24 hours before the row's, and rows up to the row's own. -#}
     {%- set seven_days = 7 * 24 * 3600 * 1000000 -%}
-    w_7d as (partition by {{ keys }} order by micros range between {{ seven_days }} preceding and 1 preceding),
-    w_cum as (partition by {{ keys }} order by micros range between unbounded preceding and 1 preceding),
-    w_today as (partition by {{ keys }}, day order by micros range between unbounded preceding and 1 preceding)
+    w_before_7d as (partition by {{ keys }} order by micros range between unbounded preceding and {{ seven_days + 1 }} preceding),
+    w_so_far as (partition by {{ keys }} order by micros rows between unbounded preceding and current row)
+{%- endmacro %}
+
+{% macro sums_at_the_starts(measures) -%}
+    {#- The running sums at the start of the seven days and of the row's day (a running sum never falls: its latest is its greatest). -#}
+    last_value({{ struct_of_sums(measures) }}) over w_before_7d as before_7d,
+    {%- for measure in measures %}
+    max(case when is_new_day then {{ measure }}_cum end) over w_so_far as {{ measure }}_before_today{{ ',' if not loop.last }}
+    {%- endfor %}
+{%- endmacro %}
+
+{% macro struct_of_sums(measures) -%}
+    {%- set sums = [] -%}
+    {%- for measure in measures -%}{%- do sums.append(measure ~ '_with_own') -%}{%- endfor -%}
+    {{ return(struct_of(sums)) }}
+{%- endmacro %}
+
+{% macro sums_to_the_instant(measures) -%}
+    {%- for measure in measures -%}
+        {{ measure }}_cum,
+        {{ measure }}_cum - coalesce(before_7d.{{ measure }}_with_own, 0) as {{ measure }}_7d,
+        {{ measure }}_cum - {{ measure }}_before_today as {{ measure }}_today{{ ',' if not loop.last }}
+        {% endfor -%}
 {%- endmacro %}
 
 {% macro if_cold(value) -%}

@@ -1,67 +1,27 @@
--- Grain: one user and number of outcomes known of them. The latest of those outcomes, most recent first.
+-- Grain: one outcome of a user, by its number in the order in which they became known.
 {{ config(meta={'refresh': 'last_known_date'}) }}
-{%- set listed = struct_of(['item_id', 'title_text_id', 'label']) %}
 
 with
 
 {{ outcomes_to_list(ref('stg_events'), ref('int_user_daily')) }},
 
-outcomes as (
+numbered as (
     select
         user_id,
+        n_before + row_number() over (partition by user_id order by known_at, event_id) as position,
         item_id,
-        label,
-        known_date,
         coalesce({{ text_id('title', 'item_title') }}, '') as title_text_id,
-        n_before + row_number() over (partition by user_id order by known_at, event_id) as position
+        label,
+        known_date
     from to_list
-),
-
-{%- if refreshes_days() %}
-
--- A few positions a user: slices of one list do.
-whole_lists as (
-    select
-        user_id,
-        max(position) as last_position,
-        array_agg({{ listed }} order by position desc) as outcomes
-    from outcomes
-    group by user_id
-),
-
-gathered as (
-    select
-        outcomes.user_id,
-        outcomes.position,
-        outcomes.known_date,
-        list_slice(
-            whole_lists.outcomes, last_position - position + 1, last_position - position + {{ var('history_length') }}
-        ) as outcomes
-    from outcomes
-    inner join whole_lists on outcomes.user_id = whole_lists.user_id
-    where {{ in_days('outcomes.known_date') }}
 )
-{%- else %}
-
--- One window over the whole outcome: three windows over its parts take three times as long.
-gathered as (
-    select
-        user_id,
-        position,
-        known_date,
-        {{ reversed_list('array_agg(' ~ listed ~ ') over latest') }} as outcomes
-    from outcomes
-    window latest as (
-        partition by user_id order by position rows between {{ var('history_length') - 1 }} preceding and current row
-    )
-)
-{%- endif %}
 
 select
     user_id,
     cast(position as bigint) as user_n_impressions_cum,
-    {{ transformed_list('outcomes', 't.item_id') }} as user_last_item_ids,
-    {{ transformed_list('outcomes', 't.title_text_id') }} as user_last_title_text_ids,
-    {{ transformed_list('outcomes', 't.label') }} as user_last_labels,
+    item_id,
+    title_text_id,
+    label,
     known_date as last_known_date
-from gathered
+from numbered
+where {{ in_days('known_date') }}

@@ -55,7 +55,7 @@ distinct_items as (
         user_id,
         micros,
         cast(coalesce(sum(n_new_items) over (
-            partition by user_id order by micros range between unbounded preceding and 1 preceding
+            partition by user_id order by micros rows between unbounded preceding and 1 preceding
         ), 0) as bigint) as n_distinct_items_cum
     from item_counts
 )

@@ -8,6 +8,17 @@ events as (
     where {{ in_days('event_date') }}
 ),
 
+titles as (
+    select distinct item_title from events
+),
+
+user_texts as (
+    select * from {{ ref('int_user_texts') }}
+    {%- if refreshes_days() %}
+    where user_texts in (select distinct user_texts from events)
+    {%- endif %}
+),
+
 entity_lists as (
     select * from {{ ref('int_entity_lists') }}
     {%- if refreshes_days() %}
@@ -41,7 +52,7 @@ written as (
         {{ text_id('title', 'item_title') }} as text_id,
         {{ trimmed('item_title') }} as text,
         'title' as side
-    from events
+    from titles
 
     union all
 
@@ -54,10 +65,10 @@ written as (
     union all
 
     select distinct
-        {{ text_id('user', whole_user_text('user_texts')) }} as text_id,
-        {{ trimmed(whole_user_text('user_texts')) }} as text,
+        text_id,
+        text,
         'user' as side
-    from events
+    from user_texts
     {%- if refreshes_days() %}
 
     union

@@ -9,7 +9,10 @@ events as (
 ),
 
 users as (
-    select * from {{ ref('feat_user', v=2) }}
+    select
+        *,
+        {{ history_group() }} as history_group
+    from {{ ref('feat_user', v=2) }}
     where {{ at_days('event_at') }}
 ),
 
@@ -33,9 +36,7 @@ items_in_scene as (
     where {{ at_days('event_at') }}
 ),
 
-histories as (
-    select * from {{ ref('feat_user_history', v=2) }}
-),
+{{ history_lists('users', ref('feat_user_history', v=2)) }},
 
 -- What changes slowly, and the lists over all scenes, are as of the start of the day, as in v1.
 users_daily as (
@@ -81,7 +82,7 @@ joined as (
     left join pairs using (user_id, item_id, event_at)
     left join users_in_scene using (user_id, scene, event_at)
     left join items_in_scene using (item_id, scene, event_at)
-    left join histories using (user_id, user_n_impressions_cum)
+    left join histories using (user_id, history_group)
     left join users_daily using (user_id, as_of_date)
     left join items_daily using (item_id, as_of_date)
     left join scenes using (as_of_date)
@@ -90,6 +91,9 @@ joined as (
 timed as (
     select
         *,
+        {{ latest_outcomes('item_ids') }} as user_last_item_ids,
+        {{ latest_outcomes('title_text_ids') }} as user_last_title_text_ids,
+        {{ latest_outcomes('labels') }} as user_last_labels,
         {{ if_cold('whole_user_text_id') }} as user_text_id,
         cast(hour(event_at) as string) as event_hour,
         cast({{ iso_weekday('event_at') }} as string) as event_weekday,

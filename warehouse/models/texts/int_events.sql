@@ -28,5 +28,5 @@ select
     item_title_text_id,
     item_entity_text_ids,
     user_entity_text_ids,
-    {{ text_id('user', 'whole_user_text') }} as whole_user_text_id
+    whole_user_text_id
 from texts

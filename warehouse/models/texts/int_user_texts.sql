@@ -1,0 +1,35 @@
+-- Grain: one distinct list of a user's texts (var user_text_parts), as the log writes them.
+{{ config(meta={'refresh': 'append'}) }}
+{%- set n_parts = dataset_var('user_text_parts', []) | length %}
+{%- set text_ids = [] %}
+{%- for i in range(n_parts) %}{% do text_ids.append('part_' ~ i ~ '.text_ids') %}{% endfor %}
+
+with
+
+lists as (
+    select distinct user_texts
+    from {{ ref('stg_events') }}
+    where {{ in_days('event_date') }}
+),
+
+joined as (
+    select
+        lists.user_texts,
+        {{ union_of_lists(text_ids) }} as entity_text_ids,
+        {{ trimmed(whole_user_text('lists.user_texts')) }} as text
+    from lists
+    {%- for i in range(n_parts) %}
+    left join {{ ref('int_entity_lists') }} as part_{{ i }}
+        on {{ element('lists.user_texts', i + 1) }} = part_{{ i }}.entity_list
+    {%- endfor %}
+)
+
+select
+    user_texts,
+    entity_text_ids,
+    text,
+    {{ text_id('user', 'text') }} as text_id
+from joined
+{%- if refreshes_days() %}
+where not exists (select 1 from {{ this }} as before where before.user_texts = joined.user_texts)
+{%- endif %}
