@@ -95,7 +95,8 @@ MUTANTS = {
             ),
         ),
         "pairs joined by user alone": (
-            Edit(MART_V2, PAIRS, PAIRS + " qualify row_number() over (partition by user_id, event_at order by item_id) = 1"),
+            Edit(MART_V2, PAIRS, PAIRS + " qualify row_number() over"
+                 " (partition by user_id, event_at order by item_id) = 1"),
             Edit(MART_V2, "left join pairs using (user_id, item_id, event_at)",
                  "left join (select * exclude (item_id) from pairs) as pairs using (user_id, event_at)"),
         ),
