@@ -82,7 +82,7 @@ def test_small_numbers_are_numbers_however_spelled(tmp_path: Path, spelled: str)
         (
             "09_interest",
             lambda r: r["model"].update(heads=5),
-            r"model\.heads is 5\. .*must divide attention, which is 32",
+            r"model\.heads is 5\. .*must divide attention, which is 64",
         ),
         ("09_interest", lambda r: r["model"].update(atention=5), r"model\.atention \(did you mean 'attention'\?\)"),
         ("09_interest", lambda r: r["model"].update(tower="x"), r"model\.tower is 'x'"),

@@ -49,7 +49,10 @@ def test_killed_in_mid_epoch_and_resumed_gives_the_same_bytes(
         )  # fmt: skip
         seen, saved = 0, None
         while process.poll() is None and seen < after:
-            found = kept.stat().st_mtime_ns if kept.exists() else None
+            try:
+                found = kept.stat().st_mtime_ns
+            except FileNotFoundError:
+                found = None  # not written yet, or the run is finished
             seen += found != saved
             saved = found
             time.sleep(0.001)

@@ -31,6 +31,7 @@ LATEST = UNDATED.replace(
     "users)", "users qualify row_number() over (partition by user_id order by as_of_date desc) = 1)"
 )
 HASH = "substr(md5('{{ side }}:' || {{ text }}), 1, 16)"
+PAIRS = "from {{ ref('feat_user_item', v=2) }}\n    where {{ at_days('event_at') }}"
 USER_WINDOWS = "windows('user_id')"
 # version of the mart -> name of the mutant -> what it changes
 MUTANTS = {
@@ -96,8 +97,8 @@ MUTANTS = {
             ),
         ),
         "pairs joined by user alone": (
-            Edit(MART_V2, "from {{ ref('feat_user_item', v=2) }}", "from {{ ref('feat_user_item', v=2) }} qualify"
-                 " row_number() over (partition by user_id, event_at order by item_id) = 1"),
+            Edit(MART_V2, PAIRS,
+                 PAIRS + " qualify row_number() over (partition by user_id, event_at order by item_id) = 1"),
             Edit(MART_V2, "left join pairs using (user_id, item_id, event_at)",
                  "left join (select * exclude (item_id) from pairs) as pairs using (user_id, event_at)"),
         ),
