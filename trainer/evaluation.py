@@ -17,11 +17,10 @@ from trainer.config import Stage
 from trainer.data import Columns
 from trainer.fitted import Fitted
 from trainer.gate import alphas
-from trainer.mart import LEVELS, Contract
+from trainer.mart import HELD_OUT, LEVELS, Contract
 from trainer.placebo import label
 from trainer.train import sigmoid
 
-HELD_OUT = ("val", "test")
 BOOTSTRAP_SEED = 0  # one for all runs: runs on the same rows are then compared on the same samples of users
 
 

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from psutil import pid_exists
+
 
 def write_json(path: Path, value: Any) -> None:
     """Write JSON with one trailing newline; NaN and infinity are refused, since they aren't JSON."""
@@ -49,18 +51,8 @@ def remove_leftovers(target: Path) -> None:
     """Remove the `.partial` folders of `target` whose process no longer lives."""
     for path in target.parent.glob(f"{target.name}.partial-*"):
         pid = path.name.removeprefix(f"{target.name}.partial-").split("-")[0]
-        if not pid.isdigit() or not _lives(int(pid)):
+        if not pid.isdigit() or not pid_exists(int(pid)):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def replace_text(path: Path, text: str) -> None:

@@ -15,7 +15,7 @@ from torch import nn
 
 from trainer import __version__
 from trainer.checkpoint import SECONDS, Checkpoint
-from trainer.config import Gbdt, GbdtStage, NetworkStage, Stage, dump_stage
+from trainer.config import Gbdt, GbdtStage, NetworkStage, Stage, Texts, dump_stage
 from trainer.data import Columns
 from trainer.errors import TrainerError, nearest
 from trainer.inputs import UNSEEN, Encoder, Inputs, fit_inputs
@@ -34,7 +34,7 @@ from trainer.progress import progress
 from trainer.team import Team, device
 from trainer.textside import cold_rows, required_history, texts_of_rows
 from trainer.train import ALONE, History, determinism, predict, train
-from trainer.vectors import DEFAULT_VECTORS, HISTORY, fit_text_space
+from trainer.vectors import DEFAULT_VECTORS, HISTORY, TextSpace, fit_text_space
 
 if TYPE_CHECKING:  # scikit-learn takes 130 MB and two seconds, which only the trees should cost
     from trainer.models.gbdt import GBDT
@@ -200,31 +200,27 @@ def _with_texts_and_history(
     inputs: Inputs, stage: NetworkStage, contract: Contract, columns: Columns, vectors: Path
 ) -> Inputs:
     """The inputs, with the whitening fitted on train's texts and the length of a history where the stage reads them."""
-    wanted, train_rows = stage.inputs, columns.rows("train")
-    spaces = {}
+    wanted, train_rows, spaces = stage.inputs, columns.rows("train"), {}
     if (wanted.texts or wanted.llm) and not columns.texts:
         raise TrainerError(
             f"{stage.stage} reads texts: columns with role text_id. {contract.folder.name} has none. "
             "Run `dbt build`, or train a stage without texts, such as 03_ple."
         )
-    for name, texts, rows, cold in (
-        ("texts", wanted.texts, train_rows, ""),
-        ("llm", wanted.llm, cold_rows(columns, train_rows), " --only cold"),
-    ):
-        if texts:
-            seen = texts_of_rows(columns, rows)
-            if name == "llm" or not wanted.history:
-                seen.pop(HISTORY, None)
-            if name == "texts":
-                # Whole user texts are many, and only cold rows have them: they are for the language model.
-                for column in contract.having("text_id"):
-                    if column.cold_only:
-                        seen.pop(column.name, None)
-            spaces[name] = fit_text_space(
-                columns.text_ids, seen, vectors, encoder=texts.encoder, dimensions=texts.dimensions,
-                min_coverage=texts.min_text_coverage,
-                build=f"embeddings build --marts {contract.folder.parent} --encoder {texts.encoder}{cold}",
-            )  # fmt: skip
+
+    def space(texts: Texts, names: list[str], rows: np.ndarray, only: str = "") -> TextSpace:
+        return fit_text_space(
+            columns.text_ids, texts_of_rows(columns, names, rows), vectors, encoder=texts.encoder,
+            dimensions=texts.dimensions, min_coverage=texts.min_text_coverage,
+            build=f"embeddings build --marts {contract.folder.parent} --encoder {texts.encoder}{only}",
+        )  # fmt: skip
+
+    if wanted.texts:
+        # Whole user texts are many, and only cold rows have them: they are for the language model.
+        own = [c.name for c in contract.having("text_id") if not c.cold_only]
+        spaces["texts"] = space(wanted.texts, own + [HISTORY] * bool(wanted.history), train_rows)
+    if wanted.llm:
+        every = [c.name for c in columns.texts]
+        spaces["llm"] = space(wanted.llm, every, cold_rows(columns, train_rows), " --only cold")
     text_columns = tuple((c.name, c.group or "context") for c in columns.texts) if spaces else ()
     history = max(1, min(wanted.history, required_history(columns).longest)) if wanted.history else 0
     return replace(inputs, text_columns=text_columns, history=history, **spaces)

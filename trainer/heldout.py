@@ -15,7 +15,6 @@ from trainer.errors import TrainerError
 from trainer.mart import LEVELS
 from trainer.metrics import dense_ids
 
-SPLITS = ("val", "test")
 _COLUMNS = ("event_id", "user_id", "scene", "user_level", "item_level", "split", "label", "probability")
 
 

@@ -29,6 +29,7 @@ NAME_LISTS = ("scenes", "ctx_dense", "ctx_ids")
 HISTORY_OF = ("item_id", "text_id", "label")  # what a list with role history holds of the user's latest outcomes
 LEVELS = ("zero", "few", "warm")
 SPLITS = ("train", "val", "test")
+HELD_OUT = SPLITS[1:]
 EXCLUDED = "excluded"  # rows that the split protocol keeps from all three; nothing here reads them
 
 # Spellings of one type in DuckDB, Spark and dbt -> the spelling used here.

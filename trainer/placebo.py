@@ -14,6 +14,7 @@ from trainer.config import GbdtStage, Stage
 from trainer.data import Columns
 from trainer.errors import TrainerError
 from trainer.textside import texts_of_rows
+from trainer.vectors import HISTORY
 
 
 def is_placebo(stage: Stage) -> bool:
@@ -53,7 +54,8 @@ def seen_by(stage: Stage, columns: Columns) -> Columns:
     if not is_placebo(stage):
         return columns
     kind_K = np.zeros(len(columns.text_ids) + 1, np.int64)
-    for k, codes in enumerate(texts_of_rows(columns, np.arange(len(columns))).values()):
+    every = [*(c.name for c in columns.texts), HISTORY]
+    for k, codes in enumerate(texts_of_rows(columns, every, np.arange(len(columns))).values()):
         kind_K[codes] |= 1 << k
     ids = np.array(columns.text_ids, object)
     generator = np.random.default_rng([stage.seed, 0x9ACEB0])

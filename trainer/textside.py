@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -153,16 +154,16 @@ def required_history(columns: Columns) -> History:
     return columns.history
 
 
-def texts_of_rows(columns: Columns, rows_N: np.ndarray) -> dict[str, np.ndarray]:
-    """Which distinct texts each column holds in these rows, and the history's under HISTORY. Codes, ascending."""
+def texts_of_rows(columns: Columns, names: Iterable[str], rows_N: np.ndarray) -> dict[str, np.ndarray]:
+    """Distinct texts that the named columns hold in these rows (HISTORY: the latest outcomes'). Codes, ascending."""
     sources = {c.name: c.codes for c in columns.texts}
     if columns.history and columns.history.texts:
         sources[HISTORY] = columns.history.texts
     out = {}
-    for name, lists in sources.items():
+    for name in [n for n in names if n in sources]:
         seen = np.zeros(1 + len(columns.text_ids), bool)
         for s in range(0, len(rows_N), _BLOCK):
-            seen[lists.take(rows_N[s : s + _BLOCK])[1]] = True
+            seen[sources[name].take(rows_N[s : s + _BLOCK])[1]] = True
         seen[0] = False
         out[name] = np.flatnonzero(seen)
     return out

@@ -12,10 +12,7 @@
 
 {% macro whole_user_text(user_texts) -%}
     {#- The parts of a user's text in one: entities parted by commas, parts by semicolons. -#}
-    {{ replaced_in_list(joined_list(user_texts, '; '), dataset_var('entity_separator', none)) }}
-{%- endmacro %}
-
-{% macro replaced_in_list(text, separator) -%}
+    {%- set text, separator = joined_list(user_texts, '; '), dataset_var('entity_separator', none) -%}
     {%- if separator -%} replace({{ text }}, {{ literal(separator) }}, ', ') {%- else -%} {{ text }} {%- endif -%}
 {%- endmacro %}
 

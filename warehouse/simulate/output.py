@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
+from psutil import pid_exists
 
 from .bayes import Truth, bayes_report
 from .columns import TRUTH_SCHEMA, log_schema, make_block
@@ -152,18 +153,10 @@ def _clear_leftovers(out: Path) -> None:
     for path in out.parent.glob(f".{out.name}.*-*"):
         owner = path.name.rpartition("-")[2]
         kind = path.name.removeprefix(f".{out.name}.").rpartition("-")[0]
-        if owner.isdigit() and kind in ("partial", "old") and not _alive(int(owner)):
+        if not owner.isdigit() or kind not in ("partial", "old"):
+            continue
+        if int(owner) == os.getpid() or not pid_exists(int(owner)):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return pid != os.getpid()
 
 
 def _move_in(aside: Path, out: Path) -> None:
