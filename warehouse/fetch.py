@@ -45,6 +45,9 @@ LOGS = {
 }
 
 
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
 class FetchError(Exception):
     """Says what was expected, what was found and what to do."""
 
@@ -116,6 +119,7 @@ def fetch(dataset: str, raw: Path, cache: Path) -> Path:
     return folder
 
 
+@app.command()
 def main(
     dataset: Annotated[str, typer.Argument(help=f"Which log: {', '.join(LOGS)}.")],
     raw: Annotated[Path, typer.Option(help="Where raw logs live.")] = Path("data/raw"),
@@ -130,4 +134,4 @@ def main(
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app(prog_name="python -m warehouse.fetch")
