@@ -19,118 +19,130 @@ class _Strict(BaseModel):
 
 
 class Texts(_Strict):
-    """encoder: the vectors' name or store key; dimensions: whitened to.
+    """Which vectors of texts a stage reads."""
 
-    min_text_coverage: the share of train's distinct texts that must have a vector.
-    """
-
-    encoder: str
-    dimensions: Annotated[int, Field(ge=1)]
-    min_text_coverage: Annotated[float, Field(ge=0, le=1)]
+    encoder: Annotated[str, Field(description="The encoder whose vectors are read: its name, or the key of a store.")]
+    dimensions: Annotated[int, Field(ge=1, description="Vectors are whitened to this many dimensions.")]
+    min_text_coverage: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=1,
+            description="Least share of train's distinct texts that must have a vector; below it the fit stops.",
+        ),
+    ]
 
 
 class Inputs(_Strict):
-    """min_count: values rarer than this in train share the unseen row; clip: in standard deviations.
+    """What a stage makes of the columns. Texts, llm and history: only for stages whose model reads them."""
 
-    texts: vectors of all texts; llm: a language model's, read for cold rows; history: latest outcomes of a user.
-    Only for stages whose model reads them.
-    """
-
-    min_count: Annotated[int, Field(ge=1)]
-    clip: Annotated[float, Field(gt=0)]
-    texts: Texts | None = None
-    llm: Texts | None = None
-    history: Annotated[int, Field(ge=1)] | None = None
+    min_count: Annotated[int, Field(ge=1, description="Values rarer than this in train share the row of the unseen.")]
+    clip: Annotated[
+        float, Field(gt=0, description="Numbers are cut off at this many standard deviations from their mean.")
+    ]
+    texts: Annotated[Texts | None, Field(description="Vectors of titles and entities.")] = None
+    llm: Annotated[Texts | None, Field(description="A language model's vectors, read for cold rows alone.")] = None
+    history: Annotated[
+        Annotated[int, Field(ge=1)] | None, Field(description="How many of the latest outcomes of a user are read.")
+    ] = None
 
 
 class Gbdt(_Strict):
-    """scikit-learn's names; patience: iterations without a better validation log loss before stopping.
+    """Gradient-boosted trees; scikit-learn's names where it has one."""
 
-    max_values: categories kept a feature, the most frequent ones; the rest is one more (at most 255 bins in all).
-    max_train_rows: beyond it, training uses an even sample (scikit-learn holds the rows as float64).
-    """
-
-    kind: Literal["gbdt"]
-    learning_rate: Annotated[float, Field(gt=0)]
-    max_iter: Annotated[int, Field(ge=1)]
-    max_leaf_nodes: Annotated[int, Field(ge=2)]
-    min_samples_leaf: Annotated[int, Field(ge=1)]
-    l2_regularization: Annotated[float, Field(ge=0)]
-    max_features: Annotated[float, Field(gt=0, le=1)]
-    patience: Annotated[int, Field(ge=1)]
-    max_values: Annotated[int, Field(ge=1, le=253)]
-    max_train_rows: Annotated[int, Field(ge=1)]
+    kind: Annotated[Literal["gbdt"], Field(description="Trees.")]
+    learning_rate: Annotated[float, Field(gt=0, description="What each tree is multiplied by.")]
+    max_iter: Annotated[int, Field(ge=1, description="Trees at most.")]
+    max_leaf_nodes: Annotated[int, Field(ge=2, description="Leaves of a tree at most.")]
+    min_samples_leaf: Annotated[int, Field(ge=1, description="Rows in a leaf at least.")]
+    l2_regularization: Annotated[float, Field(ge=0, description="Penalty on the values of the leaves.")]
+    max_features: Annotated[float, Field(gt=0, le=1, description="Share of the features that a split may choose from.")]
+    patience: Annotated[int, Field(ge=1, description="Trees without a better validation log loss before stopping.")]
+    max_values: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=253,
+            description="Categories kept a feature, the most frequent ones; the rest is one more (255 bins in all).",
+        ),
+    ]
+    max_train_rows: Annotated[
+        int,
+        Field(ge=1, description="Beyond it, training uses an even sample (scikit-learn holds the rows as float64)."),
+    ]
 
 
 class Dnn(_Strict):
-    """hidden: the body's widths; embedding_dropout: of single embedding elements."""
+    """Embeddings and one body, with a head a scene."""
 
-    kind: Literal["dnn"]
-    embedding_dim: Annotated[int, Field(ge=1)]
-    hidden: Annotated[list[int], Field(min_length=1)]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    embedding_dropout: Annotated[float, Field(ge=0, lt=1)]
+    kind: Annotated[Literal["dnn"], Field(description="The architecture.")]
+    embedding_dim: Annotated[int, Field(ge=1, description="Length of the embedding of an id or a category.")]
+    hidden: Annotated[list[int], Field(min_length=1, description="Widths of the body, or of an expert.")]
+    dropout: Annotated[float, Field(ge=0, lt=1, description="Share of hidden units dropped.")]
+    embedding_dropout: Annotated[float, Field(ge=0, lt=1, description="Share of single embedding elements dropped.")]
 
 
 class Mmoe(Dnn):
-    """experts: how many; hidden: an expert's widths; tower: a scene's, before its one number."""
+    """Experts that all scenes share, mixed by a gate a scene."""
 
-    kind: Literal["mmoe"]  # type: ignore[assignment]
-    experts: Annotated[int, Field(ge=1)]
-    tower: list[int]
+    kind: Annotated[Literal["mmoe"], Field(description="The architecture.")]  # type: ignore[assignment]
+    experts: Annotated[int, Field(ge=1, description="How many experts.")]
+    tower: Annotated[list[int], Field(description="Widths of a scene's tower, before its one number.")]
 
 
 class Ple(Dnn):
-    """shared: experts of all scenes; private: of each scene alone; in each of `levels`."""
+    """Shared experts and experts of each scene alone, in levels."""
 
-    kind: Literal["ple"]  # type: ignore[assignment]
-    shared: Annotated[int, Field(ge=1)]
-    private: Annotated[int, Field(ge=0)]
-    levels: Annotated[int, Field(ge=1)]
-    tower: list[int]
+    kind: Annotated[Literal["ple"], Field(description="The architecture.")]  # type: ignore[assignment]
+    shared: Annotated[int, Field(ge=1, description="Experts of all scenes, in each level.")]
+    private: Annotated[int, Field(ge=0, description="Experts of each scene alone, in each level.")]
+    levels: Annotated[int, Field(ge=1, description="Levels of experts.")]
+    tower: Annotated[list[int], Field(description="Widths of a scene's tower, before its one number.")]
 
 
 class Semantic(Ple):
-    """text_size: what a column's text vector is made into; text_dropout: of single elements of text vectors."""
+    """PLE with texts among its inputs."""
 
-    kind: Literal["semantic"]  # type: ignore[assignment]
-    text_size: Annotated[int, Field(ge=1)]
-    text_dropout: Annotated[float, Field(ge=0, lt=1)]
+    kind: Annotated[Literal["semantic"], Field(description="The architecture.")]  # type: ignore[assignment]
+    text_size: Annotated[int, Field(ge=1, description="What a column's text vector is made into.")]
+    text_dropout: Annotated[float, Field(ge=0, lt=1, description="Share of single elements of text vectors dropped.")]
 
 
 class ContentTower(Semantic):
-    """content, gate: widths of a scene's content tower, and of the network that decides alpha."""
+    """Beside it a tower a scene on the texts alone, mixed by alpha."""
 
-    kind: Literal["content_tower"]  # type: ignore[assignment]
-    content: list[int]
-    gate: list[int]
+    kind: Annotated[Literal["content_tower"], Field(description="The architecture.")]  # type: ignore[assignment]
+    content: Annotated[list[int], Field(description="Widths of a scene's content tower.")]
+    gate: Annotated[list[int], Field(description="Widths of the network that decides alpha.")]
 
 
 class LlmFallback(ContentTower):
-    kind: Literal["llm_fallback"]  # type: ignore[assignment]
+    """The content tower with a language model's vectors in cold rows."""
+
+    kind: Annotated[Literal["llm_fallback"], Field(description="The architecture.")]  # type: ignore[assignment]
 
 
 class Star(Dnn):
-    """auxiliary: hidden width of the network that sees the scene alone."""
+    """Weights of a scene times shared weights."""
 
-    kind: Literal["star"]  # type: ignore[assignment]
-    auxiliary: Annotated[int, Field(ge=1)]
+    kind: Annotated[Literal["star"], Field(description="The architecture.")]  # type: ignore[assignment]
+    auxiliary: Annotated[int, Field(ge=1, description="Hidden width of the network that sees the scene alone.")]
 
 
 class Pepnet(Dnn):
-    """gate: hidden width of the gates."""
+    """Gates by scene and by ids on embeddings and hidden units."""
 
-    kind: Literal["pepnet"]  # type: ignore[assignment]
-    gate: Annotated[int, Field(ge=1)]
+    kind: Annotated[Literal["pepnet"], Field(description="The architecture.")]  # type: ignore[assignment]
+    gate: Annotated[int, Field(ge=1, description="Hidden width of the gates.")]
 
 
 class Interest(Semantic):
-    """attention: size of a query, in `heads` parts; history_dropout: of what the attention reports."""
+    """Attention over the user's latest outcomes."""
 
-    kind: Literal["interest"]  # type: ignore[assignment]
-    attention: Annotated[int, Field(ge=1)]
-    heads: Annotated[int, Field(ge=1)]
-    history_dropout: Annotated[float, Field(ge=0, lt=1)]
+    kind: Annotated[Literal["interest"], Field(description="The architecture.")]  # type: ignore[assignment]
+    attention: Annotated[int, Field(ge=1, description="Size of a query, of all heads together.")]
+    heads: Annotated[int, Field(ge=1, description="Parts of the attention; they divide `attention`.")]
+    history_dropout: Annotated[float, Field(ge=0, lt=1, description="Share dropped of what the attention reports.")]
 
     @field_validator("heads")
     @classmethod
@@ -149,58 +161,81 @@ OPTIONAL = {"interest": {"texts"}}
 
 
 class Training(_Strict):
-    """How a network is trained.
+    """How a network is trained: learning rates warm up, then follow a cosine down to 0 over `epochs`."""
 
-    learning_rate, weight_decay: of everything but the embeddings (AdamW). embedding_*: of the table (sparse Adam);
-    embedding_l2 is added to the loss for the rows a batch touches, so rare values feel it as often as they are seen.
-    min_steps: updates that a small log gets at least, by smaller batches and then by more epochs.
-    id_dropout: share of ids sent to the unseen row. warmup_steps, then a cosine down to 0 over `epochs`.
-    Stops after `patience` evaluations without a better `metric` on validation; the best weights are restored.
-    """
-
-    epochs: Annotated[int, Field(ge=1)]
-    min_steps: Annotated[int, Field(ge=1)]
-    batch_size: Annotated[int, Field(ge=1)]
-    learning_rate: Annotated[float, Field(gt=0)]
-    weight_decay: Annotated[float, Field(ge=0)]
-    embedding_learning_rate: Annotated[float, Field(gt=0)]
-    embedding_l2: Annotated[float, Field(ge=0)]
-    id_dropout: Annotated[float, Field(ge=0, lt=1)]
-    warmup_steps: Annotated[int, Field(ge=0)]
-    evaluations_per_epoch: Annotated[int, Field(ge=1)]
-    patience: Annotated[int, Field(ge=1)]
-    metric: Literal["auc", "log_loss"]
+    epochs: Annotated[int, Field(ge=1, description="Passes over the train rows; a small log gets more (min_steps).")]
+    min_steps: Annotated[
+        int,
+        Field(ge=1, description="Updates that a small log gets at least, by smaller batches and then by more epochs."),
+    ]
+    batch_size: Annotated[int, Field(ge=1, description="Rows an update.")]
+    learning_rate: Annotated[float, Field(gt=0, description="Peak rate of everything but the embeddings (AdamW).")]
+    weight_decay: Annotated[float, Field(ge=0, description="Of everything but the embeddings (AdamW).")]
+    embedding_learning_rate: Annotated[float, Field(gt=0, description="Peak rate of the embeddings (sparse Adam).")]
+    embedding_l2: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="Added to the loss for the rows a batch touches: rare values feel it as often as they occur.",
+        ),
+    ]
+    id_dropout: Annotated[float, Field(ge=0, lt=1, description="Share of ids sent to the row of the unseen.")]
+    warmup_steps: Annotated[
+        int, Field(ge=0, description="Updates over which the rates rise; then a cosine takes them down to 0.")
+    ]
+    evaluations_per_epoch: Annotated[int, Field(ge=1, description="Evaluations on validation in an epoch.")]
+    patience: Annotated[
+        int,
+        Field(
+            ge=1, description="Evaluations without a better `metric` before stopping; the best weights are restored."
+        ),
+    ]
+    metric: Annotated[Literal["auc", "log_loss"], Field(description="What validation chooses by.")]
 
 
 class Evaluation(_Strict):
-    """resamples: of the bootstrap by user; min_class: cells with fewer positives or negatives are too small to show."""
+    """How a run is measured."""
 
-    resamples: Annotated[int, Field(ge=10)]
-    min_class: Annotated[int, Field(ge=1)]
+    resamples: Annotated[int, Field(ge=10, description="Samples of the bootstrap by user.")]
+    min_class: Annotated[int, Field(ge=1, description="Cells with fewer positives or negatives are too small to show.")]
 
 
 class GbdtStage(_Strict):
-    stage: str
-    seed: int
-    threads: Annotated[int, Field(ge=1)]
-    inputs: Inputs
-    model: Gbdt
-    evaluation: Evaluation
-    calibration: Literal["none", "temperature"] = "none"  # by scene, fit on validation (calibration.py)
-    compares_to: str | None = None  # the stage a ladder holds this one against; none: the one before it
+    """A stage of trees."""
+
+    stage: Annotated[str, Field(description="Its name.")]
+    seed: Annotated[int, Field(description="Of every random choice.")]
+    threads: Annotated[int, Field(ge=1, description="CPU threads.")]
+    inputs: Annotated[Inputs, Field(description="What is read.")]
+    model: Annotated[Gbdt, Field(description="The architecture.")]
+    evaluation: Annotated[Evaluation, Field(description="How the run is measured.")]
+    calibration: Annotated[
+        Literal["none", "temperature"], Field(description="temperature: by scene, fit on validation.")
+    ] = "none"
+    compares_to: Annotated[
+        str | None, Field(description="The stage that a ladder holds this one against; by default the one before it.")
+    ] = None
 
 
 class NetworkStage(_Strict):
-    stage: str
-    seed: int
-    threads: Annotated[int, Field(ge=1)]
-    inputs: Inputs
-    model: Annotated[Network, Field(discriminator="kind")]
-    training: Training
-    evaluation: Evaluation
-    calibration: Literal["none", "temperature"] = "none"  # by scene, fit on validation (calibration.py)
-    compares_to: str | None = None  # the stage a ladder holds this one against; none: the one before it
-    placebo: Literal["texts"] | None = None  # texts shuffled among rows on purpose: what they gain must vanish
+    """A stage of a network."""
+
+    stage: Annotated[str, Field(description="Its name.")]
+    seed: Annotated[int, Field(description="Of every random choice.")]
+    threads: Annotated[int, Field(ge=1, description="CPU threads.")]
+    inputs: Annotated[Inputs, Field(description="What is read.")]
+    model: Annotated[Network, Field(discriminator="kind", description="The architecture.")]
+    training: Annotated[Training, Field(description="How it is trained.")]
+    evaluation: Annotated[Evaluation, Field(description="How the run is measured.")]
+    calibration: Annotated[
+        Literal["none", "temperature"], Field(description="temperature: by scene, fit on validation.")
+    ] = "none"
+    compares_to: Annotated[
+        str | None, Field(description="The stage that a ladder holds this one against; by default the one before it.")
+    ] = None
+    placebo: Annotated[
+        Literal["texts"] | None, Field(description="Texts shuffled among rows on purpose: what they gain must vanish.")
+    ] = None
 
 
 Stage = GbdtStage | NetworkStage
