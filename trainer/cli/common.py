@@ -26,7 +26,7 @@ Manifest = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Bayes = Annotated[
     Path | None,
-    typer.Option(help="The true model's AUC; default: data/raw/<dataset>/truth/bayes.json where there is one."),
+    typer.Option(help="The true model's AUC; default: `data/raw/<dataset>/truth/bayes.json` where there is one."),
 ]
 Vectors = Annotated[
     Path | None, typer.Option(help="The folder of the vector stores; default: data/vectors, or the run's own.")

@@ -16,7 +16,9 @@ from trainer.errors import TrainerError
 
 
 def ladder(
-    dataset: Annotated[str | None, typer.Option(help="Its marts are data/marts/<dataset>.", show_default=False)] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Its marts are `data/marts/<dataset>`.", show_default=False)
+    ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Runs of each rung, with the seeds 1 to N.")] = 1,
     stages: Annotated[
         list[str] | None,
@@ -29,7 +31,7 @@ def ladder(
     marts: Annotated[Path | None, typer.Option(help="Marts that lie elsewhere.", show_default=False)] = None,
     mart: Mart = None,
     manifest: Manifest = None,
-    output: Annotated[Path | None, typer.Option(help="Default: runs/ladder/<the marts' folder>.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Default: `runs/ladder/<the marts' folder>`.")] = None,
     vectors: Vectors = None,
     placebo: Annotated[
         bool, typer.Option("--placebo", help="Also each text rung with its texts shuffled: its lift must vanish.")
@@ -40,7 +42,7 @@ def ladder(
     truth: Annotated[
         Path | None,
         typer.Option(
-            help="True probabilities by event_id; default: data/raw/<dataset>/truth/true_probabilities.parquet."
+            help="True probabilities by event_id; default: `data/raw/<dataset>/truth/true_probabilities.parquet`."
         ),
     ] = None,
     as_json: Json = False,
