@@ -293,7 +293,8 @@ def parse_stage(raw: Any, where: str) -> Stage:
         _check_reads(stage, where)
         return stage
     except ValidationError as error:
-        first = error.errors()[0]
+        # A misspelt key is missing under its right name too; the misspelling is what helps.
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")
         # pydantic puts the kind of the model into the path; the file has no such level.
         loc = tuple(part for k, part in enumerate(first["loc"]) if not (k == 1 and part == kind))
         key = ".".join(str(part) for part in loc)

@@ -35,6 +35,10 @@ def edited(tmp_path: Path, change: object) -> Path:
         ),
         (lambda r: r.update(sed=1), r"unknown key sed \(did you mean 'seed'\?\)"),
         (lambda r: r["model"].update(max_iter=1), r"unknown key model\.max_iter"),
+        (
+            lambda r: r["model"].update(drop_out=r["model"].pop("dropout")),
+            r"unknown key model\.drop_out \(did you mean 'dropout'\?\)",
+        ),
         (lambda r: r["model"].pop("dropout"), r"the key model\.dropout is missing"),
         (lambda r: r["model"].update(dropout=1.5), r"model\.dropout is 1\.5"),
         (lambda r: r["training"].update(epochs="many"), r"training\.epochs is 'many'"),
