@@ -17,7 +17,7 @@ from tests.warehouse.project import ROOT
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROGRAMS = ("trainer", "embeddings", "dbt", "make", "pip", "python")
 # Shell words that surround our commands on a page about operations; what they do isn't ours to check.
-SHELL = {"cd", "mv", "export", "echo", "exit", "if", "then", "fi", "else", "set", "tee", "source"}
+SHELL = {"cd", "mv", "jq", "./daily.sh", "export", "echo", "exit", "if", "then", "fi", "else", "set", "tee", "source"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Fence:
     def commands(self) -> list[str]:
         """The commands that a reader would type or schedule."""
         if self.language == "python":
-            return [text for text in _strings(self.text) if _is_ours(text)]
+            return _commands_of(self.text)
         if self.language not in ("", "sh", "cron"):
             return []
         lines = [line.strip() for line in self.text.replace("\\\n", " ").splitlines()]
@@ -45,20 +45,46 @@ class Fence:
         return [line.split(maxsplit=5)[5] for line in lines] if self.language == "cron" else lines
 
 
-def _strings(code: str) -> list[str]:
-    """Every string constant of Python code, an f-string with its holes filled by a word."""
-    tree, found = ast.parse(code), []
-    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+def _commands_of(code: str) -> list[str]:
+    """The commands in Python code: strings that hold one, and calls with a command's words as their arguments."""
+    tree = ast.parse(code)
+    constants = {
+        node.targets[0].id: node.value.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        and isinstance(node.targets[0], ast.Name)
+        and isinstance(node.value, ast.Constant)
+    }
+
+    def text(node: ast.expr) -> str | None:
+        match node:
+            case ast.Constant(value=str(value)):
+                return value
+            case ast.Name(id=name):
+                return constants.get(name)
+            case ast.FormattedValue(value=value):
+                return text(value)
+            case ast.JoinedStr(values=values):
+                parts = [text(value) for value in values]
+                return None if None in parts else "".join(parts)
+        return None
+
+    found = []
     for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr):
-            found.append("".join(p.value if isinstance(p, ast.Constant) else "hole" for p in node.values))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside:
-            found.append(node.value)
-    return found
+        if (
+            isinstance(node, ast.Call)
+            and node.args
+            and (words := [text(one) for one in node.args])
+            and None not in words
+        ):
+            found.append(shlex.join(words))
+        elif isinstance(node, ast.Constant | ast.JoinedStr) and (whole := text(node)):
+            found.append(whole)
+    return [one for one in found if _is_ours(one)]
 
 
 def _is_ours(text: str) -> bool:
-    return bool(re.match(rf"(\S*/)?({'|'.join(PROGRAMS)}) [a-z-]", text))
+    return bool(re.match(rf"(\S*/bin/)?({'|'.join(PROGRAMS)}) [a-z-]", text))
 
 
 def fences(page: Path) -> list[Fence]:
@@ -119,7 +145,7 @@ def simple_commands(line: str) -> list[list[str]]:
         if part[:1] == ["flock"]:  # flock [-n] FILE COMMAND
             part = [word for word in part[1:] if word != "-n"][1:]
         if part:
-            out.append([part[0].rsplit("/", 1)[-1], *part[1:]])
+            out.append([re.sub(r".*/bin/", "", part[0]), *part[1:]])
     return out
 
 
@@ -145,6 +171,9 @@ def parse(words: list[str], complete: bool = True) -> None:
             assert not unknown, f"no such extra: {unknown}"
         case "python":
             assert (ROOT / arguments[0]).is_file(), f"no such file: {arguments[0]}"
+        case _ if program.startswith("python -m "):
+            module = program.split()[2].replace(".", "/")
+            assert (ROOT / f"{module}.py").is_file(), f"no such module: {module}"
         case _:
             assert program in SHELL, f"{program} is no program of this project"
 

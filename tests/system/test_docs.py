@@ -120,6 +120,12 @@ def test_every_fenced_command_that_is_not_marked_runs(folder: Path, monkeypatch:
                 assert code == 0, f"{fence}: {line}\n{said}"
                 n_run += 1
     assert n_run >= 10
+    # The guide to the report has every heading of one, and the report that was just written has no other.
+    guide = (ROOT / "docs/read-the-report.md").read_text(encoding="utf-8")
+    known = re.findall(r"^## (.+)$", guide, re.MULTILINE)
+    headings = re.findall(r"<h2>(.+?)</h2>", (folder / "runs/movielens/report.html").read_text(encoding="utf-8"))
+    assert len(headings) >= 6
+    assert [h for h in headings if not h.startswith(tuple(known))] == []
 
 
 @pytest.mark.parametrize("page", [*PAGES, ROOT / "LOG.md", ROOT / "data/README.md"], ids=lambda page: page.name)
