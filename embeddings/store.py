@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -181,10 +181,11 @@ class VectorStore:
         self._index = None
         return shard
 
-    def check(self, *, repair: bool = False) -> list[str]:
+    def check(self, *, repair: bool = False, progress: Callable[[int], None] = lambda n_bytes: None) -> list[str]:
         """Compare every shard with the manifest by size and sha256.
 
-        Args: repair, drop what is damaged (inside `writer` only), so that the next build makes it again.
+        Args: repair, drop what is damaged (inside `writer` only), so that the next build makes it again; progress, told
+            of bytes as they are checked.
         Returns: what is wrong, a line a shard; nothing when all is well.
         """
         problems, sound = [], []
@@ -198,6 +199,7 @@ class VectorStore:
                 problems.append(f"{shard.file}: content doesn't match its sha256")
             else:
                 sound.append(shard)
+            progress(shard.n_bytes)
         if repair and problems:
             self._replace(sound)
         return problems

@@ -16,9 +16,10 @@ from trainer.calibration import Calibration, fit_calibration
 from trainer.config import Stage
 from trainer.data import Columns
 from trainer.fitted import Fitted
-from trainer.gate import alphas
+from trainer.gate import alphas, has_gate
 from trainer.mart import HELD_OUT, LEVELS, Contract
 from trainer.placebo import label
+from trainer.progress import ticking
 from trainer.train import sigmoid
 
 BOOTSTRAP_SEED = 0  # one for all runs: runs on the same rows are then compared on the same samples of users
@@ -43,7 +44,10 @@ def predict_held_out(fitted: Fitted, columns: Columns, calibration: Calibration 
     """Predict validation and test. Where the stage asks for calibration and none is given, fit it on validation."""
     rows = [columns.rows(split) for split in HELD_OUT]
     split_B = np.repeat(np.arange(len(HELD_OUT)), [len(r) for r in rows])
-    rows_B, logits_B = np.concatenate(rows), np.concatenate([fitted.logits(columns, r) for r in rows])
+    rows_B = np.concatenate(rows)
+    with ticking("Predicting", len(rows_B) * (2 if has_gate(fitted) else 1)) as tick:
+        logits_B = np.concatenate([fitted.logits(columns, r, tick) for r in rows])
+        gates = [alphas(fitted, columns, r, tick) for r in rows]
     scene_B = columns.scene_N[rows_B]
     if calibration is None and fitted.stage.calibration != "none":
         val = split_B == 0
@@ -52,7 +56,6 @@ def predict_held_out(fitted: Fitted, columns: Columns, calibration: Calibration 
             columns.scenes,
         )  # fmt: skip
     calibrated_B = logits_B if calibration is None else calibration(logits_B, scene_B, columns.scenes)
-    gates = [alphas(fitted, columns, r) for r in rows]
     alpha_B = None if gates[0] is None else np.concatenate(gates)
     return Predictions(rows_B, split_B, logits_B, sigmoid(calibrated_B), alpha_B, calibration)
 
@@ -64,15 +67,16 @@ def evaluate(stage: Stage, contract: Contract, columns: Columns, predictions: Pr
         "stage": label(stage), "seed": stage.seed, "dataset": contract.dataset,
         "mart": f"{contract.model}_v{contract.version}", "splits": {},
     }  # fmt: skip
-    for k, split in enumerate(HELD_OUT):
-        in_B = predictions.split_B == k
-        rows = predictions.rows_B[in_B]
-        out["splits"][split] = metrics.evaluation(
-            columns.label_N[rows], predictions.probability_B[in_B], users[rows], columns.scene_N[rows], columns.scenes,
-            resamples=stage.evaluation.resamples, seed=BOOTSTRAP_SEED,
-        )  # fmt: skip
-        if predictions.calibration is not None:
-            out["splits"][split]["uncalibrated"] = _uncalibrated(columns, predictions, in_B)
+    with ticking("Measuring", 2 * len(predictions.rows_B)) as tick:
+        for k, split in enumerate(HELD_OUT):
+            in_B = predictions.split_B == k
+            rows = predictions.rows_B[in_B]
+            out["splits"][split] = metrics.evaluation(
+                columns.label_N[rows], predictions.probability_B[in_B], users[rows], columns.scene_N[rows],
+                columns.scenes, resamples=stage.evaluation.resamples, seed=BOOTSTRAP_SEED, tick=tick,
+            )  # fmt: skip
+            if predictions.calibration is not None:
+                out["splits"][split]["uncalibrated"] = _uncalibrated(columns, predictions, in_B)
     return out
 
 
@@ -91,16 +95,18 @@ def _uncalibrated(columns: Columns, predictions: Predictions, in_B: np.ndarray) 
 def cold_start_cells(stage: Stage, columns: Columns, predictions: Predictions) -> list[dict[str, Any]]:
     """The cold-start cube of each held-out split."""
     users, out = columns.codes_of("user"), []
-    for k, split in enumerate(HELD_OUT):
-        in_B = predictions.split_B == k
-        rows = predictions.rows_B[in_B]
-        cells = metrics.cold_start(
-            columns.label_N[rows], predictions.probability_B[in_B], users[rows], columns.level_NG[rows],
-            columns.level_groups, columns.scene_N[rows], columns.scenes, resamples=stage.evaluation.resamples,
-            min_class=stage.evaluation.min_class, seed=BOOTSTRAP_SEED,
-            alpha_B=None if predictions.alpha_B is None else predictions.alpha_B[in_B],
-        )  # fmt: skip
-        out += [{"split": split} | cell for cell in cells]
+    # Each row is in a cell and in those of its margins.
+    with ticking("Measuring cold start", 2 * 2 ** len(columns.level_groups) * len(predictions.rows_B)) as tick:
+        for k, split in enumerate(HELD_OUT):
+            in_B = predictions.split_B == k
+            rows = predictions.rows_B[in_B]
+            cells = metrics.cold_start(
+                columns.label_N[rows], predictions.probability_B[in_B], users[rows], columns.level_NG[rows],
+                columns.level_groups, columns.scene_N[rows], columns.scenes, resamples=stage.evaluation.resamples,
+                min_class=stage.evaluation.min_class, seed=BOOTSTRAP_SEED, tick=tick,
+                alpha_B=None if predictions.alpha_B is None else predictions.alpha_B[in_B],
+            )  # fmt: skip
+            out += [{"split": split} | cell for cell in cells]
     return out
 
 

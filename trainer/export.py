@@ -27,6 +27,7 @@ from trainer.guide import guide
 from trainer.inputs import Inputs
 from trainer.layers import Batch
 from trainer.placebo import refuse_placebo
+from trainer.progress import working
 from trainer.run import check_finished, vectors_of
 from trainer.train import determinism
 
@@ -82,7 +83,7 @@ def export_run(run: Path, output: Path, *, force: bool = False) -> dict[str, Any
     output.parent.mkdir(parents=True, exist_ok=True)
     aside = output.with_name(f"{output.name}.partial-{os.getpid()}")
     try:
-        with determinism(stage.threads):
+        with determinism(stage.threads), working("Exporting and checking"):
             _export(served, batches[-1], aside)
             difference = max(_difference(served, batch, aside) for batch in batches)
         if not difference < TOLERANCE:

@@ -30,7 +30,7 @@ from trainer.models.pepnet import PEPNet
 from trainer.models.ple import PLE
 from trainer.models.semantic import Semantic
 from trainer.models.star import STAR
-from trainer.progress import progress
+from trainer.progress import Tick, progress, silent
 from trainer.team import Team, device
 from trainer.textside import cold_rows, required_history, texts_of_rows
 from trainer.train import ALONE, History, determinism, predict, train
@@ -80,8 +80,8 @@ class Fitted:
     model: GBDT | nn.Module
     vectors: Path = DEFAULT_VECTORS
 
-    def logits(self, columns: Columns, rows_B: np.ndarray) -> np.ndarray:
-        """Shapes: rows_B positions in the columns -> logits_B, float64.
+    def logits(self, columns: Columns, rows_B: np.ndarray, tick: Tick = silent) -> np.ndarray:
+        """Shapes: rows_B positions in the columns -> logits_B, float64. `tick` hears of rows as they are done.
 
         Raises: TrainerError when the columns lack an input or have a scene that the model doesn't know.
         """
@@ -91,9 +91,10 @@ class Fitted:
             blocks = [np.empty(0)]
             for s in range(0, len(rows_B), _BLOCK):
                 blocks.append(self.model.predict(tree_features(encoder, rows_B[s : s + _BLOCK]), self.stage.threads))
+                tick(len(blocks[-1]))
             return np.concatenate(blocks)
         with determinism(self.stage.threads):
-            logits_B = predict(self.model.to(device()), encoder, rows_B).astype(np.float64)
+            logits_B = predict(self.model.to(device()), encoder, rows_B, tick).astype(np.float64)
             self.model.cpu()
             return logits_B
 

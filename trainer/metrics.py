@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from trainer.mart import LEVELS
+from trainer.progress import Tick, silent
 
 ONE_CLASS = "one class only"
 NO_ROWS = "no rows"
@@ -218,13 +219,16 @@ def evaluation(
     *,
     resamples: int,
     seed: int,
+    tick: Tick = silent,
 ) -> dict[str, Any]:
     """`summary` of a split, of each of its scenes, and the macro AUC: the plain mean over scenes that have one."""
     out = summary(label_B, probability_B, user_B, resamples=resamples, seed=seed)
+    tick(len(label_B))
     out["scenes"] = {}
     for s, scene in enumerate(scenes):
         in_B = scene_B == s
         out["scenes"][scene] = summary(label_B[in_B], probability_B[in_B], user_B[in_B], resamples=resamples, seed=seed)
+        tick(int(in_B.sum()))
     defined = [one["auc"] for one in out["scenes"].values() if one["auc"] is not None]
     out["macro_auc"] = float(np.mean(defined)) if defined else None
     out["macro_auc_scenes"] = len(defined)
@@ -246,6 +250,7 @@ def cold_start(
     min_class: int,
     seed: int,
     alpha_B: np.ndarray | None = None,
+    tick: Tick = silent,
 ) -> list[dict[str, Any]]:
     """The cube user level x item level x scene with all its margins (`all`), one dict a cell, empty ones too.
 
@@ -279,4 +284,5 @@ def cold_start(
                     samples = auc_bootstrap(label, probability_B[in_B], user_B[in_B], resamples, seed)
                     cell["auc_low"], cell["auc_high"] = interval(samples)
                 cells.append(cell)
+                tick(len(in_B))
     return cells

@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 console = Console(stderr=True, highlight=False)
+Tick = Callable[[int], None]  # hears of rows that were done
+
+
+def silent(rows: int) -> None:
+    """A Tick for those who show nothing."""
 
 
 class _Rate(ProgressColumn):
@@ -24,3 +42,21 @@ def progress(quiet: bool = False) -> Progress:
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"), console=console, disable=quiet or not console.is_terminal,
     )  # fmt: skip
+
+
+@contextmanager
+def ticking(description: str, rows: int) -> Iterator[Tick]:
+    """One bar over `rows` rows, full at the end whatever was counted; the Tick advances it."""
+    with progress() as bar:
+        task = bar.add_task(description, total=rows, note="")
+        yield lambda done: bar.update(task, advance=done)
+        bar.update(task, completed=rows)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """A spinner with the seconds so far, for work that can't tell its end; silent where there is no terminal."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        bar.add_task(what, total=None)
+        yield

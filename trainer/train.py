@@ -24,7 +24,7 @@ from trainer.errors import TrainerError
 from trainer.inputs import Encoder
 from trainer.layers import Batch
 from trainer.metrics import auc, log_loss
-from trainer.progress import progress
+from trainer.progress import Tick, progress, silent
 from trainer.team import Team, device, moved
 
 ALONE = Team()
@@ -82,7 +82,7 @@ class Schedule:
         return cls(batch_size, epochs, n_batches, n_steps, min(config.warmup_steps, n_steps // 3), evaluate_at)
 
 
-def predict(model: nn.Module, encoder: Encoder, rows_B: np.ndarray) -> np.ndarray:
+def predict(model: nn.Module, encoder: Encoder, rows_B: np.ndarray, tick: Tick = silent) -> np.ndarray:
     """Shapes: rows_B -> logits_B, float32. The order of rows_B decides how they are batched."""
     model.eval()
     there = next(model.parameters()).device
@@ -90,6 +90,7 @@ def predict(model: nn.Module, encoder: Encoder, rows_B: np.ndarray) -> np.ndarra
     with torch.inference_mode():
         for s in range(0, len(rows_B), PREDICT_BATCH):
             out.append(model(moved(encoder.batch(rows_B[s : s + PREDICT_BATCH]), there)).cpu().numpy())
+            tick(len(out[-1]))
     return np.concatenate(out)
 
 

