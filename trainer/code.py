@@ -10,7 +10,7 @@ _HERE = Path(__file__).parent
 # What only looks at finished runs; a change there leaves every finished run as good as it was.
 _READERS = (
     "blocks", "charts", "cli", "code", "compare", "export", "guide", "heldout", "importance", "importance_file",
-    "ladder", "progress", "report", "scoring",
+    "ladder", "progress", "report", "scoring", "tracking",
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +13,11 @@ import typer
 
 from trainer.cli.common import Bayes, Json, Manifest, Mart, Marts, Vectors, console, show
 from trainer.config import load_stage
+
+
+class Tracker(StrEnum):
+    mlflow = "mlflow"
+    tensorboard = "tensorboard"
 
 
 def fit(
@@ -32,6 +38,10 @@ def fit(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from a killed fit's last checkpoint.")] = False,
     amp: Annotated[bool, typer.Option("--amp", help="Train in bfloat16 where that is safe.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a finished run.")] = False,
+    track: Annotated[
+        list[Tracker] | None,
+        typer.Option(help="Tell a tracker of the finished run; give it once a tracker."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a stage on a mart and write its run directory.
@@ -40,8 +50,10 @@ def fit(
     """
     from trainer.placebo import as_placebo
     from trainer.run import fit_run  # torch takes seconds to import; --help doesn't need it
+    from trainer.tracking import check_trackers
 
-    chosen = load_stage(stage, seed)
+    chosen, trackers = load_stage(stage, seed), list(dict.fromkeys(track or ()))
+    check_trackers([tracker.value for tracker in trackers])
     if calibrate:
         chosen = chosen.model_copy(update={"calibration": "temperature"})
     if placebo:
@@ -55,6 +67,21 @@ def fit(
         return  # one of torchrun's processes that don't write
     show(results, as_json)
     console.print(f"Wrote {run}; its report is {run / 'report.html'}")
+    if [tracker for tracker in trackers if not _tracked(run, tracker)]:
+        raise typer.Exit(1)
+
+
+def _tracked(run: Path, tracker: Tracker) -> bool:
+    """Whether the tracker took the run. It may fail in any way: the run is finished, and stays so."""
+    from trainer.tracking import track
+
+    try:
+        console.print(track(run, tracker.value), markup=False, soft_wrap=True)
+    except Exception as error:
+        text = f"--track {tracker.value} failed: {type(error).__name__}: {error}. The run is finished and whole."
+        console.print(text, style="red", markup=False, soft_wrap=True)
+        return False
+    return True
 
 
 def evaluate(

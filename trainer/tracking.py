@@ -1,0 +1,158 @@
+"""A finished run told to experiment trackers: MLflow, TensorBoard. What they get is read from the run's own files.
+
+So a tracker can lose nothing: the run is whole before the first one hears of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+
+from trainer.blocks import Needed
+from trainer.errors import TrainerError
+from trainer.files import read_json, written_aside
+from trainer.inputs import Inputs
+from trainer.mart import Column
+
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
+
+Tracker = Literal["mlflow", "tensorboard"]
+FOLDER = "tensorboard"  # in the run
+# What each imports; mlflow's default store is a SQLite file.
+_PACKAGES = {"mlflow": ("mlflow", "sqlalchemy", "alembic"), "tensorboard": ("tensorboard",)}
+_TYPES = {
+    "string": "string", "double": "double", "float": "float", "bigint": "long", "int": "integer", "smallint": "integer",
+    "tinyint": "integer", "boolean": "boolean", "date": "datetime", "timestamp": "datetime",
+}  # fmt: skip
+
+
+def check_trackers(trackers: Iterable[Tracker]) -> None:
+    """Raises: TrainerError where a tracker's packages aren't installed; to be asked before hours of training."""
+    for tracker in trackers:
+        missing = [name for name in _PACKAGES[tracker] if find_spec(name) is None]
+        if missing:
+            raise TrainerError(
+                f"--track {tracker} needs {', '.join(missing)}, which this environment doesn't have. "
+                "pip install 'first-impression[tracking]', or leave --track out."
+            )
+
+
+def track(run: Path, tracker: Tracker) -> str:
+    """Tell one tracker of a finished run; returns where it is now. Raises: whatever the tracker raises."""
+    match tracker:
+        case "mlflow":
+            return _to_mlflow(run)
+        case "tensorboard":
+            return _to_tensorboard(run)
+
+
+def flat(value: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested keys joined by dots: `training.learning_rate`. A list stays one value."""
+    for key, inner in value.items():
+        if isinstance(inner, dict):
+            yield from flat(inner, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", inner
+
+
+def final_metrics(metrics: dict[str, Any]) -> dict[str, float]:
+    """`test/auc`, `test/<scene>/auc` ...: every number of metrics.json; what is undefined is left out."""
+    out = {}
+    for split, found in metrics["splits"].items():
+        for above, part in [(split, found), *((f"{split}/{scene}", one) for scene, one in found["scenes"].items())]:
+            numbers = {key: value for key, value in part.items() if isinstance(value, int | float)}
+            out |= {_name(f"{above}/{key}"): float(value) for key, value in numbers.items()}
+    return out
+
+
+def learning_curve(training: dict[str, Any]) -> list[tuple[str, float, int]]:
+    """(`learning/val_auc`, value, step) of every evaluation while training."""
+    return [
+        (f"learning/{key}", float(value), one["step"])
+        for one in training["evaluations"]
+        for key, value in one.items()
+        if key not in ("step", "epoch") and value is not None
+    ]
+
+
+def signature(run: Path) -> ModelSignature:
+    """The columns that `trainer score` needs with their types in the contract, and what it gives."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, Schema
+    from mlflow.types.schema import Array
+
+    came_from = read_json(run / "lineage.json")
+    contract = tuple(Column(**column) for column in came_from["columns"])
+    needed = Needed.of(Inputs.load(run), contract, came_from["variables"])
+    columns = []
+    for name, column in needed.columns.items():
+        inner = _TYPES[column.data_type.removesuffix("[]")]
+        columns.append(ColSpec(Array(inner) if column.data_type.endswith("[]") else inner, name, required=False))
+    return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec("double", "probability")]))
+
+
+def _to_mlflow(run: Path) -> str:
+    """Parameters, metrics by step, the run's files and a model signature, into one MLflow run.
+
+    Where: what MLFLOW_TRACKING_URI says, else mlflow's own default. The experiment is named by MLFLOW_EXPERIMENT_NAME,
+    else by the dataset.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing is sent anywhere unasked
+    import mlflow
+    from mlflow.entities import Metric, Param, RunTag
+    from mlflow.models import Model
+
+    stage = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    metrics, training, came_from = (read_json(run / f"{name}.json") for name in ("metrics", "training", "lineage"))
+    client, now = mlflow.MlflowClient(), time.time_ns() // 1_000_000
+    name = os.environ.get("MLFLOW_EXPERIMENT_NAME", metrics["dataset"])
+    experiment = client.get_experiment_by_name(name)
+    where = experiment.experiment_id if experiment else client.create_experiment(name)
+    run_id = client.create_run(where, run_name=run.name).info.run_id
+    try:
+        values = [Metric(key, value, now, training["best_step"]) for key, value in final_metrics(metrics).items()]
+        values += [Metric(key, value, now, step) for key, value, step in learning_curve(training)]
+        about = {key: came_from[key] for key in ("dataset", "mart", "content_hash", "command", "code_hash")}
+        tags = about | {"mlflow.source.git.commit": came_from["git_commit"] or "no checkout"}
+        for start in range(0, len(values), 1000):  # the most that mlflow takes at once
+            client.log_batch(run_id, metrics=values[start : start + 1000])
+        parameters = [Param(key, v if isinstance(v, str) else json.dumps(v)) for key, v in flat(stage)]
+        client.log_batch(run_id, params=parameters, tags=[RunTag(key, str(value)) for key, value in tags.items()])
+        client.log_artifacts(run_id, str(run))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "MLmodel"
+            Model(run_id=run_id, signature=signature(run)).save(str(path))
+            client.log_artifact(run_id, str(path))
+    except BaseException:
+        client.set_terminated(run_id, status="FAILED")
+        raise
+    client.set_terminated(run_id)
+    return f"MLflow run {run_id} in {mlflow.get_tracking_uri()}"
+
+
+def _to_tensorboard(run: Path) -> str:
+    """Scalars of the learning curve by step, and of the final metrics at the step that was kept."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    metrics, training = read_json(run / "metrics.json"), read_json(run / "training.json")
+    with written_aside(run / FOLDER) as aside, SummaryWriter(str(aside)) as writer:
+        for key, value, step in learning_curve(training):
+            writer.add_scalar(key, value, step)
+        for key, value in final_metrics(metrics).items():
+            writer.add_scalar(key, value, training["best_step"])
+    return f"TensorBoard events in {run / FOLDER}"
+
+
+def _name(text: str) -> str:
+    """A metric's name as MLflow allows it: a scene may hold any character."""
+    return re.sub(r"[^\w\-. :/]", "_", text)
