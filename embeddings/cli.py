@@ -163,7 +163,8 @@ def build(
     from embeddings.encoder import Encoder
     from embeddings.texts import read_texts
 
-    texts = read_texts(marts)
+    with _doing("reading texts"):
+        texts = read_texts(marts)
     if texts.repaired:
         note(
             f"{len(texts.repaired):,} texts are not valid UTF-8; their bad bytes read U+FFFD."

@@ -23,7 +23,7 @@ from trainer.files import read_json, remove_leftovers, write_json, written_aside
 from trainer.lists import Lists, ListWriter, encode, open_lists, read_lists
 from trainer.mart import EXCLUDED, HISTORY_OF, LEVELS, SPLITS, Contract
 from trainer.partition import Part, ordered, outcomes
-from trainer.progress import progress
+from trainer.progress import progress, working
 
 FORMAT = 2  # raise it when the layout below changes: older caches are then left alone
 
@@ -123,7 +123,8 @@ def open_columns(contract: Contract) -> Columns:
     Raises: TrainerError for values the contract excludes (a label other than 0 and 1, an unknown scene, split or level,
     a NULL key, a list of the wrong length, an event_id that occurs twice), naming column, value and partition.
     """
-    target = cache_root() / "columns" / _key(contract)
+    with working("Looking whether the mart has changed"):
+        target = cache_root() / "columns" / _key(contract)
     if not (target / "columns.json").exists():
         remove_leftovers(target)
         with written_aside(target) as aside:

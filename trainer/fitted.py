@@ -30,7 +30,7 @@ from trainer.models.pepnet import PEPNet
 from trainer.models.ple import PLE
 from trainer.models.semantic import Semantic
 from trainer.models.star import STAR
-from trainer.progress import Tick, progress, silent
+from trainer.progress import Tick, progress, silent, working
 from trainer.team import Team, device
 from trainer.textside import cold_rows, required_history, texts_of_rows
 from trainer.train import ALONE, History, determinism, predict, train
@@ -170,9 +170,10 @@ def fit(
         case GbdtStage():
             return _fit_trees(stage, contract, columns, train_rows, val_rows)
         case NetworkStage():
-            inputs = fit_inputs(
-                columns, contract.inputs, train_rows, min_count=stage.inputs.min_count, clip=stage.inputs.clip
-            )
+            with working("Fitting vocabularies and scales"):
+                inputs = fit_inputs(
+                    columns, contract.inputs, train_rows, min_count=stage.inputs.min_count, clip=stage.inputs.clip
+                )
             inputs = _with_texts_and_history(inputs, stage, contract, columns, vectors)
             encoder = Encoder(inputs, columns, vectors)
             with determinism(stage.threads):
@@ -235,10 +236,11 @@ def _fit_trees(
     model: Gbdt = stage.model
     if len(train_rows) > model.max_train_rows:
         train_rows = train_rows[np.linspace(0, len(train_rows) - 1, model.max_train_rows).astype(np.int64)]
-    inputs = fit_inputs(
-        columns, contract.inputs, train_rows, min_count=stage.inputs.min_count, clip=stage.inputs.clip, ids=False,
-        max_values=model.max_values,
-    )  # fmt: skip
+    with working("Fitting vocabularies and scales"):
+        inputs = fit_inputs(
+            columns, contract.inputs, train_rows, min_count=stage.inputs.min_count, clip=stage.inputs.clip, ids=False,
+            max_values=model.max_values,
+        )  # fmt: skip
     encoder = Encoder(inputs, columns)
     val_labels = columns.label_N[val_rows]
     if len(val_labels) and val_labels.min() == val_labels.max():
