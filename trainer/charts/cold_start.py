@@ -25,13 +25,13 @@ def cube_chart(name: str, cube: list[dict[str, Any]], measure: str, low: float, 
     shades = LinearSegmentedColormap.from_list("cube", ["#e8effc", "#5b86d8", "#17306b"])
     scale = plt.Normalize(low, high if high > low else low + 1e-3)
     with plt.rc_context(STYLE | {"axes.grid": False}):
-        figure, axes = plt.subplots(figsize=(1.9 + 1.15 * len(scenes), 1.0 + 0.5 * len(rows)))
+        figure, axes = plt.subplots(figsize=(1.7 + 1.05 * len(scenes), 1.0 + 0.5 * len(rows)))
         for r, row in enumerate(rows):
             for c, cell in enumerate(row["cells"]):
                 value = cell[measure]
                 colour = _SMALL if value is None else to_hex(shades(scale(value)))
                 axes.add_patch(Rectangle((c - 0.48, r - 0.46), 0.96, 0.92, facecolor=colour, linewidth=0))
-                dark = value is None or scale(value) > 0.4
+                dark = value is None or scale(value) > 0.58
                 text = f"{value:.4f}" if value is not None else "too small" if cell["n"] else "none"
                 axes.text(
                     c, r, f"{text}\nn {cell['n']:,}", ha="center", va="center", fontsize=8,

@@ -10,7 +10,7 @@ from trainer.charts.svg import INK, SERIES, STYLE, as_svg, plt
 def importance_chart(name: str, rows: list[dict[str, Any]]) -> str:
     """The drop in AUC when an input is permuted, with its standard deviation over repeats; the most telling first."""
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(6.4, 0.9 + 0.3 * len(rows)))
+        figure, axes = plt.subplots(figsize=(6, 0.9 + 0.3 * len(rows)))
         for k, row in enumerate(rows):
             axes.barh(k, row["drop"], color=SERIES[0], height=0.62)
             axes.plot([row["drop"] - row["sd"], row["drop"] + row["sd"]], [k, k], color=INK, linewidth=1.2)
@@ -24,7 +24,7 @@ def importance_chart(name: str, rows: list[dict[str, Any]]) -> str:
 def drift_chart(name: str, rows: list[dict[str, Any]]) -> str:
     """PSI of each input between train and test, the largest first."""
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(6.4, 0.9 + 0.3 * len(rows)))
+        figure, axes = plt.subplots(figsize=(6, 0.9 + 0.3 * len(rows)))
         for k, row in enumerate(rows):
             axes.barh(k, row["psi"], color=SERIES[3], height=0.62)
         axes.set_yticks(range(len(rows)), [row["name"] for row in rows])

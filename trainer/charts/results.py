@@ -34,6 +34,7 @@ def ladder_chart(ladder: dict[str, Any]) -> str:
             left.axvline(ceiling, color=SERIES[1], linestyle="--", label=f"Bayes {ceiling:.4f}")
             left.legend(loc="lower left", bbox_to_anchor=(0, 1))
         right.axvline(0, color=INK, linewidth=0.8)
+        right.locator_params(axis="x", nbins=5)
         left.set_yticks(range(len(rungs)), [line["name"] for line in rungs])
         left.set_ylim(len(rungs) - 0.5, -0.5)
         left.set_xlabel("AUC on test, 95% by user")
@@ -44,7 +45,7 @@ def ladder_chart(ladder: dict[str, Any]) -> str:
 def auc_chart(rows: list[dict[str, Any]], ceiling: float | None) -> str:
     """Test AUC with its interval, one line a run; the Bayes ceiling where it is known."""
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(7, 0.9 + 0.42 * len(rows)))
+        figure, axes = plt.subplots(figsize=(6, 0.9 + 0.42 * len(rows)))
         for k, row in enumerate(rows):
             if row["auc"] is None:
                 continue

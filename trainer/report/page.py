@@ -47,7 +47,7 @@ def write_report(
         cube_charts=dict(_cubes(loaded)),
         calibration_charts=_calibrations(loaded),
         learning_charts=[chart for r in loaded if (chart := charts.learning_chart(r["name"], r["training"]))],
-        importance_charts=_importances(loaded), drifts=_drifts(loaded), texts=_together(loaded, "texts"),
+        importance_charts=_importances(loaded), drifts=_drifts(loaded), texts=_texts(loaded),
     )  # fmt: skip
     replace_text(output, html)
 
@@ -65,7 +65,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _together(loaded: list[dict[str, Any]], key: str, parts: tuple[str, ...] = ()) -> list[dict[str, Any]]:
-    """What several runs say alike, once: {key: what is said, "names": of the runs}. A run that says nothing is left out.
+    """What several runs say alike, once: {key: what is said, "names": of the runs}; without runs that say nothing.
 
     parts: of what is said, those that must be alike; none for all.
     """
@@ -81,10 +81,12 @@ def _ladder(ladder: dict[str, Any] | None) -> dict[str, Any] | None:
     if ladder is None:
         return None
     gap = ladder["bayes"] is not None
-    return ladder | {
-        "chart": charts.ladder_chart(ladder), "head": [*HEAD, *(["gap to Bayes closed"] if gap else [])],
-        "lines": [row_of(line, gap) for line in ladder["rungs"]],
-    }  # fmt: skip
+    head = [*HEAD, *(["gap to Bayes closed"] if gap else [])]
+    lines = [head, *(row_of(line, gap) for line in ladder["rungs"])]
+    claims = [0, 1, 2, 3, 4, *range(len(HEAD), len(head))]
+    others = [0, *range(5, len(HEAD))]  # in a table of their own: in one they would be too wide for a page
+    tables = [[[line[k] for k in columns] for line in lines] for columns in (claims, others)]
+    return ladder | {"chart": charts.ladder_chart(ladder), "tables": tables}
 
 
 def _auc(loaded: list[dict[str, Any]], ceiling: dict[tuple[str, str, str], float | None] | None) -> str:
@@ -113,11 +115,9 @@ def _calibrations(loaded: list[dict[str, Any]]) -> list[str]:
     for s in range(0, len(loaded), _LINES):
         some = [run for run in loaded[s : s + _LINES] if run["calibration"][ANY]]
         panels = dict.fromkeys(panel for run in some for panel in run["calibration"])
+        lines = {p: [(run["name"], run["calibration"].get(p, [])) for run in some] for p in panels}
         if some:
-            shown = {
-                "all scenes" if panel == ANY else panel: [(run["name"], run["calibration"].get(panel, [])) for run in some]
-                for panel in panels
-            }  # fmt: skip
+            shown = {"all scenes": lines.pop(ANY)} | lines
             out.append(charts.calibration_chart(f"Calibration of {', '.join(r['name'] for r in some)}", shown))
     return out
 
@@ -137,3 +137,17 @@ def _drifts(loaded: list[dict[str, Any]]) -> list[dict[str, Any]]:
         one | {"top": one["drift"][:_TOP], "chart": charts.drift_chart(", ".join(one["names"]), one["drift"][:_TOP])}
         for one in _together(loaded, "drift")
     ]
+
+
+def _texts(loaded: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]] | None:
+    """The parts of the runs' text facts, each said once: coverage by encoder and column, neighbours, fallback."""
+    runs = [run for run in loaded if run["texts"]]
+    if not runs:
+        return None
+    parts: list[dict[str, Any]] = []
+    for run in runs:
+        parts += [{"name": run["name"], "coverage": row} for row in run["texts"]["coverage"]]
+        parts += [{"name": run["name"], part: run["texts"][part]} for part in ("neighbours", "fallback")]
+    return {
+        part: _together([one for one in parts if part in one], part) for part in ("coverage", "neighbours", "fallback")
+    }

@@ -1,4 +1,4 @@
-"""What the page needs of a finished run, from its files alone. Files that an older trainer didn't write are left out."""
+"""What the page needs of a finished run, from its files alone. What an older trainer didn't write is left out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import csv
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -14,7 +13,7 @@ from trainer.drift import read_drift
 from trainer.errors import TrainerError
 from trainer.files import read_json
 from trainer.importance_file import read_importance
-from trainer.metrics import ANY, ECE_BINS, calibration
+from trainer.metrics import ANY, calibration
 
 _SCENE_BINS = 10
 _ROWS_A_BIN = 20  # a bin of fewer rows says little of its positive rate
@@ -48,7 +47,8 @@ def read_run(run: Path, name: str) -> dict[str, Any]:
             f"{run} can't be read as a finished run ({error}). Train it again with `trainer fit`."
         ) from None
     return loaded | {
-        "name": name, "folder": run, "cube": _cube(cells), "calibration": _calibration(predictions), "texts": texts,
+        "name": name, "folder": run, "cube": _cube(cells), "texts": texts,
+        "calibration": _calibration(predictions, list(loaded["metrics"]["splits"]["test"]["scenes"])),
         "importance": read_importance(run), "drift": read_drift(run),
     }  # fmt: skip
 
@@ -58,15 +58,15 @@ def _test_rows(path: Path) -> pa.Table:
     return pq.read_table(path, columns=names, filters=[("split", "=", "test")])
 
 
-def _calibration(predictions: pa.Table) -> dict[str, list[dict[str, float]]]:
+def _calibration(predictions: pa.Table, scenes: list[str]) -> dict[str, list[dict[str, float]]]:
     """Bins of all rows (`all`), then of each scene, where the predictions say the scene."""
     label_B, probability_B = (predictions[name].to_numpy() for name in ("label", "probability"))
     out = {ANY: calibration(label_B, probability_B)}
     if "scene" in predictions.column_names:
-        scene_B = np.asarray(predictions["scene"].cast(pa.string()).to_numpy(zero_copy_only=False), str)
-        for scene in dict.fromkeys(sorted(set(scene_B))):
+        scene_B = predictions["scene"].to_numpy()
+        for scene in scenes:
             own = scene_B == scene
-            bins = min(_SCENE_BINS, ECE_BINS, int(own.sum()) // _ROWS_A_BIN)
+            bins = min(_SCENE_BINS, int(own.sum()) // _ROWS_A_BIN)
             out[scene] = calibration(label_B[own], probability_B[own], bins) if bins else []
     return out
 
