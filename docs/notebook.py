@@ -75,8 +75,8 @@ duckdb.sql("""
 VECTORS = Path(os.environ.get("VECTORS", "data/vectors"))
 
 
-def unit(vectors_ND: np.ndarray) -> np.ndarray:
-    return vectors_ND / np.linalg.norm(vectors_ND, axis=1, keepdims=True)
+def unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 try:
@@ -88,14 +88,14 @@ except EmbeddingsError as error:
 if store is not None:
     texts = read_texts(marts)
     titles = texts.take((texts.side == "title") & ~texts.empty & (texts.n_train_rows > 0))
-    vectors_ND, found_N = store.load(titles.ids)
-    words, vectors_ND, n_rows = np.array(titles.texts)[found_N], vectors_ND[found_N], titles.n_rows[found_N]
-    whitening = Whitening(min(128, vectors_ND.shape[1] // 2)).fit(vectors_ND)
-    raw_NN, white_NN = unit(vectors_ND), unit(whitening.transform(vectors_ND))
-    for name, unit_ND in (("as encoded", raw_NN), ("whitened", white_NN)):
-        print(f"{name}: mean cosine of a title to the next one {(unit_ND[1:] * unit_ND[:-1]).sum(1).mean():.3f}")
+    vectors, found = store.load(titles.ids)
+    words, vectors, n_rows = np.array(titles.texts)[found], vectors[found], titles.n_rows[found]
+    whitening = Whitening(min(128, vectors.shape[1] // 2)).fit(vectors)
+    raw, white = unit(vectors), unit(whitening.transform(vectors))
+    for name, of_unit in (("as encoded", raw), ("whitened", white)):
+        print(f"{name}: mean cosine of a title to the next one {(of_unit[1:] * of_unit[:-1]).sum(1).mean():.3f}")
     for k in np.argsort(-n_rows)[:5]:
-        near = np.argsort(-(white_NN @ white_NN[k]))[1:4]
+        near = np.argsort(-(white @ white[k]))[1:4]
         print(f"{words[k]}: {' | '.join(words[near])}")
 
 # %% [markdown]
@@ -105,8 +105,8 @@ if store is not None:
 if store is not None:
     try:
         asked = "A toy cowboy is jealous of a space ranger"
-        vector_1D = Encoder.open("e5-small", dtype=store.recipe.dtype).encode([asked])
-        near = np.argsort(-(white_NN @ unit(whitening.transform(vector_1D))[0]))[:3]
+        vector = Encoder.open("e5-small", dtype=store.recipe.dtype).encode([asked])
+        near = np.argsort(-(white @ unit(whitening.transform(vector))[0]))[:3]
         print(f"{asked}: {' | '.join(words[near])}")
     except EmbeddingsError as error:
         print(f"No encoder to ask: {error}")

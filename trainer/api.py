@@ -93,7 +93,7 @@ def _as_arrow(rows: ArrowTable) -> pa.Table:
     try:
         return pa.table(rows)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        raise TrainerError(f"The table can't be read as Arrow ({error}). Give each column values of one type.") from None
+        raise TrainerError(f"The table can't be read as Arrow ({error}). Give a column values of one type.") from None
 
 
 def _without_views(table: pa.Table) -> pa.Table:

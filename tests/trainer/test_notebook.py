@@ -25,9 +25,7 @@ def run_notebook(**variables: str | Path) -> str:
     return found.stdout
 
 
-def test_the_notebook_with_vectors_and_without(
-    rich: Any, texts: Any, stage: Any, vectors: Any, tmp_path: Path
-) -> None:
+def test_the_notebook_with_vectors_and_without(rich: Any, texts: Any, stage: Any, vectors: Any, tmp_path: Path) -> None:
     marts = texts(rich(1000).write(tmp_path / "marts"))
     fit_run(stage("01_dnn", epochs=1, min_steps=4), marts, tmp_path / "run")
     without = run_notebook(RUN=tmp_path / "run")
