@@ -22,12 +22,18 @@ def importance_chart(name: str, rows: list[dict[str, Any]]) -> str:
 
 
 def drift_chart(name: str, rows: list[dict[str, Any]]) -> str:
-    """PSI of each input between train and test, the largest first."""
+    """PSI of each input between train and test, the largest first, and a mark at how much it moves within train."""
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(figsize=(6, 0.9 + 0.3 * len(rows)))
         for k, row in enumerate(rows):
-            axes.barh(k, row["psi"], color=SERIES[3], height=0.62)
+            axes.barh(k, row["psi"], color=SERIES[3], height=0.62, label=None if k else "test against train")
+        within = [(row["psi_in_train"], k) for k, row in enumerate(rows) if row["psi_in_train"] is not None]
+        if within:
+            axes.plot(
+                *zip(*within, strict=True), "|", color=INK, markersize=13, markeredgewidth=2, label="within train"
+            )
         axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.set_xlabel("PSI, test against train")
+        axes.set_xlabel("PSI")
+        figure.legend(loc="outside upper right", ncols=2)
         return as_svg(figure, f"Drift of the inputs of {name}")

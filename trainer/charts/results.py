@@ -57,5 +57,6 @@ def auc_chart(rows: list[dict[str, Any]], ceiling: float | None) -> str:
             axes.legend(loc="lower left", bbox_to_anchor=(0, 1))
         axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
         axes.set_ylim(len(rows) - 0.5, -0.5)
+        axes.locator_params(axis="x", nbins=6)
         axes.set_xlabel("AUC on test, 95% interval by user")
         return as_svg(figure, "Test AUC by run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,15 @@ _LADDER = ("dataset", "mart", "rungs", "bayes", "seeds", "test_rows", "users", "
 def find_ladder(given: Path | None, runs: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The ladder.json given, else the one beside or above the runs whose rows were theirs; None without.
 
-    Raises: TrainerError where the file given is missing, or one is no ladder.
+    Raises: TrainerError where the file given is no ladder; one found by itself is then left out, since it may be
+    another trainer's, and a fit must not end for that.
     """
     if given is not None:
         return _read_ladder(given / "ladder.json" if given.is_dir() else given)
     for run in runs:
         own = run["folder"].resolve()
         for folder in (own.parent, own.parent.parent):
-            if (folder / "ladder.json").exists():
+            with suppress(TrainerError):
                 ladder = _read_ladder(folder / "ladder.json")
                 if ladder.get("content_hash") == run["lineage"]["content_hash"]:
                     return ladder

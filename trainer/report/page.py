@@ -21,6 +21,7 @@ COLUMNS = (
     ("pr_auc", "PR-AUC"), ("log_loss", "log loss"), ("ne", "NE"), ("ece", "ECE"),
 )  # fmt: skip
 _TOP = 15  # inputs in a chart
+_ROWS_A_CELL = 300  # with fewer a cell doesn't stretch the scale of colours
 _LINES = 6  # runs in a chart whose lines cross
 
 
@@ -98,10 +99,12 @@ def _auc(loaded: list[dict[str, Any]], ceiling: dict[tuple[str, str, str], float
 def _cubes(loaded: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, str]]]:
     """For each run its heat maps by measure; all runs share a measure's scale."""
 
-    def values(run: dict[str, Any], measure: str) -> list[float]:
-        return [c[measure] for row in run["cube"] for c in row["cells"] if c[measure] is not None]
+    def values(run: dict[str, Any], measure: str, least: int = 0) -> list[float]:
+        return [c[measure] for row in run["cube"] for c in row["cells"] if c[measure] is not None and c["n"] >= least]
 
-    scales = {m: [v for run in loaded for v in values(run, m)] for m in ("auc", "alpha")}
+    scales = {
+        m: [v for run in loaded for v in values(run, m, _ROWS_A_CELL) or values(run, m)] for m in ("auc", "alpha")
+    }
     for run in loaded:
         yield run["name"], {
             m: charts.cube_chart(run["name"], run["cube"], m, min(all_), max(all_))

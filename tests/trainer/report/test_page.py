@@ -90,7 +90,7 @@ def test_it_shows_what_the_runs_say(runs: list[Path], tmp_path: Path) -> None:
     drifted = read_drift(runs[0])
     assert drifted == read_drift(runs[1])
     for row in drifted:
-        assert f"<td>{row['name']}</td><td>{row['psi']:.3f}</td>" in html
+        assert f"<td>{row['name']}</td><td>{row['psi']:.3f}</td><td>{row['psi_in_train']:.3f}</td>" in html
     assert not re.search(r"id=\"(texts|ladder|importance)\"", html), "a section with nothing to show"
     assert "Bayes" not in html
 
@@ -189,6 +189,8 @@ def test_the_ladder_beside_or_above_the_runs(runs: list[Path], tmp_path: Path) -
     (tmp_path / "ladder.json").write_text("{}")
     with pytest.raises(TrainerError, match="is no ladder: it lacks dataset"):
         write_report([below], tmp_path / "report.html", ladder=tmp_path / "ladder.json")
+    write_report([below], tmp_path / "report.html")
+    assert "The ladder" not in (tmp_path / "report.html").read_text()
 
 
 def test_names_tell_runs_apart() -> None:
