@@ -60,7 +60,7 @@ def test_it_is_drawn_whole_at_any_width_and_says_nothing_on_the_console(page: Pa
             figures = chromium.ask(FIGURES)
             assert len(figures) == 10, "AUC, calibration, drift; 3 heat maps; 2 learning curves, 2 of importance"
             for figure in figures:
-                assert min(figure["width"], figure["height"]) > 100, figure
+                assert min(figure["width"], figure["height"]) > 60, figure
                 assert min(figure["words"], figure["shapes"]) > 3, figure
             papers.append(chromium.ask("getComputedStyle(document.body).backgroundColor"))
         assert papers == ["rgb(255, 255, 255)", "rgb(18, 22, 31)"]
