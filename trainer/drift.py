@@ -70,7 +70,7 @@ def _compared(train_B: np.ndarray, test_B: np.ndarray) -> dict[str, Any]:
     for split, x_B in (("train", train_B), ("test", test_B)):
         present_B = x_B[~np.isnan(x_B)]
         out[f"{split}_median"] = float(np.median(present_B)) if len(present_B) else None
-        out[f"{split}_null"] = 1 - len(present_B) / len(x_B)
+        out[f"{split}_null"] = float(np.isnan(x_B).mean())
         out[f"{split}_rows"] = len(x_B)
     return out
 

@@ -22,6 +22,8 @@ def find_ladder(given: Path | None, runs: list[dict[str, Any]]) -> dict[str, Any
     if given is not None:
         return _read_ladder(given / "ladder.json" if given.is_dir() else given)
     for run in runs:
+        if not (run["folder"] / "DONE").exists():
+            continue  # it is being written, so what ladder there is was made without it
         own = run["folder"].resolve()
         for folder in (own.parent, own.parent.parent):
             with suppress(TrainerError):

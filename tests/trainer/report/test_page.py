@@ -179,6 +179,10 @@ def test_the_ladder_beside_or_above_the_runs(runs: list[Path], tmp_path: Path) -
         assert "01_dnn" in drawing(html, "The ladder on toy")
         assert "<td>+.0213<small>(+.0100 – +.0300) [00_gbdt]</small></td>" in html
         assert "0.9111" in html
+    (below / "DONE").unlink()
+    write_report([below], tmp_path / "report.html")
+    assert "The ladder" not in (tmp_path / "report.html").read_text(), "an old ladder in a new run's own report"
+    (below / "DONE").touch()
     ladder(tmp_path, "of other rows")
     write_report([below], tmp_path / "report.html")
     assert "The ladder" not in (tmp_path / "report.html").read_text()
