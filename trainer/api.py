@@ -69,9 +69,9 @@ class Run:
         """
         table = _as_arrow(rows)
         self.model.needed.check(table.schema, "The table")
-        table = _without_views(table.select(self.model.needed.names))
+        table = table.select(self.model.needed.names)
         blocks = [table.slice(s, PREDICT_BATCH) for s in range(0, len(table), PREDICT_BATCH)]
-        return np.concatenate([np.empty(0), *(self.model.probabilities(block, "The table") for block in blocks)])
+        return np.concatenate([np.empty(0), *(self.model.probabilities(block, "the table") for block in blocks)])
 
 
 def load_run(path: str | os.PathLike[str], vectors: str | os.PathLike[str] | None = None) -> Run:
@@ -94,15 +94,3 @@ def _as_arrow(rows: ArrowTable) -> pa.Table:
         return pa.table(rows)
     except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
         raise TrainerError(f"The table can't be read as Arrow ({error}). Give a column values of one type.") from None
-
-
-def _without_views(table: pa.Table) -> pa.Table:
-    """Polars hands out views of strings, in lists too, which not every function of Arrow takes."""
-
-    def plain(t: pa.DataType) -> pa.DataType:
-        if pa.types.is_string_view(t):
-            return pa.string()
-        is_list = pa.types.is_list(t) or pa.types.is_large_list(t)
-        return pa.large_list(pa.string()) if is_list and pa.types.is_string_view(t.value_type) else t
-
-    return table.cast(pa.schema([field.with_type(plain(field.type)) for field in table.schema]))

@@ -104,7 +104,7 @@ def test_what_is_no_table_or_not_this_runs(small: Any, tmp_path: Path) -> None:
         one.predict({"scene": ["home"]})
     with pytest.raises(TrainerError, match=r"The table has no column item_rate .*did you mean 'items_rate'"):
         one.predict(table.rename_columns(["items_rate" if n == "item_rate" else n for n in table.column_names]))
-    with pytest.raises(TrainerError, match="column scene holds 'attic'"):
+    with pytest.raises(TrainerError, match="Column scene: 'attic' in the table"):
         one.predict(table.to_pandas().assign(scene="attic"))
     with pytest.raises(TrainerError, match="can't be read as Arrow"):
         one.predict(table.to_pandas().assign(item_rate=["a", 1, object()] * 300))
