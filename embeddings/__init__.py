@@ -6,6 +6,16 @@ The names load on first use, so `import embeddings` costs nothing.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from embeddings.encoder import Encoder
+    from embeddings.errors import EmbeddingsError
+    from embeddings.fallback import SideMeans
+    from embeddings.recipe import Recipe, Template
+    from embeddings.store import VectorStore, find_store
+    from embeddings.texts import Texts, read_texts
+    from embeddings.whitening import Whitening
 
 _HOMES = {
     "EmbeddingsError": "embeddings.errors",
@@ -19,10 +29,13 @@ _HOMES = {
     "find_store": "embeddings.store",
     "read_texts": "embeddings.texts",
 }
-__all__ = sorted(_HOMES)
+__all__ = [
+    "EmbeddingsError", "Encoder", "Recipe", "SideMeans", "Template", "Texts", "VectorStore", "Whitening", "find_store",
+    "read_texts",
+]  # fmt: skip
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'embeddings' has no attribute {name!r}; it has {', '.join(__all__)}")
     return getattr(import_module(_HOMES[name]), name)

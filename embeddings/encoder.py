@@ -91,6 +91,9 @@ class Encoder:
     ) -> Encoder:
         """A name of the catalogue, a folder or a hub id -> an encoder.
 
+        Args: pooling, "mean", "cls" or "last"; template, what is written around a text, with `{text}` in it (None
+        takes the catalogue's, or the folder's own, for both); device, "auto", "cpu" or "cuda"; threads, on a CPU, None
+        for all physical cores; max_tokens, the longest text, None for what the model takes.
         dtype "auto": on CUDA bf16; on a CPU int8 for BERT types where its vectors stay within 0.97 cosine of float32
         on this processor, else fp32; for decoders bf16 where the processor has it (their int8 form takes minutes to
         make, and pays only from some ten thousand texts on: ask for it).

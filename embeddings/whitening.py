@@ -20,6 +20,10 @@ MAX_CONDITION = 1e10
 class Whitening(TransformerMixin, BaseEstimator):
     """Centre, keep the directions of most variance, and scale each to variance one.
 
+    >>> vectors, found = store.load(text_ids)
+    >>> Whitening(128).fit(vectors, ids=text_ids, found=found).transform(vectors).shape
+    (3953, 128)
+
     Parameters: n_components, dimensions kept; kind, "zca" or "pca"; shrinkage, the share of the covariance replaced
     by its mean variance times the identity, in [0, 1], or "auto" for Ledoit and Wolf's estimate; min_coverage, the
     least share of the texts asked for that must have a vector.
@@ -118,7 +122,11 @@ class Whitening(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X) -> np.ndarray:
-        """Whitened vectors. Shapes: (N, D) -> (N, n_components), float32; computed in float64."""
+        """Whitened vectors.
+
+        Shapes: (N, D) -> (N, n_components), float32; computed in float64.
+        Raises: EmbeddingsError before `fit`, and for vectors of another width than it was fit on.
+        """
         if not hasattr(self, "matrix_"):
             raise EmbeddingsError("This whitening has not been fit: call fit, or Whitening.load a saved one.")
         X = np.asarray(X, np.float64)

@@ -15,9 +15,12 @@ from trainer.errors import TrainerError, nearest
 from trainer.inputs import Inputs
 from trainer.lists import Lists, encode
 from trainer.mart import LEVELS, Column, Input, inputs_of
-from trainer.partition import MISSING
+from trainer.partition import Advice, Part, outcomes
 
 _NOWHERE = Path("a block of rows")  # where a mart's columns would have their folder
+_ADVICE = Advice(
+    "Leave such rows out, or train again with them.", "The run reads lists of that length.", "Leave such rows out."
+)
 
 
 @dataclass(frozen=True)
@@ -94,30 +97,31 @@ def block_columns(table: pa.Table, needed: Needed, scenes: tuple[str, ...], wher
     Raises: TrainerError for a scene that is NULL or unknown to the run, a list of the wrong length, an unknown level.
     """
     n = len(table)
-    block = _Block(table, needed, where)
+    table = _plain(table, needed)
+    part = Part(table, needed.lengths, where, _ADVICE)
     dense = [i for i in needed.inputs if i.kind == "dense"]
     codes = [i for i in needed.inputs if i.kind == "categorical"]
     dictionaries: dict[str, dict[str, int]] = {i.name: {} for i in codes}
     dense_ND, codes_NC = np.empty((n, len(dense)), np.float32), np.empty((n, len(codes)), np.int32)
     for d, i in enumerate(dense):
-        dense_ND[:, d] = block.numbers(i)
+        dense_ND[:, d] = part.numbers(i.column, i.position)
     for c, i in enumerate(codes):
-        codes_NC[:, c] = block.encoded(i, dictionaries[i.name])
+        codes_NC[:, c] = part.encoded(i.column, i.position, dictionaries[i.name])
     text_index: dict[str, int] = {}
     item_index = dictionaries.get(needed.ids.get("item", ""), {})
-    texts = tuple(TextColumn(c.name, c.group, block.lists(c.name, text_index)) for c in needed.texts)
+    texts = tuple(TextColumn(c.name, c.group, _lists(table, c.name, where, text_index)) for c in needed.texts)
     history = None
     if needed.history:
-        past = {of: block.lists(c.name, {"item_id": item_index, "text_id": text_index}.get(of))
-                for of, c in needed.history.items()}  # fmt: skip
-        block.check_equal(past)
+        indices = {"item_id": item_index, "text_id": text_index}
+        past = {of: _lists(table, c.name, where, indices.get(of)) for of, c in needed.history.items()}
+        _check_equal(past, needed, where)
         longest = int(np.diff(past["item_id"].offsets).max(initial=0))
         history = History(past["item_id"], past.get("text_id"), past["label"], longest)
-    levels = [block.positions(c.name, LEVELS, null=-1) for c in needed.levels]
+    levels = [part.position(c.name, LEVELS, null=-1) for c in needed.levels]
     out = Columns(
         _NOWHERE, tuple(i.name for i in dense), tuple(i.name for i in codes),
         tuple(c.group or "" for c in needed.levels), needed.ids, scenes, "",
-        dense_ND=dense_ND, codes_NC=codes_NC, scene_N=block.positions(needed.scene, scenes).astype(np.int16),
+        dense_ND=dense_ND, codes_NC=codes_NC, scene_N=part.position(needed.scene, scenes).astype(np.int16),
         label_N=np.zeros(n, np.uint8), split_N=np.zeros(n, np.uint8),
         level_NG=np.stack(levels, 1).astype(np.int8) if levels else np.empty((n, 0), np.int8),
         event_at_N=np.zeros(n, np.int64), texts=texts, history=history,
@@ -129,109 +133,30 @@ def block_columns(table: pa.Table, needed: Needed, scenes: tuple[str, ...], wher
     return out
 
 
-class _Block:
-    """A table read as arrays, with errors that name the file."""
-
-    def __init__(self, table: pa.Table, needed: Needed, where: str):
-        self.table, self.needed, self.where = table, needed, where
-        self.spread: dict[str, tuple[np.ndarray, pa.Array]] = {}
-
-    def numbers(self, i: Input) -> np.ndarray:
-        """Shapes: -> (B,), float64; NULL, NaN and infinities are NaN."""
-        if i.position < 0:
-            values = _to_float(self._column(i.column))
-        else:
-            present_B, flat = self._spread(i.column)
-            values = np.full(len(self.table), np.nan)
-            values[present_B] = _to_float(flat)[i.position :: self.needed.lengths[i.column]]
-        return np.where(np.isfinite(values), values, np.nan)
-
-    def encoded(self, i: Input, index: dict[str, int]) -> np.ndarray:
-        """Codes into `index`, which grows. Shapes: -> (B,), int32."""
-        if i.position < 0:
-            return encode(_strings(self._column(i.column)), index)
-        present_B, flat = self._spread(i.column)
-        out = np.full(len(self.table), MISSING, np.int32)
-        positions = pa.array(np.arange(i.position, len(flat), self.needed.lengths[i.column]))
-        out[present_B] = encode(_strings(flat.take(positions)), index)
-        return out
-
-    def lists(self, name: str, index: dict[str, int] | None) -> Lists:
-        """A column of lists of any length; a plain value is a list of one, NULL an empty one. Without index: labels."""
-        array = self._column(name)
-        if pa.types.is_null(array.type):
-            return Lists(np.zeros(len(array) + 1, np.int64), np.empty(0, np.int32 if index is not None else np.int8))
-        if _is_list(array.type):
-            lengths_B = pc.fill_null(pc.list_value_length(array), 0).to_numpy().astype(np.int64)
-            flat = array.flatten()
-        else:
-            lengths_B, flat = array.is_valid().to_numpy(zero_copy_only=False).astype(np.int64), array.drop_null()
-        if index is not None:
-            codes_K = encode(_strings(flat), index)
-        else:
-            values_K = _to_float(flat)
-            codes_K = np.where(np.isnan(values_K), -1, values_K).astype(np.int8)
-            if (~np.isin(codes_K, (-1, 0, 1))).any():
-                raise TrainerError(f"{self.where}: column {name} holds labels other than 0 and 1.")
-        return Lists(np.concatenate([[0], np.cumsum(lengths_B)]).astype(np.int64), codes_K)
-
-    def check_equal(self, past: dict[str, Lists]) -> None:
-        first = next(iter(past))
-        for of, lists in past.items():
-            if not np.array_equal(lists.offsets, past[first].offsets):
-                a, b = self.needed.history[of].name, self.needed.history[first].name
-                raise TrainerError(f"{self.where}: the lists of {a} and {b} differ in length in some row.")
-
-    def positions(self, name: str, known: tuple[str, ...], null: int | None = None) -> np.ndarray:
-        """The position of each value in `known`; `null` for NULL, which is an error when it is None."""
-        column = _strings(self._column(name))
-        if pa.types.is_dictionary(column.type):
-            column = column.cast(pa.string())
-        found = pc.index_in(column, pa.array(known, column.type))
-        unknown = pc.and_(found.is_null(), column.is_valid())
-        if pc.any(unknown).as_py():
-            value = column.filter(unknown)[0].as_py()
-            raise TrainerError(
-                f"{self.where}: column {name} holds '{value}'{nearest(value, known)}; the run knows "
-                f"{', '.join(known)}. Leave such rows out, or train again with it."
-            )
-        if null is None and found.null_count:
-            raise TrainerError(f"{self.where}: column {name} is NULL in {found.null_count:,} rows; expected a value.")
-        return found.fill_null(-1 if null is None else null).to_numpy()
-
-    def _column(self, name: str) -> pa.Array:
-        column = self.table[name].combine_chunks()
-        return column.cast(pa.string()) if pa.types.is_string_view(column.type) else column
-
-    def _spread(self, name: str) -> tuple[np.ndarray, pa.Array]:
-        """Which rows have the list at all, and the elements of those end to end."""
-        if name not in self.spread:
-            array, expected = self._column(name), self.needed.lengths[name]
-            if pa.types.is_null(array.type):
-                array = array.cast(pa.list_(pa.float64() if self._is_number(name) else pa.string()))
-            lengths = pc.list_value_length(array)
-            wrong = pc.fill_null(pc.not_equal(lengths, expected), False)
-            if pc.any(wrong).as_py():
-                raise TrainerError(
-                    f"{self.where}: column {name} holds a list of {lengths.filter(wrong)[0]} elements; the run reads "
-                    f"lists of {expected}."
-                )
-            self.spread[name] = array.is_valid().to_numpy(zero_copy_only=False), array.drop_null().flatten()
-        return self.spread[name]
-
-    def _is_number(self, name: str) -> bool:
-        return not self.needed.columns[name].data_type.startswith("string")
+def _plain(table: pa.Table, needed: Needed) -> pa.Table:
+    """The needed columns as strings, numbers, and lists of them, whatever Arrow's kind of those was."""
+    types = {}
+    for name, column in needed.columns.items():
+        plain = pa.string() if column.data_type.startswith("string") else pa.float64()
+        types[name] = pa.list_(plain) if column.data_type.endswith("[]") else plain
+    return pa.table({name: table[name].cast(plain, safe=False) for name, plain in types.items()})
 
 
-def _is_list(t: pa.DataType) -> bool:
-    return pa.types.is_list(t) or pa.types.is_large_list(t) or pa.types.is_fixed_size_list(t)
+def _lists(table: pa.Table, name: str, where: str, index: dict[str, int] | None) -> Lists:
+    """A column of lists of any length; a plain value is a list of one, NULL an empty one. Without index: labels."""
+    array = table[name].combine_chunks()
+    if pa.types.is_list(array.type):
+        lengths_B = pc.fill_null(pc.list_value_length(array), 0).to_numpy().astype(np.int64)
+        flat = array.flatten()
+    else:
+        lengths_B, flat = array.is_valid().to_numpy(zero_copy_only=False).astype(np.int64), array.drop_null()
+    codes_K = outcomes(flat, name, where, _ADVICE) if index is None else encode(flat, index)
+    return Lists(np.concatenate([[0], np.cumsum(lengths_B)]).astype(np.int64), codes_K)
 
 
-def _strings(array: pa.Array) -> pa.Array:
-    return array.cast(pa.string()) if pa.types.is_null(array.type) or pa.types.is_large_string(array.type) else array
-
-
-def _to_float(array: pa.Array) -> np.ndarray:
-    if pa.types.is_dictionary(array.type):
-        array = array.cast(array.type.value_type)
-    return array.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy(zero_copy_only=False)
+def _check_equal(past: dict[str, Lists], needed: Needed, where: str) -> None:
+    first = next(iter(past))
+    for of, lists in past.items():
+        if not np.array_equal(lists.offsets, past[first].offsets):
+            a, b = needed.history[of].name, needed.history[first].name
+            raise TrainerError(f"{where}: the lists of {a} and {b} differ in length in some row.")

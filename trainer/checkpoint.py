@@ -19,6 +19,10 @@ from trainer.errors import TrainerError
 SECONDS = 60.0  # between checkpoints: what a kill can cost
 
 
+class CheckpointError(TrainerError):
+    """The checkpoint is damaged, or of another fit."""
+
+
 @dataclass
 class Checkpoint:
     """One file. fingerprint: of all that decides what a fit comes to; another one's checkpoint is refused."""
@@ -30,21 +34,22 @@ class Checkpoint:
     _saved_at: float = field(default_factory=time.monotonic, repr=False)
 
     def load(self) -> dict[str, Any] | None:
-        """The state to go on from; None where the fit starts afresh. Raises: TrainerError for another fit's state."""
+        """The state to go on from; None where the fit starts afresh. Raises: CheckpointError."""
         if not self.resume or not self.path.exists():
             return None
         try:
             saved = torch.load(self.path, weights_only=True)  # tensors and plain values; runs nothing of the file's
             fingerprint, state = saved["fingerprint"], saved["state"]
         except Exception as error:  # an unpickler meets damaged bytes with whatever error they lead it to
-            raise TrainerError(
+            raise CheckpointError(
                 f"{self.path} can't be read as a checkpoint: {' '.join(str(error).split())[:200]}. "
                 "Remove it, or start afresh without --resume."
             ) from None
         if fingerprint != self.fingerprint:
-            raise TrainerError(
+            raise CheckpointError(
                 f"{self.path} is of another fit: the stage, the seed, the data, the vectors, --amp, the number of "
-                "processes or the versions differ. Go on with what it was started with, or leave --resume out."
+                "processes, the code or the versions differ. Go on with what it was started with, or leave --resume "
+                "out."
             )
         return state
 

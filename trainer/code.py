@@ -7,10 +7,11 @@ import hashlib
 from pathlib import Path
 
 _HERE = Path(__file__).parent
-# What only looks at finished runs; a change there leaves every finished run as good as it was.
+# What only looks at finished runs, or describes what one was fed; a change there leaves every finished run as good as
+# it was.
 _READERS = (
-    "blocks", "charts", "cli", "code", "compare", "export", "guide", "heldout", "importance", "importance_file",
-    "ladder", "progress", "report", "scoring", "tracking",
+    "api", "blocks", "charts", "cli", "code", "compare", "drift", "export", "guide", "heldout", "importance",
+    "importance_file", "ladder", "progress", "report", "scoring", "textfacts", "tracking",
 )  # fmt: skip
 
 

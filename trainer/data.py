@@ -172,6 +172,7 @@ def _build(contract: Contract, folder: Path) -> None:
     wanted = list(dict.fromkeys(
         ["event_id", "event_at", scene, label, split, *(c.name for c in levels), *(i.column for i in contract.inputs)]
     ))  # fmt: skip
+    lengths = {c.name: len(contract.variables[c.names]) for c in contract.columns if c.names}
     digest = hashlib.sha256(repr((contract.inputs, contract.scenes)).encode())
     ids_schema = pa.schema([("event_id", pa.string())])
     with (
@@ -183,7 +184,7 @@ def _build(contract: Contract, folder: Path) -> None:
         for partition, files in groupby(contract.files, key=lambda p: p.relative_to(contract.folder).parts[0]):
             files = list(files)
             table, order_B = ordered(files, wanted, partition)
-            part = Part(table, contract, partition)
+            part = Part(table, lengths, partition)
             block_BD = np.empty((len(table), len(dense)), np.float32)
             for d, i in enumerate(dense):
                 block_BD[:, d] = part.numbers(i.column, i.position)

@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
-from trainer import __version__
 from trainer.checkpoint import SECONDS, Checkpoint
+from trainer.code import code_hash
 from trainer.config import Gbdt, GbdtStage, NetworkStage, Stage, Texts, dump_stage
 from trainer.data import Columns
 from trainer.errors import TrainerError, nearest
@@ -191,7 +191,7 @@ def _checkpoint(execution: Execution, stage: Stage, inputs: Inputs, columns: Col
         return None
     stores = [(space.store, space.whitening.list_hash_) for space in (inputs.texts, inputs.llm) if space]
     decides = (
-        dump_stage(stage), columns.content_hash, stores, execution.amp, execution.team.size, __version__,
+        dump_stage(stage), columns.content_hash, stores, execution.amp, execution.team.size, code_hash(),
         torch.__version__, np.__version__, str(device()),
     )  # fmt: skip
     fingerprint = hashlib.sha256(repr(decides).encode()).hexdigest()

@@ -1,7 +1,8 @@
-"""One day of a mart, read and checked: rows in order, columns as arrays; errors name column, value and day."""
+"""Rows read and checked: a day of a mart in order, columns as arrays; errors name column, value and where it is."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from trainer.errors import TrainerError
+from trainer.errors import TrainerError, nearest
 from trainer.lists import encode
-from trainer.mart import Column, Contract
 
 MISSING = 0  # the code of NULL in every dictionary; values count from 1
 
@@ -56,22 +56,39 @@ def _after_first(mask: pa.Array) -> pa.Array:
     return pa.concat_arrays([pa.array([False]), mask])
 
 
-class Part:
-    """One partition's table, read as arrays; list columns are spread out once."""
+@dataclass(frozen=True)
+class Advice:
+    """What to do about rows that can't be read: about a value that is none of the known, a list's length, a NULL."""
 
-    def __init__(self, table: pa.Table, contract: Contract, partition: str):
-        self.table, self.contract, self.partition = table, contract, partition
+    value: str
+    length: str
+    null: str
+
+
+OF_A_MART = Advice(
+    "Set the dataset's vars in dbt_project.yml and run `dbt build`.", "Run `dbt build`.", "Run `dbt test`."
+)
+
+
+class Part:
+    """A table of rows, read as arrays; list columns are spread out once.
+
+    lengths: of each list column with an element a name. where: the rows' name in errors.
+    """
+
+    def __init__(self, table: pa.Table, lengths: dict[str, int], where: str, advice: Advice = OF_A_MART):
+        self.table, self.lengths, self.where, self.advice = table, lengths, where, advice
         self.lists: dict[str, pa.Array | np.ndarray] = {}
 
     def numbers(self, name: str, position: int) -> np.ndarray:
         """Shapes: -> (B,), float64. NULL, NaN and infinities are NaN."""
         if position < 0:
-            values = _to_float(self.table[name])
+            values = to_float(self.table[name])
         else:
             if name not in self.lists:
-                present, flat, length = self._spread(self.contract.column(name))
+                present, flat, length = self._spread(name)
                 spread = np.full((len(self.table), length), np.nan)
-                spread[present] = _to_float(flat).reshape(-1, length)
+                spread[present] = to_float(flat).reshape(-1, length)
                 self.lists[name] = spread
             values = self.lists[name][:, position]
         return np.where(np.isfinite(values), values, np.nan)
@@ -80,21 +97,20 @@ class Part:
         """Codes into `index`, which grows by the values that are new. Shapes: -> (B,), int32."""
         if position < 0:
             return encode(self.table[name].combine_chunks(), index)
-        present, flat, length = self._spread(self.contract.column(name))
+        present, flat, length = self._spread(name)
         out = np.full(len(self.table), MISSING, np.int32)
         out[present] = encode(flat.take(pa.array(np.arange(position, len(flat), length))), index)
         return out
 
-    def _spread(self, column: Column) -> tuple[np.ndarray, pa.Array, int]:
+    def _spread(self, name: str) -> tuple[np.ndarray, pa.Array, int]:
         """Which rows have the list at all (B,), the elements of those rows end to end, and the list's length."""
-        expected = len(self.contract.variables[column.names])
-        array = self.table[column.name].combine_chunks()
+        expected, array = self.lengths[name], self.table[name].combine_chunks()
         lengths = pc.list_value_length(array)
         wrong = pc.fill_null(pc.not_equal(lengths, expected), False)
         if pc.any(wrong).as_py():
             raise TrainerError(
-                f"Column {column.name}: a list of {lengths.filter(wrong)[0]} elements in {self.partition}; "
-                f"expected {expected}, one for each of var {column.names}. Run `dbt build`."
+                f"Column {name}: a list of {lengths.filter(wrong)[0]} elements in {self.where}; expected {expected}, "
+                f"one for each name that the mart was built with. {self.advice.length}"
             )
         return array.is_valid().to_numpy(zero_copy_only=False), array.flatten(), expected
 
@@ -103,33 +119,33 @@ class Part:
         found = pc.index_in(self.table[name], pa.array(known, pa.string()))
         unknown = pc.and_(found.is_null(), self.table[name].is_valid())
         if pc.any(unknown).as_py():
-            value = self.table[name].filter(unknown)[0]
+            value = self.table[name].filter(unknown)[0].as_py()
             raise TrainerError(
-                f"Column {name}: '{value}' in {self.partition}; expected one of {', '.join(known)}. "
-                "Set the dataset's vars in dbt_project.yml and run `dbt build`."
+                f"Column {name}: '{value}' in {self.where}; expected one of {', '.join(known)}{nearest(value, known)}. "
+                f"{self.advice.value}"
             )
         if null is None and found.null_count:
-            raise TrainerError(f"Column {name} is NULL in {found.null_count} rows of {self.partition}. Run `dbt test`.")
+            raise TrainerError(f"Column {name} is NULL in {found.null_count} rows of {self.where}. {self.advice.null}")
         return found.fill_null(-1 if null is None else null).to_numpy()
 
     def label(self, name: str) -> np.ndarray:
-        values = _to_float(self.table[name])
+        values = to_float(self.table[name])
         wrong = ~np.isin(values, (0.0, 1.0))
         if wrong.any():
             raise TrainerError(
-                f"Column {name}: {values[wrong][0]:g} in {self.partition}; expected 0 or 1. Run `dbt test`."
+                f"Column {name}: {values[wrong][0]:g} in {self.where}; expected 0 or 1. {self.advice.null}"
             )
         return values
 
 
-def _to_float(array: pa.Array | pa.ChunkedArray) -> np.ndarray:
+def to_float(array: pa.Array | pa.ChunkedArray) -> np.ndarray:
     return array.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy()
 
 
-def outcomes(elements_K: pa.Array, name: str, partition: str) -> np.ndarray:
+def outcomes(elements_K: pa.Array, name: str, where: str, advice: Advice = OF_A_MART) -> np.ndarray:
     """Labels of a history: 0, 1, or -1 for NULL. Shapes: -> (K,), int8."""
-    values = _to_float(elements_K)
+    values = to_float(elements_K)
     wrong = ~(np.isin(values, (0.0, 1.0)) | np.isnan(values))
     if wrong.any():
-        raise TrainerError(f"Column {name}: {values[wrong][0]:g} in {partition}; expected 0 or 1. Run `dbt test`.")
+        raise TrainerError(f"Column {name}: {values[wrong][0]:g} in {where}; expected 0 or 1. {advice.null}")
     return np.where(np.isnan(values), -1, values).astype(np.int8)

@@ -1,7 +1,8 @@
 """The run directory: what a fit leaves behind, whole or absent.
 
 config.yaml features.json vocab/ weights.safetensors metrics.json training.json dataset.json cold_start.csv
-cold_start_pivot.csv predictions.parquet: the same seed and data give the same bytes.
+cold_start_pivot.csv predictions.parquet drift.csv, and texts.json where the stage reads texts: the same seed and data
+give the same bytes.
 lineage.json timing.json report.html: where it came from and how long it took. DONE is written last.
 """
 
@@ -21,6 +22,7 @@ from trainer.calibration import Calibration
 from trainer.checkpoint import SECONDS, Checkpoint
 from trainer.config import Stage, dump_stage, load_stage
 from trainer.data import facts, open_columns
+from trainer.drift import drift, write_drift
 from trainer.errors import TrainerError
 from trainer.evaluation import cold_start_cells, evaluate, predict_held_out, write_cells, write_predictions
 from trainer.files import read_json, write_json, written_aside
@@ -31,11 +33,13 @@ from trainer.placebo import seen_by
 from trainer.progress import console
 from trainer.report import write_report
 from trainer.team import team
+from trainer.textfacts import text_facts
 from trainer.vectors import DEFAULT_VECTORS
 
 PROMISED = (
     "config.yaml", "features.json", "weights.safetensors", "metrics.json", "training.json", "dataset.json",
     "cold_start.csv", "cold_start_pivot.csv", "predictions.parquet",
+    "drift.csv",
 )  # fmt: skip
 
 
@@ -106,6 +110,11 @@ def fit_run(
         })  # fmt: skip
         write_cells(aside, cells, columns.scenes)
         write_predictions(aside / "predictions.parquet", columns, predictions)
+        with watch("describe"):
+            write_drift(aside, drift(columns))
+            about_texts = text_facts(fitted, contract, columns)
+        if about_texts is not None:
+            write_json(aside / "texts.json", about_texts)
         write_json(aside / "lineage.json", lineage(fitted, contract, columns, command) | {"amp": amp})
         write_json(aside / "timing.json", {
             "started_at": started, "seconds": watch.seconds,

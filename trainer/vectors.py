@@ -60,6 +60,13 @@ class TextSpace:
                 raise TrainerError(f"{error} The vectors' folder is given by --vectors.") from None
         return self._tables[at]
 
+    def has(self, text_ids: Sequence[str], root: Path) -> np.ndarray:
+        """Which of these texts have a vector. Shapes: n ids -> (n,), bool."""
+        try:
+            return embeddings.VectorStore.open(root / self.store).has(text_ids)
+        except EmbeddingsError as error:
+            raise TrainerError(f"{error} The vectors' folder is given by --vectors.") from None
+
     def _whitened(self, store: embeddings.VectorStore, text_ids: Sequence[str]) -> np.ndarray:
         table = np.zeros((1 + len(text_ids), self.dimensions + 1), np.float32)
         with progress(quiet=len(text_ids) <= _BLOCK) as bar:

@@ -25,8 +25,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -156,6 +158,15 @@ def peers_rows(folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
     return x, np.repeat(table["label"].to_numpy()[:, None], 5, 1).astype(np.float32)
 
 
+def timed_epoch(model: Any, epoch: Callable[[], object], reading: float) -> dict:
+    wall, cpu = time.perf_counter(), time.process_time()
+    epoch()
+    return {
+        "wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu, "reading": reading,
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }  # fmt: skip
+
+
 def deepctr(folder: Path, threads: int) -> dict:
     import torch
     from deepctr_torch.inputs import SparseFeat
@@ -172,12 +183,7 @@ def deepctr(folder: Path, threads: int) -> dict:
         task_names=[f"task{k}" for k in range(5)],
     )  # fmt: skip
     model.compile(torch.optim.Adam(model.parameters(), RATE), ["binary_crossentropy"] * 5, metrics=[])
-    wall, cpu = time.perf_counter(), time.process_time()
-    model.fit(x, y, batch_size=BATCH, epochs=1, verbose=0)
-    return {
-        "wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu, "reading": reading,
-        "parameters": sum(p.numel() for p in model.parameters()),
-    }  # fmt: skip
+    return timed_epoch(model, lambda: model.fit(x, y, batch_size=BATCH, epochs=1, verbose=0), reading)
 
 
 def rechub(folder: Path, threads: int) -> dict:
@@ -201,12 +207,7 @@ def rechub(folder: Path, threads: int) -> dict:
         model, ["classification"] * 5, optimizer_params={"lr": RATE, "weight_decay": 0}, n_epoch=1, device="cpu",
         model_path=str(folder),
     )  # fmt: skip
-    wall, cpu = time.perf_counter(), time.process_time()
-    trainer.train_one_epoch(loader)
-    return {
-        "wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu, "reading": reading,
-        "parameters": sum(p.numel() for p in model.parameters()),
-    }  # fmt: skip
+    return timed_epoch(model, lambda: trainer.train_one_epoch(loader), reading)
 
 
 def worker(side: str, folder: Path, threads: int, amp: bool) -> None:

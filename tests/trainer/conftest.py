@@ -204,6 +204,20 @@ def write_vectors(root: Path, encoder: str = "e5-small", leave_out: tuple[str, .
     return root
 
 
+def write_texts(marts: Path) -> Path:
+    """The texts mart of the rich toy: t3 is empty, and the texts of the first 40 users occur in no cold row."""
+    ids = [f"t{k}" for k in range(N_ITEMS)] + [f"g{k}" for k in range(N_TAGS)] + [f"a{k}" for k in range(120)]
+    side = {"t": "title", "g": "entity", "a": "user"}
+    word = {"t": "Title <{}>", "g": "tag {}", "a": "a secret of user {}"}
+    (marts / "texts").mkdir(parents=True)
+    pq.write_table(pa.table({
+        "text_id": ids, "text": ["" if i == "t3" else word[i[0]].format(i[1:]) for i in ids],
+        "side": [side[i[0]] for i in ids], "n_rows": [9] * len(ids),
+        "n_cold_rows": [0 if i[0] == "a" and int(i[1:]) < 40 else 3 for i in ids], "n_train_rows": [5] * len(ids),
+    }), marts / "texts" / "part-0.parquet")  # fmt: skip
+    return marts
+
+
 @pytest.fixture(autouse=True)
 def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in an empty folder with a cache of its own, so that no test sees the project's marts or manifest."""
@@ -222,6 +236,12 @@ def toy() -> Any:
 def rich() -> Any:
     """`rich(n, seed, length)` makes a Mart with texts and histories."""
     return make_rich
+
+
+@pytest.fixture
+def texts() -> Any:
+    """`texts(marts)` writes the texts mart beside the rich toy."""
+    return write_texts
 
 
 @pytest.fixture

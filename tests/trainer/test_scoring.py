@@ -101,8 +101,11 @@ def replaced(name: str, values: Callable[[pa.ChunkedArray], Any]) -> Callable[[p
             "column item_rate is string; the run reads it as double",
         ),
         (replaced("ctx_ids", lambda c: pc.list_element(c, 0)), r"column ctx_ids is string; .* string\[\]"),
-        (replaced("ctx_ids", lambda c: pc.list_slice(c, 0, 1)), "ctx_ids holds a list of 1 elements; .* lists of 2"),
-        (replaced("scene", lambda c: pc.replace_substring(c, "home", "hom")), "holds 'hom'.*did you mean 'home'"),
+        (replaced("ctx_ids", lambda c: pc.list_slice(c, 0, 1)), "ctx_ids: a list of 1 elements in .*; expected 2"),
+        (
+            replaced("scene", lambda c: pc.replace_substring(c, "home", "hom")),
+            "'hom' in .*did you mean 'home'",
+        ),
         (replaced("scene", lambda c: pc.if_else(pc.equal(c, "home"), None, c)), r"scene is NULL in \d+ rows"),
     ],
 )

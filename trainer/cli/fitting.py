@@ -120,6 +120,10 @@ def report(
     runs: Annotated[list[Path], typer.Option(help="A finished run; give it once a run.")],
     output: Annotated[Path, typer.Option(help="The HTML file to write.")],
     bayes: Bayes = None,
+    ladder: Annotated[
+        Path | None,
+        typer.Option(help="A ladder.json to show; default: one beside or above the runs, of the same rows."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write one HTML file that compares runs; it opens offline.
@@ -131,7 +135,7 @@ def report(
 
     for run in runs:
         check_finished(run)
-    write_report(runs, output, bayes)
+    write_report(runs, output, bayes, ladder=ladder)
     if as_json:
         typer.echo(json.dumps({"output": str(output), "runs": [str(run) for run in runs]}))
     console.print(f"Wrote {output}")

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from trainer.charts import ladder_chart
+from trainer.charts import ladder_chart, standalone
 from trainer.files import replace_text
 
 HEAD = (
@@ -18,7 +18,7 @@ HEAD = (
 def write_pages(folder: Path, ladder: dict[str, Any]) -> None:
     """Write the three files, each whole or not at all; ladder.json last."""
     folder.mkdir(parents=True, exist_ok=True)
-    replace_text(folder / "ladder.svg", ladder_chart(ladder))
+    replace_text(folder / "ladder.svg", standalone(ladder_chart(ladder)))
     replace_text(folder / "ladder.md", markdown(ladder))
     replace_text(folder / "ladder.json", json.dumps(ladder, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 

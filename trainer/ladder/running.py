@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import threading
@@ -35,7 +36,7 @@ def make_runs(
     manifest: Path | None = None, jobs: int = 1, threads: int | None = None, vectors: Path | None = None,
     command: str = "",
 ) -> Made:  # fmt: skip
-    """Fit every rung with every seed under `folder`, where that isn't done already.
+    """Fit every rung with every seed under `folder`, where that isn't done already; a fit that was killed goes on.
 
     Each run is a process of its own: its peak memory is its own, and what kills it kills no other. `threads` is for
     all jobs together and None means the stage's own; each job gets an even part. A rung that fails doesn't stop the
@@ -92,12 +93,17 @@ def _prepare(quiet: bool) -> None:
 
 
 def _fit(raw: dict[str, Any], mart: Path, run: Path, manifest: Path | None, vectors: Path | None, command: str) -> None:
-    from trainer.run import fit_run  # in the child: torch
+    from trainer.checkpoint import CheckpointError  # in the child: torch
+    from trainer.run import fit_run
 
     run.parent.mkdir(parents=True, exist_ok=True)
     console.print(f"{run}", style="bold")
-    fit_run(
-        parse_stage(raw, str(run)), mart.parent, run, mart=mart.name, manifest=manifest,
+    fit = functools.partial(
+        fit_run, parse_stage(raw, str(run)), mart.parent, run, mart=mart.name, manifest=manifest,
         force=(run / "DONE").exists(), command=command,
         **({"vectors": vectors} if vectors else {}),
     )  # fmt: skip
+    try:
+        fit(resume=True)  # a ladder that was killed left a checkpoint
+    except CheckpointError:
+        fit()  # the stage, the rows or the code have changed since

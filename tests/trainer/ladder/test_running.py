@@ -9,6 +9,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from trainer import train as training
+from trainer.checkpoint import Checkpoint
+from trainer.ladder.running import _fit
+from trainer.run import fit_run
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -60,6 +67,36 @@ def test_a_ladder_that_is_killed_goes_on_where_it_stopped(toy: Any, stage: Any, 
     assert json.loads(again.stdout) == json.loads((folder / "ladder.json").read_text())
     assert [line["name"] for line in json.loads(again.stdout)["rungs"]] == ["00_quick", "01_slow"]
     assert not list(folder.rglob("*.partial*"))
+
+
+def test_a_fit_that_was_killed_goes_on_from_its_checkpoint_if_it_is_the_same_fit(
+    toy: Any, stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mart, one = toy(900).write(tmp_path / "marts") / "training_examples_v1", stage("01_dnn", epochs=3, min_steps=40)
+    step, steps = training._step, []
+
+    def counted(*arguments: Any, **named: Any) -> float:
+        steps.append(1)
+        if len(steps) == 30:
+            raise KeyboardInterrupt
+        return step(*arguments, **named)
+
+    def fit(name: str) -> int:
+        steps.clear()
+        _fit(one.model_dump(), mart, tmp_path / name / "seed_1", None, None, "")
+        return len(steps)
+
+    monkeypatch.setattr(training, "_step", counted)
+    with pytest.raises(KeyboardInterrupt):
+        fit_run(one, mart.parent, tmp_path / "a" / "seed_1", checkpoint_seconds=0)
+    monkeypatch.setattr(training, "_step", lambda *a, **n: steps.append(1) or step(*a, **n))
+    whole = fit("whole")
+    assert fit("a") == whole - 29
+    (tmp_path / "b").mkdir()
+    Checkpoint(tmp_path / "b" / "seed_1.checkpoint", "another").save({"progress": {}})
+    assert fit("b") == whole
+    weights = {(tmp_path / name / "seed_1" / "weights.safetensors").read_bytes() for name in ("whole", "a", "b")}
+    assert len(weights) == 1
 
 
 def test_a_rung_that_fails_is_named_and_the_others_are_made(toy: Any, stage: Any, tmp_path: Path) -> None:

@@ -1,0 +1,202 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from trainer.drift import read_drift
+from trainer.errors import TrainerError
+from trainer.report import write_report
+from trainer.report.runs import short_names
+from trainer.run import fit_run
+
+VOID = {"meta", "br", "link", "img", "path", "use"}
+
+
+class Balanced(HTMLParser):
+    """Fails on a tag that is closed without being open; gathers ids and what refers to them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.references: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_startendtag(tag, attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name == "id":
+                self.ids.append(value or "")
+            self.references |= set(re.findall(r"url\(#([^)]+)\)", value or ""))
+            if name.endswith("href"):
+                self.references.add((value or "").removeprefix("#"))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+
+def drawing(html: str, title: str) -> str:
+    return re.search(rf'<svg[^>]*aria-label="{re.escape(title)}".*?</svg>', html, re.DOTALL)[0]
+
+
+@pytest.fixture
+def runs(toy: Any, stage: Any, tmp_path: Path) -> list[Path]:
+    marts = toy(1500).write(tmp_path / "marts")
+    names = ("00_gbdt", "01_dnn")
+    for name in names:
+        fit_run(stage(name), marts, tmp_path / name, command=f"trainer fit --stage {name} <&>")
+    return [tmp_path / name for name in names]
+
+
+def test_one_whole_page_that_asks_nothing_of_the_network(runs: list[Path], tmp_path: Path) -> None:
+    write_report(runs, tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text()
+    page = Balanced()
+    page.feed(html)
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids)), "two drawings share an id"
+    assert page.references <= set(page.ids)
+    assert not re.search(r"<script|<link|<img|@import|url\((?!#)|(src|href)=\"(?!#)", html)
+    assert "prefers-color-scheme: dark" in html
+    assert "#010101" not in html, "a placeholder colour was left in a drawing"
+    assert "&lt;&amp;&gt;" in html
+
+
+def test_it_shows_what_the_runs_say(runs: list[Path], tmp_path: Path) -> None:
+    write_report(runs, tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text()
+    for run in runs:
+        metrics = json.loads((run / "metrics.json").read_text())["splits"]
+        lineage = json.loads((run / "lineage.json").read_text())
+        for value in (metrics["test"]["auc"], metrics["test"]["auc_low"], metrics["val"]["log_loss"],
+                      metrics["test"]["scenes"]["video"]["auc"]):  # fmt: skip
+            assert f"{value:.4f}" in html
+        assert lineage["content_hash"] in html
+    facts = json.loads((runs[0] / "dataset.json").read_text())["splits"]["train"]
+    assert f"{facts['rows']:,}" in html
+    assert "too small" in html
+    assert html.count("<svg") == 7  # AUC, calibration, drift; a learning curve and a cold-start cube each
+    assert len(re.findall(r"<g id=\"[^\"]*axes_\d\">", drawing(html, "Calibration of 00_gbdt, 01_dnn"))) == 4
+    drifted = read_drift(runs[0])
+    assert drifted == read_drift(runs[1])
+    for row in drifted:
+        assert f"<td>{row['name']}</td><td>{row['psi']:.3f}</td><td>{row['psi_in_train']:.3f}</td>" in html
+    assert not re.search(r"id=\"(texts|ladder|importance)\"", html), "a section with nothing to show"
+    assert "Bayes" not in html
+
+
+def test_the_bayes_ceiling_where_it_is_known(runs: list[Path], tmp_path: Path) -> None:
+    cell = {"user_level": "zero", "item_level": "warm", "scene": "home", "auc": 0.7654}
+    test = {"overall": {"auc": 0.8765}, "scenes": {"home": {"auc": 0.9123}, "video": {"auc": None}}, "cells": [cell]}
+    truth = {"splits": {"test": test | {"user_levels": {"zero": {"auc": 0.8321}}}}}
+    place = tmp_path / "data" / "raw" / "toy" / "truth" / "bayes.json"
+    place.parent.mkdir(parents=True)
+    place.write_text(json.dumps(truth))
+    write_report(runs, tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text()
+    for value in ("0.8765", "0.9123", "0.7654", "0.8321"):
+        assert value in html
+    place.write_text("{}")
+    with pytest.raises(TrainerError, match=r"bayes\.json: expected"):
+        write_report(runs, tmp_path / "report.html")
+    with pytest.raises(TrainerError, match="No Bayes file"):
+        write_report(runs, tmp_path / "report.html", tmp_path / "none.json")
+
+
+def test_what_a_text_run_read(rich: Any, texts: Any, stage: Any, vectors: Any, tmp_path: Path) -> None:
+    marts = texts(rich(1000).write(tmp_path / "marts"))
+    store = vectors(vectors(tmp_path / "vectors", leave_out=("t7",)), "smollm2", leave_out=("a100", "a101"))
+    for name in ("04_semantic", "06_llm_fallback"):
+        fit_run(stage(name, epochs=1, min_steps=4), marts, tmp_path / name, vectors=store)
+    write_report([tmp_path / "04_semantic", tmp_path / "06_llm_fallback"], tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text()
+    section = html[html.index('<section id="texts">') : html.index('<section id="lineage">')]
+    assert section.count("<td>title_text_id</td>") == 2, "once an encoder, not once a run"
+    assert section.count("Nearest others, by e5-small") == 1
+    assert "Title &lt;" in section and "Title <" not in section
+    assert "39 <" not in section and "97.5% with a vector" in section
+    assert "<td>user</td><td>120</td><td>80</td><td>118</td><td>98.3%</td>" in section
+    assert "secret" not in html, "words of users are nobody's business"
+    assert "Mean alpha" in html
+
+
+def test_runs_of_an_older_trainer_are_shown_without_what_they_lack(runs: list[Path], tmp_path: Path) -> None:
+    for run in runs:
+        (run / "drift.csv").unlink()
+        table = pq.read_table(run / "predictions.parquet").drop_columns(["scene", "user_level", "item_level"])
+        pq.write_table(table, run / "predictions.parquet")
+    write_report(runs, tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text()
+    assert 'id="drift"' not in html and 'href="#drift"' not in html
+    assert html.count("<svg") == 6
+    (runs[0] / "predictions.parquet").write_text("no parquet")
+    with pytest.raises(TrainerError, match="can't be read as a finished run"):
+        write_report(runs, tmp_path / "report.html")
+
+
+def ladder(folder: Path, content_hash: str, **more: Any) -> Path:
+    """A ladder of two rungs, the second one above the first."""
+
+    def spread(mean: float) -> dict[str, float]:
+        return {"mean": mean, "sd": 0.001}
+
+    def line(name: str, auc: float, step: dict[str, Any] | None) -> dict[str, Any]:
+        means = dict.fromkeys(("macro_auc", "gauc", "log_loss", "ne", "ece"), 0.5)
+        return means | {
+            "name": name, "previous": step and "00_gbdt", "val_auc": spread(auc), "test_auc": spread(auc),
+            "auc_low_high": [auc - 0.01, auc + 0.01], "to_previous": step and {"all": step},
+            "to_gbdt": step and {"all": step}, "parameters": 1234, "rows_per_second": None, "gap_closed": None,
+        }  # fmt: skip
+
+    step = {"difference": 0.0213, "low": 0.01, "high": 0.03, "verdict": "higher"}
+    found = {
+        "dataset": "toy", "mart": "training_examples_v1", "content_hash": content_hash, "seeds": [1, 2],
+        "test_rows": 300, "users": 60, "definition": "Over seeds.", "bayes": {"auc": {"all": 0.9111}},
+        "rungs": [line("00_gbdt", 0.7, None), line("01_dnn", 0.7213, step)],
+    }  # fmt: skip
+    (folder / "ladder.json").write_text(json.dumps(found | more))
+    return folder / "ladder.json"
+
+
+def test_the_ladder_beside_or_above_the_runs(runs: list[Path], tmp_path: Path) -> None:
+    own = json.loads((runs[0] / "lineage.json").read_text())["content_hash"]
+    (tmp_path / "rung").mkdir()
+    below = runs[0].rename(tmp_path / "rung" / "seed_1")
+    ladder(tmp_path, own)
+    for run in (runs[1], below):
+        write_report([run], tmp_path / "report.html")
+        html = (tmp_path / "report.html").read_text()
+        assert "01_dnn" in drawing(html, "The ladder on toy")
+        assert "<td>+.0213<small>(+.0100 – +.0300) [00_gbdt]</small></td>" in html
+        assert "0.9111" in html
+    (below / "DONE").unlink()
+    write_report([below], tmp_path / "report.html")
+    assert "The ladder" not in (tmp_path / "report.html").read_text(), "an old ladder in a new run's own report"
+    (below / "DONE").touch()
+    ladder(tmp_path, "of other rows")
+    write_report([below], tmp_path / "report.html")
+    assert "The ladder" not in (tmp_path / "report.html").read_text()
+    write_report([below], tmp_path / "report.html", ladder=tmp_path)
+    assert "The ladder on toy" in (tmp_path / "report.html").read_text()
+    with pytest.raises(TrainerError, match=r"gone\.json can't be read .*trainer ladder"):
+        write_report([below], tmp_path / "report.html", ladder=tmp_path / "gone.json")
+    (tmp_path / "ladder.json").write_text("{}")
+    with pytest.raises(TrainerError, match="is no ladder: it lacks dataset"):
+        write_report([below], tmp_path / "report.html", ladder=tmp_path / "ladder.json")
+    write_report([below], tmp_path / "report.html")
+    assert "The ladder" not in (tmp_path / "report.html").read_text()
+
+
+def test_names_tell_runs_apart() -> None:
+    assert short_names([Path("r/a"), Path("r/b")]) == ["a", "b"]
+    assert short_names([Path("r/a/seed_1"), Path("r/b/seed_1")]) == ["a/seed_1", "b/seed_1"]

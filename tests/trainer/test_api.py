@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import trainer
+from tests.trainer.test_scoring import rows_of
+from trainer import TrainerError, load_run
+from trainer.run import fit_run
+from trainer.scoring import score_file
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def small(toy: Any, stage: Any, tmp_path: Path) -> tuple[Path, pa.Table]:
+    marts = toy(900).write(tmp_path / "marts")
+    fit_run(stage("01_dnn", epochs=1, min_steps=4, calibration="temperature"), marts, tmp_path / "run")
+    return tmp_path / "run", rows_of(marts)
+
+
+def test_what_score_writes_in_the_order_of_the_rows(
+    small: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, table = small
+    for block in (None, 100):
+        if block:
+            monkeypatch.setattr("trainer.scoring.PREDICT_BATCH", block)
+            monkeypatch.setattr("trainer.api.PREDICT_BATCH", block)
+        pq.write_table(table, tmp_path / "rows.parquet")
+        score_file(run, tmp_path / "rows.parquet", tmp_path / "scored.parquet", force=True)
+        found = load_run(str(run)).predict(table)
+        assert (found.dtype, found.shape) == (np.float64, (900,))
+        np.testing.assert_array_equal(found, pq.read_table(tmp_path / "scored.parquet")["probability"])
+    backwards = table.take(pa.array(np.arange(900)[::-1]))
+    np.testing.assert_allclose(load_run(run).predict(backwards)[::-1], found, atol=1e-6)
+
+
+def test_any_table_that_speaks_arrow(small: Any) -> None:
+    run, table = small
+    one = load_run(run)
+    expected = one.predict(table)
+    views = table.cast(pa.schema([
+        field.with_type(
+            pa.string_view() if pa.types.is_string(field.type)
+            else pa.large_list(pa.string_view()) if field.type == pa.list_(pa.string()) else field.type
+        )
+        for field in table.schema
+    ]))  # fmt: skip
+    assert pa.string_view() in views.schema.types and pa.large_list(pa.string_view()) in views.schema.types
+    frame = table.to_pandas()
+    frame["device"] = frame["device"].astype("category")
+    for rows in (
+        frame,
+        frame.set_index(pd.Index(range(5, 905), name="some_index")),
+        views,
+        table.to_reader(max_chunksize=64),
+        duckdb.sql("select * from views"),
+    ):
+        np.testing.assert_allclose(one.predict(rows), expected, atol=1e-6)
+    assert one.predict(table.slice(0, 0)).shape == (0,)
+    assert one.predict(frame.iloc[:1]).shape == (1,)
+
+
+@pytest.mark.parametrize("name", ["06_llm_fallback", "09_interest"])
+def test_a_run_with_texts(name: str, rich: Any, stage: Any, vectors: Any, tmp_path: Path) -> None:
+    marts, store = rich(500).write(tmp_path / "marts"), vectors(vectors(tmp_path / "vectors"), "smollm2")
+    fit_run(stage(name, epochs=1, min_steps=4), marts, tmp_path / "run", vectors=store)
+    table = rows_of(marts)
+    found = pd.Series(load_run(tmp_path / "run").predict(table.to_pandas()), index=table["event_id"].to_pylist())
+    saved = pq.read_table(tmp_path / "run" / "predictions.parquet").to_pandas().set_index("event_id").probability
+    np.testing.assert_allclose(found.loc[saved.index], saved, atol=1e-6)
+    store.rename(tmp_path / "moved")
+    with pytest.raises(TrainerError, match="--vectors"):
+        load_run(tmp_path / "run").predict(table)
+    again = load_run(tmp_path / "run", vectors=tmp_path / "moved").predict(table)
+    np.testing.assert_array_equal(again, found)
+
+
+def test_what_a_run_says_of_itself(small: Any) -> None:
+    one = load_run(small[0])
+    assert one.columns["item_rate"] == "double" and one.columns["scene"] == "string"
+    assert "label" not in one.columns
+    assert one.scenes == ("home", "search", "video")
+    assert one.metrics == json.loads((small[0] / "metrics.json").read_text())
+    assert one.lineage["mart"] == "training_examples_v1"
+
+
+def test_what_is_no_table_or_not_this_runs(small: Any, tmp_path: Path) -> None:
+    run, table = small
+    one = load_run(run)
+    with pytest.raises(TrainerError, match=r"speaks Arrow .* found dict"):
+        one.predict({"scene": ["home"]})
+    with pytest.raises(TrainerError, match=r"The table has no column item_rate .*did you mean 'items_rate'"):
+        one.predict(table.rename_columns(["items_rate" if n == "item_rate" else n for n in table.column_names]))
+    with pytest.raises(TrainerError, match="Column scene: 'attic' in the table"):
+        one.predict(table.to_pandas().assign(scene="attic"))
+    with pytest.raises(TrainerError, match="can't be read as Arrow"):
+        one.predict(table.to_pandas().assign(item_rate=["a", 1, object()] * 300))
+    with pytest.raises(TrainerError, match="isn't a finished run"):
+        load_run(tmp_path)
+    with pytest.raises(AttributeError, match="no attribute 'load_runs'; it has Run, TrainerError, load_run"):
+        _ = trainer.load_runs
+
+
+def test_importing_is_cheap() -> None:
+    heavy = "{'torch', 'numpy', 'pyarrow', 'sklearn', 'matplotlib'} & set(sys.modules)"
+    found = subprocess.run(
+        [sys.executable, "-c", f"import sys, trainer, embeddings; print({heavy}); trainer.load_run; print({heavy})"],
+        capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    first, second = found.stdout.splitlines()
+    assert first == "set()"
+    assert "torch" in second

@@ -1,0 +1,96 @@
+"""A finished run from Python, for notebooks: tables in, probabilities out.
+
+>>> from trainer import load_run
+>>> run = load_run("runs/movielens/01_dnn")
+>>> run.predict(rows).shape
+(1000,)
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from trainer.errors import TrainerError
+from trainer.files import read_json
+from trainer.scoring import Model
+from trainer.train import PREDICT_BATCH
+
+
+class ArrowTable(Protocol):
+    """Any table that speaks Arrow's C stream: pandas, polars, pyarrow, a DuckDB relation."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run, ready to predict. `load_run` makes one.
+
+    path: the run directory. model: its weights with all that leads up to them.
+    """
+
+    path: Path
+    model: Model
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """The columns that `predict` needs, with the types of the contract the run was trained with."""
+        return {name: column.data_type for name, column in self.model.needed.columns.items()}
+
+    @property
+    def scenes(self) -> tuple[str, ...]:
+        """The scenes the run knows."""
+        return self.model.fitted.inputs.scenes
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """What metrics.json holds: every metric of validation and test, overall and by scene."""
+        return read_json(self.path / "metrics.json")
+
+    @cached_property
+    def lineage(self) -> dict[str, Any]:
+        """What lineage.json holds: the marts it was trained on, dbt's nodes, hashes, versions, the command."""
+        return read_json(self.path / "lineage.json")
+
+    def predict(self, rows: ArrowTable) -> np.ndarray:
+        """The probability of a click for each row, calibration included; what `trainer score` writes for the same rows.
+
+        rows: a table with `columns`, in any order and beside any others; NULL is no history, as in training.
+        Shapes: N rows -> (N,), float64, in the order of the rows. Units: probabilities in [0, 1].
+        Raises: TrainerError for what is no table, and naming the column that is missing or of another type, or the
+        scene that is NULL or unknown.
+        """
+        table = _as_arrow(rows)
+        self.model.needed.check(table.schema, "The table")
+        table = table.select(self.model.needed.names)
+        blocks = [table.slice(s, PREDICT_BATCH) for s in range(0, len(table), PREDICT_BATCH)]
+        return np.concatenate([np.empty(0), *(self.model.probabilities(block, "the table") for block in blocks)])
+
+
+def load_run(path: str | os.PathLike[str], vectors: str | os.PathLike[str] | None = None) -> Run:
+    """Open a finished run.
+
+    path: the run directory that `trainer fit` wrote. vectors: the folder of the vector stores, which stages with texts
+    read; None takes the one the run was trained with.
+    Raises: TrainerError for a run that isn't finished, is damaged, or is a placebo.
+    """
+    return Run(Path(path), Model.load(Path(path), None if vectors is None else Path(vectors)))
+
+
+def _as_arrow(rows: ArrowTable) -> pa.Table:
+    if not hasattr(rows, "__arrow_c_stream__"):
+        raise TrainerError(
+            f"Expected a table that speaks Arrow (a pandas or polars DataFrame, a pyarrow Table, a DuckDB relation), "
+            f"found {type(rows).__name__}. Make one of it, for instance with pandas.DataFrame(...)."
+        )
+    try:
+        return pa.table(rows)
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        raise TrainerError(f"The table can't be read as Arrow ({error}). Give a column values of one type.") from None

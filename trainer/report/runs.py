@@ -1,0 +1,81 @@
+"""What the page needs of a finished run, from its files alone. What an older trainer didn't write is left out."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from trainer.drift import read_drift
+from trainer.errors import TrainerError
+from trainer.files import read_json
+from trainer.importance_file import read_importance
+from trainer.metrics import ANY, calibration
+
+_SCENE_BINS = 10
+_ROWS_A_BIN = 20  # a bin of fewer rows says little of its positive rate
+
+
+def short_names(runs: list[Path]) -> list[str]:
+    """The folders' own names where they tell the runs apart; else as much of the paths as does."""
+    parts = [run.resolve().parts for run in runs]
+    for depth in range(1, max(map(len, parts)) + 1):
+        names = ["/".join(own[-depth:]) for own in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [str(run) for run in runs]
+
+
+def read_run(run: Path, name: str) -> dict[str, Any]:
+    """metrics, training, dataset, lineage, timing, cube, calibration by scene; importance, drift, texts if written.
+
+    Raises: TrainerError where a file that every run has can't be read.
+    """
+    try:
+        predictions = _test_rows(run / "predictions.parquet")
+        with (run / "cold_start.csv").open(newline="", encoding="utf-8") as file:
+            cells = [cell for cell in csv.DictReader(file) if cell["split"] == "test"]
+        loaded = {
+            key: read_json(run / f"{key}.json") for key in ("metrics", "training", "dataset", "lineage", "timing")
+        }
+        texts = read_json(run / "texts.json") if (run / "texts.json").exists() else None
+    except (OSError, ValueError, KeyError) as error:
+        raise TrainerError(
+            f"{run} can't be read as a finished run ({error}). Train it again with `trainer fit`."
+        ) from None
+    return loaded | {
+        "name": name, "folder": run, "cube": _cube(cells), "texts": texts,
+        "calibration": _calibration(predictions, list(loaded["metrics"]["splits"]["test"]["scenes"])),
+        "importance": read_importance(run), "drift": read_drift(run),
+    }  # fmt: skip
+
+
+def _test_rows(path: Path) -> pa.Table:
+    names = [n for n in ("label", "probability", "scene") if n in pq.read_schema(path).names]
+    return pq.read_table(path, columns=names, filters=[("split", "=", "test")])
+
+
+def _calibration(predictions: pa.Table, scenes: list[str]) -> dict[str, list[dict[str, float]]]:
+    """Bins of all rows (`all`), then of each scene, where the predictions say the scene."""
+    label_B, probability_B = (predictions[name].to_numpy() for name in ("label", "probability"))
+    out = {ANY: calibration(label_B, probability_B)}
+    if "scene" in predictions.column_names:
+        scene_B = predictions["scene"].to_numpy()
+        for scene in scenes:
+            own = scene_B == scene
+            bins = min(_SCENE_BINS, int(own.sum()) // _ROWS_A_BIN)
+            out[scene] = calibration(label_B[own], probability_B[own], bins) if bins else []
+    return out
+
+
+def _cube(cells: list[dict[str, str]]) -> list[dict[str, Any]]:
+    """Rows user level x item level, each with its cells in the order of the scenes."""
+    rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for cell in cells:
+        numbers = {key: float(cell[key]) if cell.get(key) else None for key in ("auc", "auc_low", "auc_high", "alpha")}
+        one = numbers | {"scene": cell["scene"], "n": int(cell["n"]), "positives": int(cell["positives"])}
+        rows.setdefault((cell["user_level"], cell["item_level"]), []).append(one)
+    return [{"user_level": u, "item_level": i, "cells": found} for (u, i), found in rows.items()]
