@@ -94,6 +94,27 @@ CELLS = {
     "too_small": "Fewer positives or negatives than `evaluation.min_class`: no AUC is shown.",
     "alpha": "Mean share of the logit that comes from content, for stages with a gate.",
 }
+DRIFT = {
+    "name": "The number, as the trainer names it: a column, or column.position of a list.",
+    "psi": "Population stability index from train to test, in tenths of train with NULL as one bin more.",
+    "psi_in_train": "The same from the first four fifths of train to its last: what is usual.",
+    "train_median": "Median in train, as in the mart.",
+    "test_median": "Median in test.",
+    "train_null": "Share of NULL in train.",
+    "test_null": "Share of NULL in test.",
+    "train_rows": "Rows of train that were looked at.",
+    "test_rows": "Rows of test that were looked at.",
+}
+IMPORTANCE = {
+    "what": "feature or group.",
+    "name": "The input, or the group of inputs.",
+    "group": "The groups that the input is in.",
+    "drop": "Mean drop in validation AUC when the values are shuffled among rows.",
+    "sd": "Standard deviation of the drop over repeats.",
+    "repeats": "Permutations.",
+    "rows": "Validation rows.",
+    "auc": "Validation AUC with nothing shuffled.",
+}
 # Keys of a column's `config: meta:` in yml, and the values each may have.
 META: dict[str, tuple[Iterable[str], str]] = {
     "role": (
@@ -256,19 +277,27 @@ def stage_keys() -> str:
 # ---- metrics, meta, vars
 
 
+def rows_of(names: dict[str, str]) -> list[list[str]]:
+    return [[f"`{name}`", text] for name, text in names.items()]
+
+
 def measured() -> str:
     rows = []
     for name, function in FUNCTIONS.items():
         summary, *rest = described(name, inspect.getdoc(function)).split("\n\n")
         source = [part for part in rest if part.startswith("Source")]
         rows.append([f"`{name}`", re.sub(r"Shapes: .*", "", " ".join([summary, *source]))])
-    rows += [[f"`{name}`", text] for name, text in COUNTS.items()]
-    cells = [[f"`{name}`", text] for name, text in CELLS.items()]
+    rows += rows_of(COUNTS)
+    files = [
+        f"`{file}` has a line an input.\n\n" + table(("column", "is"), rows_of(names))
+        for file, names in {"drift.csv": DRIFT, "importance.csv": IMPORTANCE}.items()
+    ]
     return "\n".join([
         "## Metrics\n", "In `metrics.json`, for each held-out split and each scene in it; undefined is null.\n",
         table(("metric", "is"), rows),
         "`cold_start.csv` has a line a cell; `n`, `positives`, `users` and the AUC with its interval are as above.\n",
-        table(("column", "is"), cells),
+        table(("column", "is"), rows_of(CELLS)),
+        *files,
     ])  # fmt: skip
 
 

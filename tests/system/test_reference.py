@@ -9,7 +9,7 @@ import yaml
 from docs import make_reference as reference
 from tests.system.pages import command_of, known_vars
 from tests.warehouse.project import ROOT
-from trainer import metrics
+from trainer import drift, importance_file, metrics
 
 MODELS = [
     (path, model)
@@ -51,6 +51,8 @@ def test_every_metric_is_listed_and_no_other() -> None:
     )  # fmt: skip
     assert set(cell) <= {*reference.CELLS, *found}
     assert set(reference.CELLS) <= {"split", *cell}
+    assert tuple(reference.DRIFT) == drift.FIELDS
+    assert tuple(reference.IMPORTANCE) == importance_file.FIELDS
 
 
 def test_every_var_that_the_warehouse_reads_is_listed() -> None:
