@@ -277,6 +277,11 @@ class _Writer:
         self.file.close()
 
 
+def evenly(values_N: np.ndarray, most: int) -> np.ndarray:
+    """All values, or `most` of them, evenly spread from the first to the last, in their order."""
+    return values_N if len(values_N) <= most else values_N[np.linspace(0, len(values_N) - 1, most).astype(np.int64)]
+
+
 def facts(columns: Columns) -> dict[str, Any]:
     """What was trained on, by split: rows, time span (UTC), positive rate, users, items, shares of scenes, levels."""
     out: dict[str, Any] = {}

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from trainer.data import Columns
+from trainer.data import Columns, evenly
 
 FILE = "drift.csv"
 FIELDS = (
@@ -34,7 +34,7 @@ def drift(columns: Columns, rows: int = _ROWS) -> list[dict[str, Any]]:
     Returns dicts of FIELDS; psi_in_train is None where train is too short to be cut.
     Units: medians as in the mart, None where all are NULL; NULL shares in [0, 1].
     """
-    train, test = (_spread(columns.rows(split), rows) for split in ("train", "test"))
+    train, test = (evenly(columns.rows(split), rows) for split in ("train", "test"))
     if not len(train) or not len(test):
         return []
     out = []
@@ -73,10 +73,6 @@ def _compared(train_B: np.ndarray, test_B: np.ndarray) -> dict[str, Any]:
         out[f"{split}_null"] = float(np.isnan(x_B).mean())
         out[f"{split}_rows"] = len(x_B)
     return out
-
-
-def _spread(rows_N: np.ndarray, most: int) -> np.ndarray:
-    return rows_N if len(rows_N) <= most else rows_N[np.linspace(0, len(rows_N) - 1, most).astype(np.int64)]
 
 
 def write_drift(folder: Path, found: list[dict[str, Any]]) -> None:

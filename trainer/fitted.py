@@ -16,7 +16,7 @@ from torch import nn
 from trainer.checkpoint import SECONDS, Checkpoint
 from trainer.code import code_hash
 from trainer.config import Gbdt, GbdtStage, NetworkStage, Stage, Texts, dump_stage
-from trainer.data import Columns
+from trainer.data import Columns, evenly
 from trainer.errors import TrainerError, nearest
 from trainer.inputs import UNSEEN, Encoder, Inputs, fit_inputs
 from trainer.layers import Sizes
@@ -234,8 +234,7 @@ def _fit_trees(
     from trainer.models.gbdt import GBDT
 
     model: Gbdt = stage.model
-    if len(train_rows) > model.max_train_rows:
-        train_rows = train_rows[np.linspace(0, len(train_rows) - 1, model.max_train_rows).astype(np.int64)]
+    train_rows = evenly(train_rows, model.max_train_rows)
     with working("Fitting vocabularies and scales"):
         inputs = fit_inputs(
             columns, contract.inputs, train_rows, min_count=stage.inputs.min_count, clip=stage.inputs.clip, ids=False,

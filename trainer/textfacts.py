@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from trainer.data import Columns
+from trainer.data import Columns, evenly
 from trainer.fitted import Fitted
 from trainer.mart import SPLITS, Contract
 from trainer.placebo import is_placebo
@@ -96,8 +96,7 @@ def _neighbours(fitted: Fitted, columns: Columns, texts: ds.Dataset) -> dict[str
     pool = texts_of_rows(columns, [titles.name], np.arange(len(columns)))[titles.name]
     pool = pool[table[pool, -1] > 0]
     asked = pool[np.argsort(-times[pool], kind="stable")[:_TITLES]]
-    if len(pool) > _POOL:
-        pool = np.union1d(asked, pool[np.linspace(0, len(pool) - 1, _POOL).astype(np.int64)])
+    pool = np.union1d(asked, evenly(pool, _POOL))
     unit = table[pool, :-1]
     unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
     near: dict[int, list[tuple[int, float]]] = {}

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 import embeddings  # its names load on first use: a stage without texts pays for none of them
 from embeddings import EmbeddingsError
+from trainer.data import evenly
 from trainer.errors import TrainerError
 from trainer.progress import progress
 
@@ -132,9 +133,7 @@ def fit_text_space(
                 f"Only {coverage:.1%} of the {len(train):,} train texts have a vector in {store.path}; expected "
                 f"{min_coverage:.0%} or more (min_text_coverage). Run `{build}`; it encodes only what is missing."
             )
-        with_vector = train[found]
-        if len(with_vector) > _FIT:
-            with_vector = with_vector[np.linspace(0, len(with_vector) - 1, _FIT).astype(np.int64)]
+        with_vector = evenly(train[found], _FIT)
         ids = sorted(text_ids[k - 1] for k in with_vector)  # in an order that isn't the log's
         whitening = embeddings.Whitening(dimensions).fit(store.load(ids)[0], ids=ids)
     except EmbeddingsError as error:
