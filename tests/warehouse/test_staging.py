@@ -84,6 +84,19 @@ def test_events_are_numbered_as_in_their_file(project: Project, stage: Callable)
     assert reasons(project) == {"repeats an earlier row": 1}
 
 
+def test_files_larger_than_a_reader_s_buffer_are_numbered_as_they_stand(project: Project, stage: Callable) -> None:
+    padding = b" " + b"x" * 2000  # 42 MB a file; DuckDB reads 32 MB at a time, and files side by side
+
+    def lines(name: bytes) -> bytes:
+        return b"".join(EVENT % (name + b" %d" % number + padding) for number in range(1, 20_001))
+
+    status, said = stage(**{f"{name}_csv": HEADER + b"\n" + lines(name.encode()) for name in "ab"})
+    assert status == 0, said
+    written = "split_part(item_title, ' ', 1) || '.csv:' || split_part(item_title, ' ', 2)"
+    found = project.query(f"select count(*) as n, count_if(event_id <> {written}) as wrong from stg_events", "antm2c")
+    assert found.to_pylist() == [{"n": 40_000, "wrong": 0}]
+
+
 @pytest.mark.parametrize(
     ("form", "instant"),
     [

@@ -114,3 +114,14 @@
     {%- endif -%}
     {{ return(raw_parquet('*.parquet', columns, remedy) if n_parquet else raw_csv('*.csv', columns, remedy)) }}
 {%- endmacro %}
+
+{% macro read_files_side_by_side(yes) -%}
+    {#-
+      Row numbers keep the scan of a CSV file on one thread, and the rows of `union all` come file by file as long as their order
+      has to be kept. It doesn't: within a file rows are numbered as they stand there all the same.
+    -#}
+    {{ return(adapter.dispatch('read_files_side_by_side')(yes)) }}
+{%- endmacro %}
+{% macro duckdb__read_files_side_by_side(yes) -%}
+    {{ 'set preserve_insertion_order = false' if yes else 'reset preserve_insertion_order' }}
+{%- endmacro %}

@@ -90,6 +90,7 @@
 {%- endmacro %}
 
 {% macro spark__forget_malformed_lines() -%} {%- endmacro %}
+{% macro spark__read_files_side_by_side(yes) -%} {%- endmacro %}
 
 {% macro spark__save_malformed_lines() -%}
     {#- From the views that registered_csv made, but only of tables that the source model of now reads. -#}

@@ -1,6 +1,8 @@
 -- Grain: one raw row (source_file, source_row). Typed, with the reason why it can't be read, if so.
 {{ config(
-    meta={'refresh': 'append'}, pre_hook="{{ forget_malformed_lines() }}", post_hook="{{ save_malformed_lines() }}") }}
+    meta={'refresh': 'append'},
+    pre_hook=["{{ forget_malformed_lines() }}", "{{ read_files_side_by_side(true) }}"],
+    post_hook=["{{ save_malformed_lines() }}", "{{ read_files_side_by_side(false) }}"]) }}
 {%- set content = ['user_id', 'item_id', 'scene', 'event_at', 'known_at', 'label', 'item_title', 'item_entities', 'user_texts',
     'ctx_dense', 'ctx_ids'] | join(', ') %}
 
