@@ -330,8 +330,8 @@ class Match(nn.Module):
 
     A side is the sum of its id's embedding and its texts, each mapped into the space; the product is kept element by
     element. A cosine, of each of the item's texts with each of the user's, is known before anything is learnt and for
-    items and users never seen; it is 0 where either text is missing.
-    Shapes: e_BFE, vectors_BTV, there_BT -> (B, D + item texts * user texts).
+    items and users never seen; it is 0 where either text is missing, whose vector is 0.
+    Shapes: e_BFE, vectors_BTV -> (B, D + user texts * item texts).
     Source: Rendle 2010, eq. 1, with texts for values of a field; He et al. 2017, eq. 8, for keeping the elements.
     """
 
@@ -350,7 +350,7 @@ class Match(nn.Module):
         users, items = map(len, self.columns)
         self.width = size + users * items
 
-    def forward(self, e_BFE: torch.Tensor, vectors_BTV: torch.Tensor, there_BT: torch.Tensor) -> torch.Tensor:
+    def forward(self, e_BFE: torch.Tensor, vectors_BTV: torch.Tensor) -> torch.Tensor:
         unit_BTV = nn.functional.normalize(vectors_BTV, dim=2)
         users, items = self.columns
         cosine_BP = (unit_BTV[:, users] @ unit_BTV[:, items].transpose(1, 2)).flatten(1)

@@ -43,9 +43,7 @@ class Matching(nn.Module):
         self.history_dropout = Dropout(history_dropout)
         self.item_field = sizes.item_field
         self.item_texts = [t for t, group in enumerate(sizes.text_groups) if group == "item"]
-        self.texts = (
-            TextJoin(len(sizes.text_groups), sizes.text_dim, text_size, text_dropout) if sizes.text_dim else None
-        )
+        self.texts = TextJoin(len(sizes.text_groups), sizes.text_dim, text_size, text_dropout)
         self.item_query = nn.Linear(embedding_dim, attention)
         self.item_key = nn.Linear(embedding_dim, attention)
         if sizes.past_texts:
@@ -55,7 +53,7 @@ class Matching(nn.Module):
         self.places = nn.Parameter(torch.zeros(sizes.history, attention))
         self.attention = OutcomeAttention(attention, heads)
         self.match = Match(sizes, embedding_dim, match, text_dropout)
-        width = self.match.width + self.attention.width + (self.texts.width if self.texts else 0)
+        width = self.match.width + self.attention.width + self.texts.width
         width += (sizes.n_fields + 1) * embedding_dim + sizes.n_dense
         self.levels = nn.ModuleList(
             Extraction(n_in, sizes.n_scenes, shared, private, hidden, dropout, last=level == levels - 1)
@@ -66,12 +64,12 @@ class Matching(nn.Module):
     def forward(self, batch: Batch) -> torch.Tensor:
         """Shapes: batch of B rows -> logits_B, float32."""
         e_BFE = self.embeddings(batch.ids_BF)
-        text_BX = [self.texts(batch.text_BTV, batch.text_there_BT)] if self.texts else []
+        text_BX = self.texts(batch.text_BTV, batch.text_there_BT)
         interest_BX = self.interest(batch, e_BFE)
         kept_BFE = self.embedding_dropout(e_BFE)
-        match_BX = self.match(kept_BFE, batch.text_BTV, batch.text_there_BT)
+        match_BX = self.match(kept_BFE, batch.text_BTV)
         x_BX = torch.cat(
-            [kept_BFE.flatten(1), self.scenes(batch.scene_B), batch.dense_BX, *text_BX, interest_BX, match_BX], 1
+            [kept_BFE.flatten(1), self.scenes(batch.scene_B), batch.dense_BX, text_BX, interest_BX, match_BX], 1
         )
         own_BD, shared_BD = x_BX, x_BX
         for level in self.levels:
