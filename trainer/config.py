@@ -152,10 +152,18 @@ class Interest(Semantic):
         return heads
 
 
-Network = Dnn | Mmoe | Ple | Semantic | ContentTower | LlmFallback | Star | Pepnet | Interest
+class Matching(Interest):
+    """The attention, and how well the user fits the item."""
+
+    kind: Annotated[Literal["match"], Field(description="The architecture.")]  # type: ignore[assignment]
+    match: Annotated[int, Field(ge=1, description="Dimensions of the space in which user and item meet.")]
+
+
+Network = Dnn | Mmoe | Ple | Semantic | ContentTower | LlmFallback | Star | Pepnet | Interest | Matching
 # What a model reads beside ids and numbers. Interest can do without texts.
 READS = {
     "semantic": {"texts"}, "content_tower": {"texts"}, "llm_fallback": {"texts", "llm"}, "interest": {"history"},
+    "match": {"history", "texts"},
 }  # fmt: skip
 OPTIONAL = {"interest": {"texts"}}
 

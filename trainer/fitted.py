@@ -25,6 +25,7 @@ from trainer.models.content_tower import ContentTower
 from trainer.models.dnn import DNN
 from trainer.models.interest import Interest
 from trainer.models.llm_fallback import LLMFallback
+from trainer.models.match import Matching
 from trainer.models.mmoe import MMoE
 from trainer.models.pepnet import PEPNet
 from trainer.models.ple import PLE
@@ -69,6 +70,8 @@ def build_network(stage: NetworkStage, sizes: Sizes) -> nn.Module:
             return PEPNet(sizes, **arguments)
         case "interest":
             return Interest(sizes, **arguments)
+        case "match":
+            return Matching(sizes, **arguments)
 
 
 @dataclass(frozen=True)

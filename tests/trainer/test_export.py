@@ -42,7 +42,7 @@ def test_the_graph_gives_the_runs_own_probabilities(toy: Any, stage: Any, tmp_pa
     assert not list(tmp_path.glob("*.partial*"))
 
 
-@pytest.mark.parametrize("name", ["06_llm_fallback", "09_interest"])
+@pytest.mark.parametrize("name", ["06_llm_fallback", "09_interest", "10_match"])
 def test_texts_levels_and_histories_are_inputs_by_name(
     name: str, rich: Any, stage: Any, vectors: Any, tmp_path: Path
 ) -> None:
@@ -56,7 +56,7 @@ def test_texts_levels_and_histories_are_inputs_by_name(
     names = {i.name for i in session.get_inputs()}
     assert names <= {i["name"] for i in about["inputs"]}
     assert {"text_BTV", "text_there_BT"} <= names
-    assert ("llm_BTV" in names, "past_item_U" in names) == (name == "06_llm_fallback", name == "09_interest")
+    assert ("llm_BTV" in names, "past_item_U" in names) == (name == "06_llm_fallback", name != "06_llm_fallback")
     found = session.run(["probability"], {n: getattr(batch, n).numpy() for n in names})[0]
     table = pq.read_table(tmp_path / "run" / "predictions.parquet").to_pandas()
     np.testing.assert_allclose(found, table[table.split == "test"].probability, atol=1e-5)

@@ -14,6 +14,7 @@ from trainer.models.content_tower import ContentTower
 from trainer.models.dnn import DNN
 from trainer.models.interest import Interest
 from trainer.models.llm_fallback import LLMFallback
+from trainer.models.match import Matching
 from trainer.models.mmoe import MMoE
 from trainer.models.pepnet import PEPNet
 from trainer.models.ple import PLE
@@ -204,6 +205,38 @@ def test_interest_ignores_what_isnt_there(batch: Batch) -> None:
         past_label_BL=batch.past_label_BL.masked_fill(gone, 0),
     )  # fmt: skip
     torch.testing.assert_close(interest(batch), interest(other))
+
+
+def test_match_that_nobody_hears_is_interest(batch: Batch) -> None:
+    interest = made(Interest, 1, **PLE_2, **TEXT, **PAST)
+    matching = made(Matching, 2, **PLE_2, **TEXT, **PAST, match=5)
+    copied(interest, matching)
+    different(matching, interest, batch)
+    with torch.no_grad():  # what reads the input of the first level; the match is its last columns
+        for name, parameter in matching.levels[0].named_parameters():
+            if parameter.shape[-1:] == (matching.levels[0].shared_gate.in_features,):
+                assert name.endswith("weight")
+                parameter[..., -matching.match.width :] = 0
+    same(matching, interest, batch)
+
+
+def test_a_match_is_of_two_sides_and_needs_both(batch: Batch) -> None:
+    match = made(Matching, 1, **PLE_2, **TEXT, **PAST, match=5).match
+    e_BFE = torch.randn(64, 4, 8)
+    texts_BTV = batch.text_BTV * batch.text_there_BT[..., None]
+    plain_BX = match(e_BFE, texts_BTV)
+    cosine_BP = plain_BX[:, 5:]
+    expected_BP = torch.cosine_similarity(texts_BTV[:, :2], texts_BTV[:, 2:], dim=2)
+    torch.testing.assert_close(cosine_BP, expected_BP)  # user text against both texts of the item
+    assert (cosine_BP[batch.text_there_BT[:, 2] == 0] == 0).all()
+    # A field that is no id has no say; the user's id has one, through the product alone.
+    other = e_BFE.clone()
+    other[:, 2:] = 0
+    torch.testing.assert_close(match(other, texts_BTV), plain_BX)
+    other[:, 0] = 0
+    moved_BX = match(other, texts_BTV)
+    assert (moved_BX[:, :5] - plain_BX[:, :5]).abs().max() > 1e-3
+    torch.testing.assert_close(moved_BX[:, 5:], cosine_BP)
 
 
 def test_a_like_outcome_weighs_more_and_its_label_counts(batch: Batch) -> None:
