@@ -2,27 +2,20 @@
 
 {% macro scenes() -%}
     {#- Var scenes. A code that isn't a text would be another one in the mart than in the log: 007 is 7, and `no` is false. -#}
-    {%- set codes = dataset_var('scenes') -%}
-    {{ require_names('scenes', codes) }}
-    {%- if not codes -%}{{ exceptions.raise_compiler_error("var scenes is empty. List the log's scene codes.") }}{%- endif -%}
-    {{ return(codes) }}
-{%- endmacro %}
-
-{% macro require_names(name, values) -%}
-    {%- set known = [] -%}
-    {%- if values is string or values is mapping or values is not iterable -%}
-        {{ exceptions.raise_compiler_error("var " ~ name ~ " is " ~ values ~ ", expected a list such as [home, search].") }}
+    {%- set codes, most = dataset_var('scenes'), 300 -%}
+    {%- if codes is string or codes is mapping or codes is not iterable or not codes -%}
+        {{ exceptions.raise_compiler_error("var scenes is '" ~ codes ~ "', expected a list of codes such as [home, search].") }}
+    {%- elif codes | length > most -%}
+        {{ exceptions.raise_compiler_error(
+            "var scenes lists " ~ codes | length ~ " codes, at most " ~ most ~ " are possible: each has columns and a part of the"
+            ~ " model of its own. Group them in the adapter, and carry the codes themselves as one of ctx_ids.") }}
+    {%- elif codes | select('string') | list != codes -%}
+        {{ exceptions.raise_compiler_error(
+            "var scenes holds " ~ (codes | reject('string') | list)[0] ~ ", which YAML doesn't read as a text. Put every code in quotes.") }}
+    {%- elif codes | unique(true) | list | length < codes | length -%}
+        {{ exceptions.raise_compiler_error("var scenes holds a code twice. It has " ~ codes | join(', ') ~ ".") }}
     {%- endif -%}
-    {%- for value in values -%}
-        {%- if value is not string -%}
-            {{ exceptions.raise_compiler_error(
-                "var " ~ name ~ " holds " ~ value ~ ", which YAML reads as no text. Put it in quotes: " ~ tojson(value | string) ~ ".") }}
-        {%- elif not value.strip() or value in known -%}
-            {{ exceptions.raise_compiler_error("var " ~ name ~ " holds '" ~ value ~ "', which is "
-                ~ ('there twice' if value in known else 'blank') ~ ". Take it out.") }}
-        {%- endif -%}
-        {%- do known.append(value) -%}
-    {%- endfor -%}
+    {{ return(codes) }}
 {%- endmacro %}
 
 {% macro slots() -%}
