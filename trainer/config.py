@@ -249,11 +249,12 @@ KINDS: dict[str, type[Dnn]] = {get_args(m.model_fields["kind"].annotation)[0]: m
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 reads `1e-5` as text, for want of a dot; here it is the number that everyone means."""
 
-
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         """No aliases: a stage file is written out, and a few lines of them can stand for gigabytes."""
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError(f"it has the alias *{self.peek_event().anchor}; a stage file has every value written out")
+            raise yaml.YAMLError(
+                f"it has the alias *{self.peek_event().anchor}; in a stage file values are written out"
+            )
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -306,8 +307,8 @@ def parse_stage(raw: Any, where: str) -> Stage:
         case _:
             known = ("gbdt", *KINDS)
             raise TrainerError(
-                f"{where}: model.kind is {repr(kind)[:100]}{nearest(str(kind), known)}; expected {', '.join(known[:-1])} "
-                f"or {known[-1]}."
+                f"{where}: model.kind is {repr(kind)[:100]}{nearest(str(kind), known)}; expected "
+                f"{', '.join(known[:-1])} or {known[-1]}."
             )
     try:
         stage = cls.model_validate(raw)

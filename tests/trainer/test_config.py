@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,7 @@ def test_files_that_arent_stages(tmp_path: Path) -> None:
         load_stage(tmp_path / "broken.yaml")
 
 
+COMPLETE = (STAGES / "01_dnn.yaml").read_text()
 BOMB = "a: &a [x, x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}, *{a}]\n" for a, b in pairwise("abcdefghijklmnop"))
 
 

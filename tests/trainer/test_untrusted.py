@@ -18,8 +18,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from trainer import load_run
+from trainer.data import open_columns
 from trainer.errors import TrainerError
 from trainer.finished import check_finished, seal
+from trainer.mart import read_contract
 from trainer.report import write_report
 from trainer.report.runs import read_run
 from trainer.run import fit_run
@@ -201,3 +203,45 @@ def test_vectors_are_checked_by_their_hash(run: Path, rows: pa.Table) -> None:
     shard.write_bytes(content)
     with pytest.raises(TrainerError, match="doesn't match its sha256: it is damaged"):
         predicted(run, rows)
+
+
+def test_a_damaged_mart_is_told(rich: Any, tmp_path: Path) -> None:
+    """Bytes of Parquet, of the build record and of dbt's manifest flipped, cut and replaced by JSON of other types."""
+    mart, draw = rich(200), random.Random(2)
+    marts = mart.write(tmp_path / "marts")
+    manifest = mart.manifest(tmp_path / "manifest.json")
+    told = 0
+    for path in [*sorted(marts.rglob("*.parquet"))[:2], next(marts.rglob("build.json")), manifest]:
+        content = path.read_bytes()
+        for _ in range(60):
+            at, until = sorted(draw.sample(range(len(content)), 2))
+            flipped = content[:at] + bytes([content[at] ^ (1 << draw.randrange(8))]) + content[at + 1 :]
+            other = draw.choice([b"null", b"[]", b"{}", b"1", b"-1e999", b'"x"', b""])
+            path.write_bytes(
+                draw.choice([flipped, content[:at], content[:at] + other + content[min(until, at + 20) :]])
+            )
+            try:
+                open_columns(read_contract(marts, manifest=manifest))
+            except TrainerError:
+                told += 1
+        path.write_bytes(content)
+    assert told > 120
+
+
+@pytest.mark.parametrize("names", ["price", [1], ["a", "a"], [""], ["x" * 200]])
+def test_names_of_the_context_are_names(names: Any, toy: Any, tmp_path: Path) -> None:
+    mart = toy(200)
+    mart.record["vars"] = mart.build_record()["vars"] | {"ctx_dense": names}
+    with pytest.raises(TrainerError, match=r"var ctx_dense is .* expected a list of names that differ"):
+        read_contract(mart.write(tmp_path / "marts"))
+
+
+def test_a_hostile_name_of_the_context_stays_in_the_run(toy: Any, stage: Any, tmp_path: Path) -> None:
+    mart = toy(900)
+    mart.record["vars"] = mart.build_record()["vars"] | {"ctx_ids": ["../../outside", "a/b%2F\\"]}
+    mart.set("ctx_dense", [[1e300] if k % 2 else [-1e300] for k in range(len(mart.rows["event_id"]))])
+    marts = mart.write(tmp_path / "marts")
+    fit_run(stage("01_dnn", epochs=1), marts, tmp_path / "run")
+    assert {path.name for path in tmp_path.iterdir()} == {"marts", "cache", "run"}
+    table = pq.read_table(marts / "training_examples_v1", partitioning=None)
+    assert np.isfinite(load_run(tmp_path / "run").predict(table)).all()
