@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from trainer.errors import TrainerError, nearest
 from trainer.lists import encode
 
-_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST = float(np.finfo(np.float32).max) / 4  # so that a difference of two numbers is finite too
 MISSING = 0  # the code of NULL in every dictionary; values count from 1
 
 
@@ -96,7 +96,7 @@ class Part:
         self.lists: dict[str, pa.Array | np.ndarray] = {}
 
     def numbers(self, name: str, position: int) -> np.ndarray:
-        """Shapes: -> (B,), float64, within what float32 holds. NULL, NaN and infinities are NaN."""
+        """Shapes: -> (B,), float64, within a quarter of what float32 holds. NULL, NaN and infinities are NaN."""
         if position < 0:
             values = to_float(self.table[name])
         else:
