@@ -231,7 +231,7 @@ def key_rows(model: type[BaseModel], skip: Iterable[str] = ()) -> list[list[str]
         nested = [p for p in parts if isinstance(p, type) and issubclass(p, BaseModel)]
         takes = "keys below" if nested else type_of(field.annotation) + limits(field)
         if get_origin(field.annotation) is list:
-            takes = f"list of {type_of(field.annotation)}s"
+            takes = "list of " + type_of(field.annotation).replace("number", "numbers")
         default = (
             "required" if field.is_required() else "may be absent" if field.default is None else f"`{field.default}`"
         )

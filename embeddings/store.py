@@ -13,9 +13,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,7 @@ from embeddings.recipe import Recipe
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+SHARD_NAME = r"\d{6,}-[0-9a-f]{64}\.safetensors"
 
 
 @dataclass(frozen=True)
@@ -71,12 +74,24 @@ class VectorStore:
             raise EmbeddingsError(
                 f"{file} is not valid JSON ({error}). Delete the folder {path} and build it again."
             ) from error
-        if manifest.get("format") != FORMAT:
+        found = manifest.get("format") if isinstance(manifest, dict) else None
+        if found != FORMAT:
+            raise EmbeddingsError(f"{file} has format {found!r}, this version reads {FORMAT}. Build the store again.")
+        try:
+            shards = [Shard(**fields) for fields in manifest["shards"]]
+            store = cls(path, Recipe.from_dict(manifest["recipe"]), int(manifest["dim"]), shards)
+            wrong = [shard.file for shard in shards if not re.fullmatch(SHARD_NAME, shard.file)]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise EmbeddingsError(
-                f"{file} has format {manifest.get('format')!r}, this version reads {FORMAT}. Build the store again."
+                f"{file} is no manifest of a store ({type(error).__name__}: {error}). Delete the folder {path} and"
+                " build it again."
+            ) from error
+        if wrong:
+            raise EmbeddingsError(
+                f"{file} names {wrong[0]!r} as a shard, expected a file such as 000001-<sha256>.safetensors."
+                f" Delete the folder {path} and build it again."
             )
-        shards = [Shard(**fields) for fields in manifest["shards"]]
-        return cls(path, Recipe.from_dict(manifest["recipe"]), int(manifest["dim"]), shards)
+        return store
 
     @classmethod
     @contextmanager
@@ -146,7 +161,7 @@ class VectorStore:
         return self._index
 
     def _map(self, shard: Shard) -> tuple[np.ndarray, np.ndarray]:
-        """Ids (n,) and vectors (n, dim) of a shard, mapped and not read."""
+        """Ids (n,) and vectors (n, dim) of a shard, mapped; its hash is checked the first time."""
         if shard.file not in self._maps:
             path = self.path / "shards" / shard.file
             n_bytes = path.stat().st_size if path.exists() else None
@@ -155,6 +170,11 @@ class VectorStore:
                 raise EmbeddingsError(
                     f"The shard {path} {state}. Run `embeddings check --repair` to drop it, then `embeddings build` to"
                     f" encode its {shard.n_texts:,} texts again."
+                )
+            if _sha256(path, path.stat().st_mtime_ns) != shard.sha256:
+                raise EmbeddingsError(
+                    f"The shard {path} doesn't match its sha256: it is damaged. Run `embeddings check --repair` to drop"
+                    f" it, then `embeddings build` to encode its {shard.n_texts:,} texts again."
                 )
             ids_NW, vectors_ND = _map_file(path)
             self._maps[shard.file] = ids_NW.view(f"S{ids_NW.shape[1]}")[:, 0], vectors_ND
@@ -315,6 +335,12 @@ def _map_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
         start = 8 + n_header + header[name]["data_offsets"][0]
         out.append(np.memmap(path, dtype, "r", offset=start, shape=tuple(header[name]["shape"])))
     return out[0], out[1]
+
+
+@cache
+def _sha256(path: Path, changed_ns: int) -> str:
+    """A file's hash, taken once a process while the file stays as it is."""
+    return file_sha256(path)
 
 
 def _flush(path: Path) -> None:

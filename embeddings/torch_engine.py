@@ -35,7 +35,9 @@ class TorchEngine:
         extra = {"attn_implementation": "eager"} if eager else {}
         wanted = {"fp32": torch.float32, "bf16": torch.bfloat16}[dtype]
         try:
-            model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=wanted, **extra)
+            model = AutoModel.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=wanted, **extra
+            )
         except (OSError, ValueError) as error:
             raise EmbeddingsError(
                 f"Could not load the model in {folder}: {str(error).splitlines()[0]} Expected a folder as"
@@ -92,7 +94,7 @@ def fast_tokenizer(folder: Path):
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True).backend_tokenizer
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False).backend_tokenizer
     except (OSError, ValueError, AttributeError, ImportError) as error:
         raise EmbeddingsError(
             f"{folder} has no tokenizer.json and no tokenizer that can be turned into one"

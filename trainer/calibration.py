@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from trainer.files import read_json, write_json
+from trainer.finished import readable
 from trainer.metrics import log_loss
 
 FILE = "calibration.json"
@@ -45,7 +46,8 @@ class Calibration:
     def load(cls, folder: Path) -> Calibration | None:
         """What `save` wrote; None for a run without calibration."""
         path = folder / FILE
-        return cls(**read_json(path)) if path.exists() else None
+        with readable(folder):
+            return cls(**read_json(path)) if path.exists() else None
 
 
 def fit_calibration(

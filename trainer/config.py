@@ -12,10 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from trainer.errors import TrainerError, nearest
 
 STAGES = Path(__file__).parent / "stages"
+_LARGEST = 100_000  # bytes of a stage file
+
+
+Width = Annotated[int, Field(ge=1)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Texts(_Strict):
@@ -77,7 +81,7 @@ class Dnn(_Strict):
 
     kind: Annotated[Literal["dnn"], Field(description="The architecture.")]
     embedding_dim: Annotated[int, Field(ge=1, description="Length of the embedding of an id or a category.")]
-    hidden: Annotated[list[int], Field(min_length=1, description="Widths of the body, or of an expert.")]
+    hidden: Annotated[list[Width], Field(min_length=1, description="Widths of the body, or of an expert.")]
     dropout: Annotated[float, Field(ge=0, lt=1, description="Share of hidden units dropped.")]
     embedding_dropout: Annotated[float, Field(ge=0, lt=1, description="Share of single embedding elements dropped.")]
 
@@ -87,7 +91,7 @@ class Mmoe(Dnn):
 
     kind: Annotated[Literal["mmoe"], Field(description="The architecture.")]  # type: ignore[assignment]
     experts: Annotated[int, Field(ge=1, description="How many experts.")]
-    tower: Annotated[list[int], Field(description="Widths of a scene's tower, before its one number.")]
+    tower: Annotated[list[Width], Field(description="Widths of a scene's tower, before its one number.")]
 
 
 class Ple(Dnn):
@@ -97,7 +101,7 @@ class Ple(Dnn):
     shared: Annotated[int, Field(ge=1, description="Experts of all scenes, in each level.")]
     private: Annotated[int, Field(ge=0, description="Experts of each scene alone, in each level.")]
     levels: Annotated[int, Field(ge=1, description="Levels of experts.")]
-    tower: Annotated[list[int], Field(description="Widths of a scene's tower, before its one number.")]
+    tower: Annotated[list[Width], Field(description="Widths of a scene's tower, before its one number.")]
 
 
 class Semantic(Ple):
@@ -112,8 +116,8 @@ class ContentTower(Semantic):
     """Beside it a tower a scene on the texts alone, mixed by alpha."""
 
     kind: Annotated[Literal["content_tower"], Field(description="The architecture.")]  # type: ignore[assignment]
-    content: Annotated[list[int], Field(description="Widths of a scene's content tower.")]
-    gate: Annotated[list[int], Field(description="Widths of the network that decides alpha.")]
+    content: Annotated[list[Width], Field(description="Widths of a scene's content tower.")]
+    gate: Annotated[list[Width], Field(description="Widths of the network that decides alpha.")]
 
 
 class LlmFallback(ContentTower):
@@ -212,7 +216,7 @@ class GbdtStage(_Strict):
     """A stage of trees."""
 
     stage: Annotated[str, Field(description="Its name.")]
-    seed: Annotated[int, Field(description="Of every random choice.")]
+    seed: Annotated[int, Field(ge=0, lt=2**32, description="Of every random choice.")]
     threads: Annotated[int, Field(ge=1, description="CPU threads.")]
     inputs: Annotated[Inputs, Field(description="What is read.")]
     model: Annotated[Gbdt, Field(description="The architecture.")]
@@ -229,7 +233,7 @@ class NetworkStage(_Strict):
     """A stage of a network."""
 
     stage: Annotated[str, Field(description="Its name.")]
-    seed: Annotated[int, Field(description="Of every random choice.")]
+    seed: Annotated[int, Field(ge=0, lt=2**32, description="Of every random choice.")]
     threads: Annotated[int, Field(ge=1, description="CPU threads.")]
     inputs: Annotated[Inputs, Field(description="What is read.")]
     model: Annotated[Network, Field(discriminator="kind", description="The architecture.")]
@@ -253,6 +257,22 @@ KINDS: dict[str, type[Dnn]] = {get_args(m.model_fields["kind"].annotation)[0]: m
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 reads `1e-5` as text, for want of a dot; here it is the number that everyone means."""
 
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """No aliases: a stage file is written out, and a few lines of them can stand for gigabytes."""
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(
+                f"it has the alias *{self.peek_event().anchor}; in a stage file values are written out"
+            )
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Of a key that stands there twice PyYAML would take the last in silence."""
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = sorted({key for key in keys if keys.count(key) > 1})
+        if twice:
+            raise yaml.YAMLError(f"the key {twice[0]} stands there twice")
+        return super().construct_mapping(node, deep)
+
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
@@ -270,10 +290,12 @@ def load_stage(stage: str | Path, seed: int | None = None) -> Stage:
     if not path.is_file():
         known = sorted(p.stem for p in STAGES.glob("*.yaml"))
         raise TrainerError(f"No stage file {stage}{nearest(path.stem, known)}. The trainer has {', '.join(known)}.")
+    if path.stat().st_size > _LARGEST:
+        raise TrainerError(f"{path} has {path.stat().st_size:,} bytes; a stage file has less than {_LARGEST:,}.")
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise TrainerError(f"{path} isn't YAML: {' '.join(str(error).split())}") from None
+    except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
+        raise TrainerError(f"{path} can't be read as YAML: {' '.join(str(error).split())[:500]}") from None
     if isinstance(raw, dict) and seed is not None:
         raw["seed"] = seed
     return parse_stage(raw, str(path))
@@ -288,13 +310,13 @@ def parse_stage(raw: Any, where: str) -> Stage:
     match kind:
         case "gbdt":
             cls: type[GbdtStage] | type[NetworkStage] = GbdtStage
-        case _ if kind in KINDS:
+        case _ if isinstance(kind, str) and kind in KINDS:
             cls = NetworkStage
         case _:
             known = ("gbdt", *KINDS)
             raise TrainerError(
-                f"{where}: model.kind is {kind!r}{nearest(str(kind), known)}; expected {', '.join(known[:-1])} "
-                f"or {known[-1]}."
+                f"{where}: model.kind is {repr(kind)[:100]}{nearest(str(kind), known)}; expected "
+                f"{', '.join(known[:-1])} or {known[-1]}."
             )
     try:
         stage = cls.model_validate(raw)
@@ -315,7 +337,7 @@ def parse_stage(raw: Any, where: str) -> Stage:
             raise TrainerError(
                 f"{where}: the key {key} is missing. A stage file is complete; see {STAGES.name}/."
             ) from None
-        raise TrainerError(f"{where}: {key} is {first['input']!r}. {first['msg']}.") from None
+        raise TrainerError(f"{where}: {key} is {repr(first['input'])[:100]}. {first['msg']}.") from None
 
 
 def _check_reads(stage: Stage, where: str) -> None:

@@ -22,7 +22,7 @@ from trainer.errors import TrainerError
 from trainer.files import read_json, remove_leftovers, write_json, written_aside
 from trainer.lists import Lists, ListWriter, encode, open_lists, read_lists
 from trainer.mart import EXCLUDED, HISTORY_OF, LEVELS, SPLITS, Contract
-from trainer.partition import Part, ordered, outcomes
+from trainer.partition import Part, ordered, outcomes, told_as_damage
 from trainer.progress import progress, working
 
 FORMAT = 2  # raise it when the layout below changes: older caches are then left alone
@@ -183,29 +183,30 @@ def _build(contract: Contract, folder: Path) -> None:
         task = bar.add_task("Reading the mart", total=n, note="")
         for partition, files in groupby(contract.files, key=lambda p: p.relative_to(contract.folder).parts[0]):
             files = list(files)
-            table, order_B = ordered(files, wanted, partition)
-            part = Part(table, lengths, partition)
-            block_BD = np.empty((len(table), len(dense)), np.float32)
-            for d, i in enumerate(dense):
-                block_BD[:, d] = part.numbers(i.column, i.position)
-            block_BC = np.empty((len(table), len(codes)), np.int32)
-            for c, i in enumerate(codes):
-                block_BC[:, c] = part.encoded(i.column, i.position, index[i.name])
-            blocks = {
-                "dense_ND": block_BD, "codes_NC": block_BC, "scene_N": part.position(scene, contract.scenes),
-                "label_N": part.label(label), "split_N": part.position(split, (*SPLITS, EXCLUDED)),
-                "level_NG": np.stack([part.position(c.name, LEVELS, null=-1) for c in levels], 1)
-                if levels else np.empty((len(table), 0), np.int8),
-                "event_at_N": table["event_at"].to_numpy(),
-            }  # fmt: skip
-            event_ids = table["event_id"].combine_chunks()
-            ids.write_batch(pa.record_batch([event_ids], schema=ids_schema))
-            digest.update(partition.encode() + b"\0" + "\0".join(event_ids.to_pylist()).encode())
-            for name, block in blocks.items():
-                block = np.ascontiguousarray(block, dtype=shapes[name][0])
-                out[name].append(block)
-                digest.update(block.tobytes())
-            lists.append(files, order_B, partition, digest)
+            with told_as_damage(partition):
+                table, order_B = ordered(files, wanted, partition)
+                part = Part(table, lengths, partition)
+                block_BD = np.empty((len(table), len(dense)), np.float32)
+                for d, i in enumerate(dense):
+                    block_BD[:, d] = part.numbers(i.column, i.position)
+                block_BC = np.empty((len(table), len(codes)), np.int32)
+                for c, i in enumerate(codes):
+                    block_BC[:, c] = part.encoded(i.column, i.position, index[i.name])
+                blocks = {
+                    "dense_ND": block_BD, "codes_NC": block_BC, "scene_N": part.position(scene, contract.scenes),
+                    "label_N": part.label(label), "split_N": part.position(split, (*SPLITS, EXCLUDED)),
+                    "level_NG": np.stack([part.position(c.name, LEVELS, null=-1) for c in levels], 1)
+                    if levels else np.empty((len(table), 0), np.int8),
+                    "event_at_N": table["event_at"].to_numpy(),
+                }  # fmt: skip
+                event_ids = table["event_id"].combine_chunks()
+                ids.write_batch(pa.record_batch([event_ids], schema=ids_schema))
+                digest.update(partition.encode() + b"\0" + "\0".join(event_ids.to_pylist()).encode())
+                for name, block in blocks.items():
+                    block = np.ascontiguousarray(block, dtype=shapes[name][0])
+                    out[name].append(block)
+                    digest.update(block.tobytes())
+                lists.append(files, order_B, partition, digest)
             bar.update(task, advance=len(table))
     for writer in (*out.values(), *lists.writers.values()):
         writer.close()

@@ -22,13 +22,14 @@ from trainer.calibration import Calibration
 from trainer.config import GbdtStage, load_stage
 from trainer.errors import TrainerError
 from trainer.files import replace_text
+from trainer.finished import check_finished
 from trainer.fitted import Fitted
 from trainer.guide import guide
 from trainer.inputs import Inputs
 from trainer.layers import Batch
 from trainer.placebo import refuse_placebo
 from trainer.progress import working
-from trainer.run import check_finished, vectors_of
+from trainer.run import vectors_of
 from trainer.train import determinism
 
 TOLERANCE = 1e-5

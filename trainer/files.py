@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,16 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def file_name(name: str) -> str:
+    """A name of any kind as the name of one file: what would lead elsewhere is written as %2F and the like."""
+    return re.sub(r"[%/\\\x00-\x1f\x7f]", lambda found: f"%{ord(found[0]):02X}", name)
+
+
+def is_plain(name: str) -> bool:
+    """Whether this names something in a folder itself: no path, nor the folder or the one above."""
+    return Path(name).name == name and name not in ("", "..")
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from torch import nn
 
@@ -18,6 +17,7 @@ from trainer.code import code_hash
 from trainer.config import Gbdt, GbdtStage, NetworkStage, Stage, Texts, dump_stage
 from trainer.data import Columns, evenly
 from trainer.errors import TrainerError, nearest
+from trainer.finished import readable
 from trainer.inputs import UNSEEN, Encoder, Inputs, fit_inputs
 from trainer.layers import Sizes
 from trainer.mart import Contract
@@ -120,7 +120,7 @@ class Fitted:
     @classmethod
     def load(cls, folder: Path, stage: Stage, vectors: Path = DEFAULT_VECTORS) -> Fitted:
         """Read what `save` wrote; nothing in the files is executed. Raises: TrainerError for a damaged file."""
-        try:
+        with readable(folder):
             inputs = Inputs.load(folder)
             arrays = load_file(folder / "weights.safetensors")
             if isinstance(stage, GbdtStage):
@@ -129,11 +129,6 @@ class Fitted:
                 return cls(stage, inputs, GBDT.from_arrays(arrays))
             network = build_network(stage, inputs.sizes)
             network.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})
-        except (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-            found = " ".join(str(error).split())
-            raise TrainerError(
-                f"{folder} can't be read as a finished run: {found}. Train it again with `trainer fit`."
-            ) from None
         return cls(stage, inputs, network, vectors)
 
 

@@ -54,7 +54,7 @@ def read_held_out(run: Path, split: str = "test") -> HeldOut:
     path = run / "predictions.parquet"
     try:
         table = pq.read_table(path, filters=pc.field("split") == split)
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException) as error:
         raise TrainerError(f"{path} can't be read ({error}). Train the run again with `trainer fit`.") from None
     for name in _COLUMNS:
         if name not in table.column_names:

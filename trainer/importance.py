@@ -18,6 +18,7 @@ from trainer.config import load_stage
 from trainer.data import Columns, History, TextColumn, open_columns
 from trainer.errors import TrainerError
 from trainer.files import read_json
+from trainer.finished import check_finished, readable
 from trainer.fitted import Fitted
 from trainer.importance_file import write_importance
 from trainer.inputs import Inputs
@@ -26,7 +27,7 @@ from trainer.mart import read_contract
 from trainer.metrics import auc
 from trainer.placebo import seen_by
 from trainer.progress import progress
-from trainer.run import check_finished, vectors_of
+from trainer.run import vectors_of
 
 Shuffle = Callable[[Columns, np.ndarray], Columns]
 
@@ -50,9 +51,11 @@ def run_importance(
     Raises: TrainerError where validation can't tell (no rows, or one class only).
     """
     check_finished(run)
-    came_from = read_json(run / "lineage.json")
     stage = load_stage(run / "config.yaml")
-    contract = read_contract(marts or Path(came_from["marts"]), mart or (None if marts else came_from["mart"]))
+    with readable(run):
+        came_from = read_json(run / "lineage.json")
+        recorded, of_mart = Path(came_from["marts"]), came_from["mart"]
+    contract = read_contract(marts or recorded, mart or (None if marts else of_mart))
     columns = seen_by(stage, open_columns(contract))
     fitted = Fitted.load(run, stage, vectors or vectors_of(run))
     val = columns.rows("val")

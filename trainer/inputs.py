@@ -20,7 +20,7 @@ import torch
 
 from trainer.data import Columns
 from trainer.errors import TrainerError
-from trainer.files import read_json, write_json
+from trainer.files import file_name, read_json, write_json
 from trainer.layers import Batch, Sizes
 from trainer.mart import Input
 from trainer.partition import MISSING
@@ -111,7 +111,7 @@ class Inputs:
         codes = []
         for c in self.codes:
             fields = asdict(c)
-            write_json(folder / "vocab" / f"{c.name}.json", fields.pop("values"))
+            write_json(folder / "vocab" / f"{file_name(c.name)}.json", fields.pop("values"))
             codes.append(fields | {"size": c.size})
         spaces = {"whitening": self.texts, "whitening_llm": self.llm}
         for name, space in spaces.items():
@@ -130,7 +130,9 @@ class Inputs:
         codes = []
         for fields in saved["codes"]:
             fields.pop("size")
-            codes.append(Code(**fields, values=tuple(read_json(folder / "vocab" / f"{fields['name']}.json"))))
+            codes.append(
+                Code(**fields, values=tuple(read_json(folder / "vocab" / f"{file_name(fields['name'])}.json")))
+            )
         return cls(
             tuple(Dense(**d) for d in saved["dense"]),
             tuple(codes),

@@ -10,6 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from trainer.errors import TrainerError
+
 _READ = 1 << 14  # rows whose strings are held at once while lists are read
 
 
@@ -91,6 +93,11 @@ def read_lists(files: list[Path], name: str, order_B: np.ndarray) -> tuple[np.nd
                     flat = array.drop_null()
                 elements.append(_coded(flat, local))
     lengths_B = np.concatenate(lengths)
+    if len(lengths_B) != len(order_B):
+        raise TrainerError(
+            f"Column {name}: {len(lengths_B)} rows in {files[0].parent}, {len(order_B)} in other columns: a file is "
+            "damaged. Run `dbt build`."
+        )
     start_B = np.cumsum(lengths_B) - lengths_B
     lengths_B, start_B = lengths_B[order_B], start_B[order_B]
     begin_B = np.cumsum(lengths_B) - lengths_B

@@ -26,6 +26,7 @@ KINDS = ("dense", "categorical", "list")
 TRANSFORMS = ("none", "log1p")
 GROUPS = ("user", "item", "user_item", "context")
 NAME_LISTS = ("scenes", "ctx_dense", "ctx_ids")
+_LONGEST_NAME = 150  # bytes: names become names of files
 HISTORY_OF = ("item_id", "text_id", "label")  # what a list with role history holds of the user's latest outcomes
 LEVELS = ("zero", "few", "warm")
 SPLITS = ("train", "val", "test")
@@ -213,7 +214,10 @@ def _versions(marts: Path) -> list[Path]:
 
 def _read_record(folder: Path) -> dict[str, Any]:
     """The `_build` record: one JSON object, written after the data."""
-    texts = [p.read_text(encoding="utf-8") for p in sorted((folder / "_build").glob("*.json"))]
+    try:
+        texts = [p.read_text(encoding="utf-8") for p in sorted((folder / "_build").glob("*.json"))]
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrainerError(f"{folder}/_build: the build record can't be read ({error}). Run `dbt build`.") from None
     texts = [t for t in texts if t.strip()]  # Spark may leave empty part files beside the record
     if len(texts) != 1:
         raise TrainerError(
@@ -222,13 +226,23 @@ def _read_record(folder: Path) -> dict[str, Any]:
         )
     try:
         record = json.loads(texts[0])
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise TrainerError(f"{folder}/_build: the build record isn't JSON ({error}). Run `dbt build`.") from None
     needed = ("model", "version", "unique_id", "dataset", "n_rows", "node_checksums", "columns", "vars")
     missing = [key for key in needed if not isinstance(record, dict) or key not in record]
     if missing:
         raise TrainerError(f"{folder}/_build: the build record lacks {', '.join(missing)}. Run `dbt build`.")
+    for key, expected in _RECORD.items():
+        if not isinstance(record[key], expected):
+            raise TrainerError(
+                f"{folder}/_build: {key} of the build record is {record[key]!r:.100}, expected {expected.__name__}. "
+                "Run `dbt build`."
+            )
     return record
+
+
+_RECORD = {"model": str, "unique_id": str, "dataset": str, "n_rows": int, "version": int, "node_checksums": dict,
+           "columns": list, "vars": dict}  # fmt: skip
 
 
 def normal_type(spelled: str) -> str:
@@ -242,10 +256,13 @@ def normal_type(spelled: str) -> str:
 
 
 def _column(raw: dict[str, Any], folder: Path) -> Column:
+    raw = raw if isinstance(raw, dict) else {}
     name, meta = raw.get("name", "?"), raw.get("meta") or {}
     where = f"Column {name} of {folder.name}"
+    if not isinstance(name, str) or not isinstance(meta, dict):
+        raise TrainerError(f"{where}: expected a name and a mapping meta, found {raw!r:.100}. Run `dbt build`.")
     try:
-        data_type = normal_type(raw.get("data_type") or "")
+        data_type = normal_type(str(raw.get("data_type") or ""))
     except KeyError:
         known = ", ".join(sorted(set(_TYPES.values())))
         raise TrainerError(
@@ -290,6 +307,17 @@ def _check_meaning(columns: tuple[Column, ...], variables: dict[str, Any], folde
         raise TrainerError(
             f"{folder.name}: the build record names no scenes. Set them in dbt_project.yml and run `dbt build`."
         )
+    for key in NAME_LISTS:
+        listed = variables.get(key, [])
+        if (
+            not isinstance(listed, list)
+            or not all(isinstance(name, str) and 0 < len(name.encode()) <= _LONGEST_NAME for name in listed)
+            or len(set(listed)) < len(listed)
+        ):
+            raise TrainerError(
+                f"{folder.name}: var {key} is {listed!r:.100}; expected a list of names that differ, each of 1 to "
+                f"{_LONGEST_NAME} bytes. Set it in dbt_project.yml and run `dbt build`."
+            )
     for c in columns:
         expected = {
             ("feature", "dense"): _NUMBERS,
@@ -342,7 +370,7 @@ def _check_parquet(folder: Path, files: tuple[Path, ...], columns: tuple[Column,
             )
         try:
             parquet = pq.ParquetFile(path)
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise TrainerError(f"{path} can't be read as Parquet ({error}). Run `dbt build`.") from None
         with parquet:
             found_rows += parquet.metadata.num_rows
@@ -381,7 +409,9 @@ def _check_manifest(given: Path | None, record: dict[str, Any], columns: tuple[C
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
         nodes = manifest["nodes"]
-    except (json.JSONDecodeError, KeyError, TypeError, UnicodeDecodeError):
+        known_columns = list(nodes[record["unique_id"]]["columns"].values()) if record["unique_id"] in nodes else []
+        checksums = {name: nodes.get(name, {}).get("checksum", {}).get("checksum") for name in record["node_checksums"]}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise TrainerError(f"{path} isn't a dbt manifest. Run `dbt parse`, or point --manifest at one.") from None
     unique_id = record["unique_id"]
     if unique_id not in nodes:
@@ -391,12 +421,11 @@ def _check_manifest(given: Path | None, record: dict[str, Any], columns: tuple[C
         )
     node = nodes[unique_id]
     theirs = [
-        _column(c | {"meta": c.get("meta") or c.get("config", {}).get("meta")}, Path(unique_id))
-        for c in node["columns"].values()
+        _column(c | {"meta": c.get("meta") or c.get("config", {}).get("meta")}, Path(unique_id)) for c in known_columns
     ]
     _compare_columns(columns, theirs, path)
     for name, checksum in sorted(record["node_checksums"].items()):
-        known = nodes.get(name, {}).get("checksum", {}).get("checksum")
+        known = checksums[name]
         if known and known != checksum:
             raise TrainerError(
                 f"The mart was built by other code than {path} describes: {name} has changed since "

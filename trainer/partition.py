@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +15,20 @@ import pyarrow.parquet as pq
 from trainer.errors import TrainerError, nearest
 from trainer.lists import encode
 
+_LARGEST = float(np.finfo(np.float32).max) / 4  # so that a difference of two numbers is finite too
 MISSING = 0  # the code of NULL in every dictionary; values count from 1
+
+
+@contextmanager
+def told_as_damage(where: str) -> Iterator[None]:
+    """What Arrow meets in a damaged file, and text that isn't UTF-8, becomes a TrainerError."""
+    try:
+        yield
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno:  # the disk's own trouble, not the bytes'
+            raise
+        found = " ".join(str(error).split())
+        raise TrainerError(f"{where} can't be read to its end ({found}): it is damaged. Run `dbt build`.") from None
 
 
 def ordered(files: list[Path], columns: list[str], partition: str) -> tuple[pa.Table, np.ndarray]:
@@ -81,7 +96,7 @@ class Part:
         self.lists: dict[str, pa.Array | np.ndarray] = {}
 
     def numbers(self, name: str, position: int) -> np.ndarray:
-        """Shapes: -> (B,), float64. NULL, NaN and infinities are NaN."""
+        """Shapes: -> (B,), float64, within a quarter of what float32 holds. NULL, NaN and infinities are NaN."""
         if position < 0:
             values = to_float(self.table[name])
         else:
@@ -91,7 +106,7 @@ class Part:
                 spread[present] = to_float(flat).reshape(-1, length)
                 self.lists[name] = spread
             values = self.lists[name][:, position]
-        return np.where(np.isfinite(values), values, np.nan)
+        return np.where(np.isfinite(values), np.clip(values, -_LARGEST, _LARGEST), np.nan)
 
     def encoded(self, name: str, position: int, index: dict[str, int]) -> np.ndarray:
         """Codes into `index`, which grows by the values that are new. Shapes: -> (B,), int32."""

@@ -3,7 +3,8 @@
 config.yaml features.json vocab/ weights.safetensors metrics.json training.json dataset.json cold_start.csv
 cold_start_pivot.csv predictions.parquet drift.csv, and texts.json where the stage reads texts: the same seed and data
 give the same bytes.
-lineage.json timing.json report.html: where it came from and how long it took. DONE is written last.
+lineage.json timing.json report.html: where it came from and how long it took. DONE, with the sha256 of the
+others, is written last (finished.py).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from trainer.drift import drift, write_drift
 from trainer.errors import TrainerError
 from trainer.evaluation import cold_start_cells, evaluate, predict_held_out, write_cells, write_predictions
 from trainer.files import read_json, write_json, written_aside
+from trainer.finished import DONE, check_finished, readable, seal
 from trainer.fitted import Execution, Fitted, fit
 from trainer.lineage import lineage
 from trainer.mart import read_contract
@@ -122,7 +124,7 @@ def fit_run(
             "peak_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         })  # fmt: skip
         write_report([aside], aside / "report.html", bayes=bayes, names=[run.name])
-        (aside / "DONE").touch()
+        seal(aside)
     Checkpoint(execution.checkpoint, "").remove()
     return results
 
@@ -140,14 +142,14 @@ def evaluate_run(
     """
     check_finished(run)
     stage = load_stage(run / "config.yaml")
-    came_from = read_json(run / "lineage.json")
-    contract = read_contract(
-        marts or Path(came_from["marts"]), mart or (came_from["mart"] if not marts else None), manifest
-    )
+    with readable(run):
+        came_from = read_json(run / "lineage.json")
+        recorded, of_mart, content_hash = Path(came_from["marts"]), came_from["mart"], came_from["content_hash"]
+    contract = read_contract(marts or recorded, mart or (of_mart if not marts else None), manifest)
     columns = seen_by(stage, open_columns(contract))
     predictions = predict_held_out(Fitted.load(run, stage, vectors or vectors_of(run)), columns, Calibration.load(run))
     results = evaluate(stage, contract, columns, predictions)
-    if columns.content_hash != came_from["content_hash"]:
+    if columns.content_hash != content_hash:
         return results, None
     return results, json.loads(json.dumps(results)) == read_json(run / "metrics.json")
 
@@ -156,20 +158,11 @@ def check_free(run: Path, force: bool) -> None:
     """Raise TrainerError unless a run may be written at `run`. Only runs are ever replaced."""
     if not run.exists() or (run.is_dir() and not any(run.iterdir())):
         return
-    if not (run / "DONE").exists():
+    if not (run / DONE).exists():
         raise TrainerError(f"{run} exists and isn't a finished run. Name another folder with --run, or remove it.")
     if not force:
         raise TrainerError(f"{run} is a finished run. Name another folder with --run, or replace it with --force.")
     console.print(f"Replacing {run} when the new run is finished.", style="yellow")
-
-
-def check_finished(run: Path) -> None:
-    """Raise TrainerError unless `run` is a finished run."""
-    if not (run / "DONE").exists():
-        what = "isn't a finished run" if run.exists() else "doesn't exist"
-        raise TrainerError(
-            f"{run} {what}: expected a folder that `trainer fit --run {run}` wrote to its end (with DONE)."
-        )
 
 
 def vectors_of(run: Path) -> Path:

@@ -24,11 +24,12 @@ from trainer.calibration import Calibration
 from trainer.config import load_stage
 from trainer.errors import TrainerError, nearest
 from trainer.files import read_json
+from trainer.finished import check_finished, readable
 from trainer.fitted import Fitted
 from trainer.mart import Column
 from trainer.placebo import refuse_placebo
 from trainer.progress import progress
-from trainer.run import check_finished, vectors_of
+from trainer.run import vectors_of
 from trainer.train import PREDICT_BATCH, sigmoid
 
 
@@ -47,11 +48,12 @@ class Model:
         check_finished(run)
         stage = load_stage(run / "config.yaml")
         refuse_placebo(stage, "score rows")
-        came_from = read_json(run / "lineage.json")
-        fitted = Fitted.load(run, stage, vectors or vectors_of(run))
-        columns = tuple(Column(**c) for c in came_from["columns"])
-        needed = Needed.of(fitted.inputs, columns, came_from["variables"])
-        return cls(fitted, Calibration.load(run), needed, tuple(c.name for c in columns if c.role == "key"))
+        with readable(run):
+            came_from = read_json(run / "lineage.json")
+            fitted = Fitted.load(run, stage, vectors or vectors_of(run))
+            columns = tuple(Column(**c) for c in came_from["columns"])
+            needed = Needed.of(fitted.inputs, columns, came_from["variables"])
+            return cls(fitted, Calibration.load(run), needed, tuple(c.name for c in columns if c.role == "key"))
 
     def probabilities(self, table: pa.Table, where: str) -> np.ndarray:
         """Shapes: a table of B rows with the needed columns -> (B,), float64. `where` names the rows in errors."""

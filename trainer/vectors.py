@@ -18,6 +18,7 @@ import embeddings  # its names load on first use: a stage without texts pays for
 from embeddings import EmbeddingsError
 from trainer.data import evenly
 from trainer.errors import TrainerError
+from trainer.files import is_plain
 from trainer.progress import progress
 
 DEFAULT_VECTORS = Path("data/vectors")
@@ -99,6 +100,8 @@ class TextSpace:
         with safe_open(folder / f"{name}.safetensors", "numpy") as file:
             notes = file.metadata()
         means = load_file(folder / f"{name}_means.safetensors")
+        if not is_plain(notes["store"]):
+            raise ValueError(f"its vector store is {notes['store']!r}, expected the name of a folder")
         return cls(notes["encoder"], notes["store"], whitening, means, float(notes["coverage"]))
 
 

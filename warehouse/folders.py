@@ -62,6 +62,12 @@ def holds_rows(path: str) -> str:
         return "true" if file.read(1_000_000).strip() else "false"
 
 
+def taken_for_patterns(folder: str, pattern: str) -> str:
+    """The files of a folder that match `pattern` and that DuckDB would take for patterns themselves, as a JSON list."""
+    found = sorted(path.as_posix() for path in Path(folder).glob(pattern))
+    return json.dumps([path for path in found if set(path) & set("*?[]\\")])
+
+
 def files_behind(view: str, folder: str) -> str:
     """The files below `folder` that the SQL of a view reads, as a JSON object: path -> its size and time of change."""
     found = {}
@@ -76,7 +82,8 @@ class Plugin(BasePlugin):
     """Registers the functions on dbt's connection."""
 
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
-        for function in (make_folder, link_days, publish_folder, first_line, holds_rows, files_behind):
+        functions = (make_folder, link_days, publish_folder, first_line, holds_rows, taken_for_patterns, files_behind)
+        for function in functions:
             arguments = ["VARCHAR"] * function.__code__.co_argcount
             # side_effects: never folded into a constant while planning, never called twice for one row
             conn.create_function(function.__name__, function, arguments, "VARCHAR", side_effects=True)

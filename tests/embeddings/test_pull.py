@@ -6,7 +6,7 @@ import zipfile
 import pytest
 
 from embeddings import EmbeddingsError
-from embeddings.catalogue import SOURCE_FILE, catalogue, file_sha256, is_pulled, model_folder
+from embeddings.catalogue import SOURCE_FILE, _check_pulled, catalogue, file_sha256, is_pulled, model_folder, resolve
 from embeddings.pull import pull
 
 
@@ -116,3 +116,16 @@ def test_two_pulls_at_once(fake):
 
 def test_the_real_weights_are_the_ones_the_catalogue_names(minilm):
     assert file_sha256(model_folder("minilm") / "model.safetensors") == catalogue()["minilm"].weights_sha256
+
+
+def test_a_pulled_model_is_checked_before_it_is_used(fake):
+    folder = pull("minilm")
+    assert resolve("minilm").folder == folder
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes() + b"\0")
+    _check_pulled.cache_clear()
+    with pytest.raises(EmbeddingsError, match=r"model\.safetensors isn't what was pulled: its sha256 differs"):
+        resolve("minilm")
+    weights.unlink()
+    with pytest.raises(EmbeddingsError, match="can't be checked"):
+        resolve("minilm")

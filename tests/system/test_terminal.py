@@ -54,7 +54,7 @@ def test_shell_completion(program: str, shell: str, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("command", "stops"),
     [
-        ("trainer report --runs r --output o.html", "trainer.run.check_finished"),
+        ("trainer report --runs r --output o.html", "trainer.finished.check_finished"),
         ("embeddings models", "embeddings.catalogue.catalogue"),
         ("python -m warehouse.fetch movielens", "warehouse.fetch.fetch"),
         ("python -m warehouse.simulate --events 1000", "warehouse.simulate.__main__.simulate"),

@@ -232,25 +232,25 @@ def toy() -> Any:
     return make_toy
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def rich() -> Any:
     """`rich(n, seed, length)` makes a Mart with texts and histories."""
     return make_rich
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def texts() -> Any:
     """`texts(marts)` writes the texts mart beside the rich toy."""
     return write_texts
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def vectors() -> Any:
     """`vectors(root, encoder, leave_out)` writes a store for the rich toy's texts."""
     return write_vectors
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def stage() -> Any:
     """`stage("01_dnn", seed=2, epochs=1)`: the trainer's own stage made small, keys replaced wherever they stand."""
 

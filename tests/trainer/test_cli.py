@@ -43,6 +43,10 @@ def test_fit_evaluate_report(toy: Any, stage: Any, tmp_path: Path) -> None:
     assert f"{saved['splits']['test']['auc']:.4f}" in evaluated.stdout
     saved["splits"]["test"]["auc"] = 0.99
     (tmp_path / "runs" / "x" / "metrics.json").write_text(json.dumps(saved))
+    changed = trainer("evaluate", "--run", "runs/x")
+    assert changed.returncode == 2
+    assert "metrics.json isn't what the fit of this run wrote" in changed.stderr
+    (tmp_path / "runs" / "x" / "DONE").write_text("")  # an older trainer's: no hashes
     assert trainer("evaluate", "--run", "runs/x").returncode == 1
     reported = trainer("report", "--runs", "runs/x", "--output", "runs/report.html")
     assert reported.returncode == 0, reported.stderr

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -67,8 +68,43 @@ def test_files_that_arent_stages(tmp_path: Path) -> None:
     with pytest.raises(TrainerError, match="found list"):
         load_stage(tmp_path / "list.yaml")
     (tmp_path / "broken.yaml").write_text("a: [1\n")
-    with pytest.raises(TrainerError, match="isn't YAML"):
+    with pytest.raises(TrainerError, match="can't be read as YAML"):
         load_stage(tmp_path / "broken.yaml")
+
+
+COMPLETE = (STAGES / "01_dnn.yaml").read_text()
+BOMB = "a: &a [x, x, x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}, *{a}]\n" for a, b in pairwise("abcdefghijklmnop"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("!!python/object/apply:os.system [touch executed]", "could not determine a constructor"),
+        (COMPLETE + "seed: 2\n", "the key seed stands there twice"),
+        (COMPLETE.replace("  clip:", "  min_count: 1\n  clip:"), "the key min_count stands there twice"),
+        (BOMB, r"it has the alias \*a"),
+        ("[" * 5000, "recursion"),
+        ("{a: " * 5000, "recursion"),
+        ("seed: " + "9" * 50_000, "digits"),
+        (COMPLETE + "x: 2001-99-99\n", "month"),
+        (COMPLETE + "1: 2\n", "Keys should be strings"),
+        (COMPLETE + "\0", "special characters"),
+        ("model: {kind: [dnn]}", r"model\.kind is \['dnn'\]"),
+        (COMPLETE.replace("learning_rate: ", "learning_rate: .inf  # "), "finite number"),
+        (COMPLETE.replace("seed: ", "seed: -1  # "), "seed is -1"),
+        (COMPLETE.replace("hidden: ", "hidden: [0]  # "), "hidden.0 is 0"),
+        (COMPLETE + "#" * 200_000, "a stage file has less than"),
+        (b"\xff\xfe\x00", "can't be read as YAML"),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_hostile_yaml_is_told(tmp_path: Path, text: str | bytes, message: str) -> None:
+    path = tmp_path / "hostile.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(TrainerError, match=message) as told:
+        load_stage(path)
+    assert len(str(told.value)) < 1000
+    assert not Path("executed").exists()
 
 
 @pytest.mark.parametrize("spelled", ["1e-5", "1E-05", "0.00001", "1.0e-5"])

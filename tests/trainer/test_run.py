@@ -91,6 +91,9 @@ def test_evaluate_notices_other_weights_and_other_rows(toy: Any, stage: Any, tmp
     assert equal is None
     assert results["splits"]["test"]["n"] > 0
     (tmp_path / "other" / "weights.safetensors").rename(tmp_path / "run" / "weights.safetensors")
+    with pytest.raises(TrainerError, match=r"weights\.safetensors isn't what the fit of this run wrote"):
+        evaluate_run(tmp_path / "run")
+    (tmp_path / "run" / "DONE").write_text("")  # as older trainers left it
     assert evaluate_run(tmp_path / "run")[1] is False
     (tmp_path / "run" / "weights.safetensors").write_bytes(b"not weights")
     with pytest.raises(TrainerError, match="can't be read as a finished run"):

@@ -67,7 +67,7 @@ class Project:
 
     def dbt(self, *arguments: str, dataset_vars: dict | None = None) -> subprocess.CompletedProcess:
         """Run dbt as a user would, from the project root. The exit status is the caller's to judge."""
-        given = "{" + ", ".join(f"{name}: {value!r}" for name, value in (dataset_vars or MY_LOG).items()) + "}"
+        given = json.dumps(dataset_vars or MY_LOG, ensure_ascii=False)
         return subprocess.run(
             [DBT, "--no-use-colors", *arguments, "--vars", given],
             cwd=self.folder,

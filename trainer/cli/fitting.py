@@ -130,8 +130,8 @@ def report(
 
     Example: `trainer report --runs runs/00_gbdt --runs runs/01_dnn --output runs/report.html`
     """
+    from trainer.finished import check_finished
     from trainer.report import write_report
-    from trainer.run import check_finished
 
     for run in runs:
         check_finished(run)

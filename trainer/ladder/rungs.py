@@ -12,6 +12,7 @@ from trainer.code import code_hash
 from trainer.config import STAGES, Stage, load_stage, parse_stage
 from trainer.errors import TrainerError, nearest
 from trainer.files import read_json
+from trainer.finished import check_finished
 from trainer.placebo import as_placebo, label, reads_texts
 from trainer.vectors import vector_counts
 
@@ -79,6 +80,7 @@ def why_redo(run: Path, stage: Stage, content_hash: str) -> str | None:
     if not (run / "DONE").exists():
         return "not there yet"
     try:
+        check_finished(run)
         lineage: dict[str, Any] = read_json(run / "lineage.json")
         saved = load_stage(run / "config.yaml")
     except (OSError, ValueError, TrainerError):

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from trainer.drift import read_drift
-from trainer.errors import TrainerError
 from trainer.files import read_json
+from trainer.finished import readable
 from trainer.importance_file import read_importance
 from trainer.metrics import ANY, calibration
 
@@ -34,7 +34,7 @@ def read_run(run: Path, name: str) -> dict[str, Any]:
 
     Raises: TrainerError where a file that every run has can't be read.
     """
-    try:
+    with readable(run):
         predictions = _test_rows(run / "predictions.parquet")
         with (run / "cold_start.csv").open(newline="", encoding="utf-8") as file:
             cells = [cell for cell in csv.DictReader(file) if cell["split"] == "test"]
@@ -42,15 +42,11 @@ def read_run(run: Path, name: str) -> dict[str, Any]:
             key: read_json(run / f"{key}.json") for key in ("metrics", "training", "dataset", "lineage", "timing")
         }
         texts = read_json(run / "texts.json") if (run / "texts.json").exists() else None
-    except (OSError, ValueError, KeyError) as error:
-        raise TrainerError(
-            f"{run} can't be read as a finished run ({error}). Train it again with `trainer fit`."
-        ) from None
-    return loaded | {
-        "name": name, "folder": run, "cube": _cube(cells), "texts": texts,
-        "calibration": _calibration(predictions, list(loaded["metrics"]["splits"]["test"]["scenes"])),
-        "importance": read_importance(run), "drift": read_drift(run),
-    }  # fmt: skip
+        return loaded | {
+            "name": name, "folder": run, "cube": _cube(cells), "texts": texts,
+            "calibration": _calibration(predictions, list(loaded["metrics"]["splits"]["test"]["scenes"])),
+            "importance": read_importance(run), "drift": read_drift(run),
+        }  # fmt: skip
 
 
 def _test_rows(path: Path) -> pa.Table:

@@ -23,8 +23,9 @@
     {#- A cast to timestamp drops an offset or a zone without a word, so only texts too short for one take that path. -#}
     case
         when regexp_full_match({{ text }}, '[0-9]{9,10}') then make_timestamp(cast({{ text }} as bigint) * 1000000)
-        when length({{ text }}) <= 19 then try_cast({{ text }} as timestamp)
-        when regexp_full_match({{ text }}, '[-/0-9]+[ T][:.0-9]+ ?(Z|UTC|[-+][0-9]{2}(:[0-9]{2})?)?')
+        when length({{ text }}) <= 19  -- a timestamp may be infinite; a time may not
+            then nullif(nullif(try_cast({{ text }} as timestamp), timestamp 'infinity'), timestamp '-infinity')
+        when regexp_full_match({{ text }}, '[-/0-9]+[ T][:.0-9]+ ?(Z|UTC|[-+](0[0-9]|1[0-4])(:[0-5][0-9])?)?')
             then timezone('UTC', try_cast({{ text }} as timestamptz))
     end
 {%- endmacro %}

@@ -20,6 +20,10 @@
 {% macro duckdb__found_files(pattern) -%}
     {%- set path = literal(raw_dir() ~ '/' ~ pattern) -%}
     {%- set sizes = {} -%}
+    {%- for file in fromjson(run_query("select taken_for_patterns(" ~ literal(raw_dir()) ~ ", " ~ literal(pattern) ~ ")").columns[0][0]) -%}
+        {{ exceptions.raise_compiler_error(
+            "Raw file " ~ file ~ " has one of * ? [ ] \\ in its path, which stand for other names in a pattern. Rename it.") }}
+    {%- endfor -%}
     {%- if run_query("select count(*) from glob(" ~ path ~ ")").columns[0][0] -%}
         {%- for row in run_query("select filename, size from read_blob(" ~ path ~ ") order by filename").rows -%}
             {%- do sizes.update({row['filename']: row['size']}) -%}

@@ -22,7 +22,7 @@
     {{ 'create or replace table ' ~ malformed_lines() ~ ' as' if mode == 'full' else 'insert into ' ~ malformed_lines() }}
     {%- if known and mode != 'none' %}
     select parse_filename(s.file_path) as source_file, cast(e.line as bigint) as source_line,
-        any_value(e.error_message order by e.byte_position) as problem, any_value(left(e.csv_line, 500)) as line
+        any_value(e.error_message || {{ lines_taken_in('e.csv_line') }} order by e.byte_position) as problem, any_value(left(e.csv_line, 500)) as line
     from reject_errors as e
     inner join reject_scans as s using (scan_id, file_id)
     where {{ in_new_files('parse_filename(s.file_path)') }}
@@ -32,6 +32,13 @@
         cast(null as varchar) as line
     limit 0
     {%- endif %}
+{%- endmacro %}
+
+{% macro lines_taken_in(line) -%}
+    {#- What a quote that is never closed takes with it: everything up to the end of the file is one value. -#}
+    {%- set n_lines = "length(rtrim(" ~ line ~ ", chr(10) || chr(13))) - length(replace(rtrim(" ~ line
+        ~ ", chr(10) || chr(13)), chr(10), ''))" -%}
+    case when {{ n_lines }} > 0 then ' It takes in the ' || cast({{ n_lines }} as varchar) || ' lines after it.' else '' end
 {%- endmacro %}
 
 {% macro stop_if_too_many_rejected() -%}

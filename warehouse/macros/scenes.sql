@@ -1,11 +1,29 @@
 {#- Scenes are data: SQL knows them by their slot, the position in var scenes, never by a name of their own. -#}
 
+{% macro scenes() -%}
+    {#- Var scenes. A code that isn't a text would be another one in the mart than in the log: 007 is 7, and `no` is false. -#}
+    {%- set codes, most = dataset_var('scenes'), 300 -%}
+    {%- if codes is string or codes is mapping or codes is not iterable or not codes -%}
+        {{ exceptions.raise_compiler_error("var scenes is '" ~ codes ~ "', expected a list of codes such as [home, search].") }}
+    {%- elif codes | length > most -%}
+        {{ exceptions.raise_compiler_error(
+            "var scenes lists " ~ codes | length ~ " codes, at most " ~ most ~ " are possible: each has columns and a part of the"
+            ~ " model of its own. Group them in the adapter, and carry the codes themselves as one of ctx_ids.") }}
+    {%- elif codes | select('string') | list != codes -%}
+        {{ exceptions.raise_compiler_error(
+            "var scenes holds " ~ (codes | reject('string') | list)[0] ~ ", which YAML doesn't read as a text. Put every code in quotes.") }}
+    {%- elif codes | unique(true) | list | length < codes | length -%}
+        {{ exceptions.raise_compiler_error("var scenes holds a code twice. It has " ~ codes | join(', ') ~ ".") }}
+    {%- endif -%}
+    {{ return(codes) }}
+{%- endmacro %}
+
 {% macro slots() -%}
-    {{ return(range(1, dataset_var('scenes') | length + 1) | list) }}
+    {{ return(range(1, scenes() | length + 1) | list) }}
 {%- endmacro %}
 
 {% macro slot_of(scene) -%}
-    case {{ scene }}{% for code in dataset_var('scenes') %} when {{ literal(code) }} then {{ loop.index }}{% endfor %} end
+    case {{ scene }}{% for code in scenes() %} when {{ literal(code) }} then {{ loop.index }}{% endfor %} end
 {%- endmacro %}
 
 {% macro slot_columns(prefixes, suffixes=['']) -%}
@@ -25,9 +43,9 @@
         sum(n_shown) as n_shown,
         sum(n_impressions) as n_impressions,
         sum(n_clicks) as n_clicks,
-        {%- for slot in slots() %}
-        coalesce(sum(n_impressions) filter (where {{ slot_of('scene') }} = {{ slot }}), 0) as n_impressions_{{ slot }},
-        coalesce(sum(n_clicks) filter (where {{ slot_of('scene') }} = {{ slot }}), 0) as n_clicks_{{ slot }}{{ ',' if not loop.last }}
+        {%- for code in scenes() %}
+        coalesce(sum(n_impressions) filter (where scene = {{ literal(code) }}), 0) as n_impressions_{{ loop.index }},
+        coalesce(sum(n_clicks) filter (where scene = {{ literal(code) }}), 0) as n_clicks_{{ loop.index }}{{ ',' if not loop.last }}
         {%- endfor %}
     from {{ daily }}
     group by {{ key ~ ', ' if key }}day

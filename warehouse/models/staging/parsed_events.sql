@@ -74,7 +74,7 @@ judged as (
             when year(known_at) not between 1970 and 2199 then 'known_at is not between 1970 and 2199: ' || known_at_text
             when label is null or label not in (0, 1) then 'label is not 0 or 1: ' || coalesce(label_text, 'missing')
             when scene is null then 'scene is missing'
-            when scene not in ({% for scene in dataset_var('scenes') %}{{ literal(scene) }}{{ ', ' if not loop.last }}{% endfor %})
+            when scene not in ({% for scene in scenes() %}{{ literal(scene) }}{{ ', ' if not loop.last }}{% endfor %})
                 then 'scene is not in var scenes: ' || scene
             when {{ list_length('ctx_dense') }} <> {{ dataset_var('ctx_dense', []) | length }}
                 or {{ list_length('ctx_ids') }} <> {{ dataset_var('ctx_ids', []) | length }}

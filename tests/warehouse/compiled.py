@@ -1,0 +1,67 @@
+"""The warehouse's own SQL as dbt compiled it, in a database in memory: half a second a log instead of fifteen.
+
+What dbt does around the models is not in here: hooks, tests, refreshes and the raw files' own checks.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tests.warehouse.logs import random_log
+from tests.warehouse.project import Project
+
+MALFORMED = "source_file varchar, source_line bigint, problem varchar, line varchar"
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a log came to. Each table is sorted by its key."""
+
+    events: pa.Table
+    rejected: pa.Table
+    marts: dict[int, pa.Table]
+
+
+class Compiled:
+    """The models that training_examples needs, in an order in which they can be made."""
+
+    def __init__(self, folder: Path):
+        self.project = Project(folder)
+        self.project.build_marts(random_log(60))
+        nodes = json.loads((folder / "target/manifest.json").read_text())["nodes"]
+        self.models: dict[str, str] = {}
+
+        def add(name: str) -> None:
+            node = nodes.get(name)
+            if node is None or node["relation_name"] in self.models:
+                return
+            for parent in node["depends_on"]["nodes"]:
+                add(parent)
+            self.models[node["relation_name"]] = node["compiled_code"]
+
+        for version in (1, 2):
+            add(f"model.first_impression.training_examples.v{version}")
+
+    def build(self, log: pa.Table) -> Built:
+        """Stage `log` as the one raw file there is, and build both versions of the mart."""
+        pq.write_table(log, self.project.folder / "data/raw/my_log/part-0.parquet", row_group_size=7)
+        config = {"threads": 1, "file_search_path": str(self.project.folder)}
+        with duckdb.connect(":memory:", config=config) as connection:
+            connection.execute("set TimeZone = 'UTC'")
+            connection.execute("attach ':memory:' as my_log")
+            connection.execute(f'create table "my_log"."main".malformed_lines ({MALFORMED})')
+            for relation, sql in self.models.items():
+                connection.execute(f"create table {relation} as {sql}")
+
+            def table(name: str, key: str) -> pa.Table:
+                return connection.sql(f'select * from "my_log"."main".{name} order by {key}').to_arrow_table()
+
+            return Built(
+                table("stg_events", "event_id"),
+                table("rejected_events", "source_row"),
+                {version: table(f"training_examples_v{version}", "event_id") for version in (1, 2)},
+            )
