@@ -98,6 +98,7 @@ def test_undefined_is_none_with_a_reason() -> None:
     assert empty["n"] == 0
     assert set(empty["undefined"].values()) == {metrics.NO_ROWS}
     assert {k for k, v in empty.items() if v is None} == set(empty["undefined"])
+    assert {"gauc_coverage", "positive_rate", "log_loss", "ece"} < set(empty["undefined"])
 
 
 def test_macro_auc_is_the_mean_over_scenes_that_have_one() -> None:
