@@ -138,6 +138,10 @@ def test_saved_and_loaded_it_gives_the_same_bytes(tmp_path):
     assert loaded.get_params() == fit.get_params()
     assert (loaded.list_hash_, loaded.n_fit_, loaded.rank_) == (fit.list_hash_, 600, fit.rank_)
     assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
+    notes = {name: "a note" for name in "klmnopqrst"}  # the library writes them in an order of chance
+    files = {fit.save(tmp_path / f"{k}.safetensors", **notes).read_bytes() for k in range(5)}
+    assert len(files) == 1
+    assert Whitening.load(tmp_path / "0.safetensors").list_hash_ == fit.list_hash_
 
 
 def test_a_truncated_file_is_named(tmp_path):
