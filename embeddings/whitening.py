@@ -157,6 +157,7 @@ class Whitening(TransformerMixin, BaseEstimator):
             aside,
             metadata={"whitening": json.dumps(facts), **notes},
         )
+        aside.write_bytes(_in_order(aside.read_bytes()))
         aside.rename(path)
         return path
 
@@ -209,6 +210,17 @@ class Whitening(TransformerMixin, BaseEstimator):
         from sklearn.covariance import ledoit_wolf_shrinkage
 
         return float(ledoit_wolf_shrinkage(centred_ND, assume_centered=True))
+
+
+def _in_order(file: bytes) -> bytes:
+    """A safetensors file with its header's keys sorted; the library writes metadata in an order of chance.
+
+    The format: eight bytes with the header's length, the header as JSON padded with blanks to eights, the data.
+    """
+    length = int.from_bytes(file[:8], "little")
+    header = json.dumps(json.loads(file[8 : 8 + length]), sort_keys=True, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    return len(header).to_bytes(8, "little") + header + file[8 + length :]
 
 
 def _rank(centred_ND: np.ndarray) -> int:

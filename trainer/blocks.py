@@ -104,7 +104,7 @@ def block_columns(table: pa.Table, needed: Needed, scenes: tuple[str, ...], wher
     dictionaries: dict[str, dict[str, int]] = {i.name: {} for i in codes}
     dense_ND, codes_NC = np.empty((n, len(dense)), np.float32), np.empty((n, len(codes)), np.int32)
     for d, i in enumerate(dense):
-        dense_ND[:, d] = part.numbers(i.column, i.position)
+        dense_ND[:, d], _ = part.numbers(i.column, i.position)
     for c, i in enumerate(codes):
         codes_NC[:, c] = part.encoded(i.column, i.position, dictionaries[i.name])
     text_index: dict[str, int] = {}

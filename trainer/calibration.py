@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from trainer.files import read_json, write_json
 from trainer.finished import readable
@@ -50,6 +51,7 @@ class Calibration:
             return cls(**read_json(path)) if path.exists() else None
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # NumPy takes as many as there are cores, and sums in their order
 def fit_calibration(
     logits_B: np.ndarray, label_B: np.ndarray, scene_B: np.ndarray, user_B: np.ndarray, scenes: tuple[str, ...]
 ) -> Calibration:

@@ -55,7 +55,7 @@ class Gbdt(_Strict):
     """Gradient-boosted trees; scikit-learn's names where it has one."""
 
     kind: Annotated[Literal["gbdt"], Field(description="Trees.")]
-    learning_rate: Annotated[float, Field(gt=0, description="What each tree is multiplied by.")]
+    learning_rate: Annotated[float, Field(gt=0, le=1, description="What each tree is multiplied by.")]
     max_iter: Annotated[int, Field(ge=1, description="Trees at most.")]
     max_leaf_nodes: Annotated[int, Field(ge=2, description="Leaves of a tree at most.")]
     min_samples_leaf: Annotated[int, Field(ge=1, description="Rows in a leaf at least.")]

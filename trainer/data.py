@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
 from pathlib import Path
@@ -25,7 +25,7 @@ from trainer.mart import EXCLUDED, HISTORY_OF, LEVELS, SPLITS, Contract
 from trainer.partition import Part, ordered, outcomes, told_as_damage
 from trainer.progress import progress, working
 
-FORMAT = 2  # raise it when the layout below changes: older caches are then left alone
+FORMAT = 3  # raise it when the layout below changes: older caches are then left alone
 
 
 @dataclass(frozen=True)
@@ -58,13 +58,14 @@ class History:
 class Columns:
     """The rows of a mart as arrays, N rows in the order (event_date, event_at, event_id).
 
-    dense_ND: float32, as in the mart; NaN where it is NULL or not finite
+    dense_ND: float32, as in the mart; NaN where it is NULL, NaN, infinite or beyond partition.LARGEST
     codes_NC: int32, one column a categorical input; 0 is NULL, else 1 + position in `dictionaries[input]`
     scene_N:  int16, position in the contract's scenes
     label_N, split_N: uint8; split is a position in mart.SPLITS, or len(SPLITS) for a row that no split holds
     level_NG: int8, one column a level column; position in mart.LEVELS, -1 for NULL
     event_at_N: int64, microseconds since 1970 UTC
     texts: the columns of text ids; history: None where the mart has no such columns
+    not_finite: of each dense input that has any, the values that aren't NULL and yet are NaN in dense_ND
     Which input stands where: `dense_names` and `code_names`; levels: `level_groups` ("user", "item");
     `id_names`: the name in `code_names` of the id of "user" and "item".
     """
@@ -85,6 +86,7 @@ class Columns:
     event_at_N: np.ndarray
     texts: tuple[TextColumn, ...] = ()
     history: History | None = None
+    not_finite: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.label_N)
@@ -140,7 +142,7 @@ def open_columns(contract: Contract) -> Columns:
         history = History(items, texts, labels, about["longest_history"])
     return Columns(
         target, tuple(about["dense"]), tuple(about["codes"]), tuple(about["levels"]), about["ids"],
-        tuple(about["scenes"]), about["content_hash"], **arrays, history=history,
+        tuple(about["scenes"]), about["content_hash"], **arrays, history=history, not_finite=about["not_finite"],
         texts=tuple(TextColumn(name, group, lists[f"text.{name}"]) for name, group in about["texts"]),
     )  # fmt: skip
 
@@ -173,6 +175,7 @@ def _build(contract: Contract, folder: Path) -> None:
         ["event_id", "event_at", scene, label, split, *(c.name for c in levels), *(i.column for i in contract.inputs)]
     ))  # fmt: skip
     lengths = {c.name: len(contract.variables[c.names]) for c in contract.columns if c.names}
+    not_finite: dict[str, int] = {}
     digest = hashlib.sha256(repr((contract.inputs, contract.scenes)).encode())
     ids_schema = pa.schema([("event_id", pa.string())])
     with (
@@ -188,7 +191,8 @@ def _build(contract: Contract, folder: Path) -> None:
                 part = Part(table, lengths, partition)
                 block_BD = np.empty((len(table), len(dense)), np.float32)
                 for d, i in enumerate(dense):
-                    block_BD[:, d] = part.numbers(i.column, i.position)
+                    block_BD[:, d], n_not_finite = part.numbers(i.column, i.position)
+                    not_finite[i.name] = not_finite.get(i.name, 0) + n_not_finite
                 block_BC = np.empty((len(table), len(codes)), np.int32)
                 for c, i in enumerate(codes):
                     block_BC[:, c] = part.encoded(i.column, i.position, index[i.name])
@@ -219,6 +223,7 @@ def _build(contract: Contract, folder: Path) -> None:
         "levels": [c.group for c in levels], "scenes": list(contract.scenes),
         "ids": {i.group: i.name for i in codes if i.is_id}, "lists": list(lists.writers),
         "longest_history": lists.longest, "texts": [(c.name, c.group) for c in contract.texts],
+        "not_finite": {name: n for name, n in not_finite.items() if n},
     })  # fmt: skip
 
 

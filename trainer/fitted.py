@@ -34,7 +34,7 @@ from trainer.models.star import STAR
 from trainer.progress import Tick, progress, silent, working
 from trainer.team import Team, device
 from trainer.textside import cold_rows, required_history, texts_of_rows
-from trainer.train import ALONE, History, determinism, predict, train
+from trainer.train import ALONE, UNCHOSEN, History, can_choose, determinism, predict, train
 from trainer.vectors import DEFAULT_VECTORS, HISTORY, TextSpace, fit_text_space
 
 if TYPE_CHECKING:  # scikit-learn takes 130 MB and two seconds, which only the trees should cost
@@ -158,12 +158,7 @@ def fit(
     or the store no vectors, that the stage reads.
     """
     train_rows, val_rows = columns.rows("train"), columns.rows("val")
-    labels = columns.label_N[train_rows]
-    if len(labels) and labels.min() == labels.max():
-        raise TrainerError(
-            f"All {len(labels)} train rows have the label {labels[0]}; expected both 0 and 1. "
-            "Look at the adapter's label, or at val_from in dbt_project.yml."
-        )
+    _check_classes(columns.label_N[train_rows], "train rows")
     match stage:
         case GbdtStage():
             return _fit_trees(stage, contract, columns, train_rows, val_rows)
@@ -181,6 +176,14 @@ def fit(
                     team=execution.team, checkpoint=_checkpoint(execution, stage, inputs, columns),
                 )  # fmt: skip
             return Fitted(stage, inputs, network, vectors), history
+
+
+def _check_classes(label_B: np.ndarray, what: str) -> None:
+    if len(label_B) and label_B.min() == label_B.max():
+        raise TrainerError(
+            f"All {len(label_B)} {what} have the label {label_B[0]}; expected both 0 and 1. "
+            "Look at the adapter's label, or at val_from in dbt_project.yml."
+        )
 
 
 def _checkpoint(execution: Execution, stage: Stage, inputs: Inputs, columns: Columns) -> Checkpoint | None:
@@ -233,6 +236,7 @@ def _fit_trees(
 
     model: Gbdt = stage.model
     train_rows = evenly(train_rows, model.max_train_rows)
+    _check_classes(columns.label_N[train_rows], f"train rows that max_train_rows ({model.max_train_rows}) leaves")
     with working("Fitting vocabularies and scales"):
         inputs = fit_inputs(
             columns, contract.inputs, train_rows, min_count=stage.inputs.min_count, clip=stage.inputs.clip, ids=False,
@@ -240,11 +244,8 @@ def _fit_trees(
         )  # fmt: skip
     encoder = Encoder(inputs, columns)
     val_labels = columns.label_N[val_rows]
-    if len(val_labels) and val_labels.min() == val_labels.max():
-        val_rows, val_labels = (
-            val_rows[:0],
-            val_labels[:0],
-        )  # one class: its log loss can't tell a good model from a constant
+    if not can_choose(val_labels):
+        val_rows, val_labels = val_rows[:0], val_labels[:0]
     with progress() as bar:
         task = bar.add_task(
             "Boosting", total=model.max_iter, note=f"stops after {model.patience} without gain", unit="trees"
@@ -261,7 +262,7 @@ def _fit_trees(
         for k, (a, b) in enumerate(trees.loss.T)
     ]
     stopped = (
-        "all iterations; validation could not choose (no rows, or one class only)"
+        f"all iterations; {UNCHOSEN}"
         if not len(val_rows)
         else "all iterations"
         if len(evaluations) > model.max_iter

@@ -14,8 +14,8 @@ _MEANING = {
     "vocab/<name>.json counting from 1 (from 2 where has_missing); plus 1 for NULL where has_missing; plus 0 for any "
     "other value",
     "dense_BX": "the numbers of `dense`, in that order: transform, then (x - mean) * scale, clipped at +-clip, 0 where "
-    "missing (NULL, NaN, infinite); then for each number with has_missing, in that order, 1 where it is missing, else "
-    "0",
+    "missing (NULL, NaN, infinite, beyond 1e38); then for each number with has_missing, in that order, 1 where it is "
+    "missing, else 0",
     "scene_B": "position in `scenes`; a scene in `stand_ins` takes the position of the one it names",
     "level_BG": "how much is known of the user, then of the item: 0 zero, 1 few, 2 warm, 3 unknown",
     "text_BTV": "one vector a column of `text_columns`: the whitened vectors of the row's texts "

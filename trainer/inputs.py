@@ -292,7 +292,8 @@ class Encoder:
         logs_D, mean_D, scale_D, flag_D = self._scaling
         x_BD = self.raw_dense(rows_B)
         missing_BD = np.isnan(x_BD)
-        x_BD = (_transformed(x_BD, logs_D) - mean_D) * scale_D
+        with np.errstate(over="ignore"):  # what overflows is clipped like any other large number
+            x_BD = (_transformed(x_BD, logs_D) - mean_D) * scale_D
         x_BD[missing_BD] = 0
         np.clip(x_BD, -self.inputs.clip, self.inputs.clip, out=x_BD)
         dense_BX = np.concatenate([x_BD, missing_BD[:, flag_D].astype(np.float32)], 1)

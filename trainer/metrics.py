@@ -111,14 +111,14 @@ def auc_by_user(
     return np.where(pairs_U > 0, won_U / np.maximum(pairs_U, 1), np.nan), n_U
 
 
-def gauc(label_B: np.ndarray, score_B: np.ndarray, user_B: np.ndarray) -> tuple[float | None, float]:
-    """AUC within each user, weighted by the user's rows; and the share of rows that count.
+def gauc(label_B: np.ndarray, score_B: np.ndarray, user_B: np.ndarray) -> tuple[float | None, float | None]:
+    """AUC within each user, weighted by the user's rows; and the share of rows that count, None of no rows.
 
     Users with one class only have no AUC and are left out.
     Source: Zhu et al. 2017 (OCPC), with impressions as weights.
     """
     if not len(label_B):
-        return None, 0.0
+        return None, None
     user_B, users = dense_ids(user_B)
     auc_U, n_U = auc_by_user(label_B, score_B, user_B, users)
     counts_U = ~np.isnan(auc_U)

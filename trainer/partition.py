@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from trainer.errors import TrainerError, nearest
 from trainer.lists import encode
 
-_LARGEST = float(np.finfo(np.float32).max) / 4  # so that a difference of two numbers is finite too
 MISSING = 0  # the code of NULL in every dictionary; values count from 1
+LARGEST = 1e38  # columns are float32, which ends at 3.4e38: so a difference of two numbers is still one
 
 
 @contextmanager
@@ -93,20 +93,26 @@ class Part:
 
     def __init__(self, table: pa.Table, lengths: dict[str, int], where: str, advice: Advice = OF_A_MART):
         self.table, self.lengths, self.where, self.advice = table, lengths, where, advice
-        self.lists: dict[str, pa.Array | np.ndarray] = {}
+        self.lists: dict[str, tuple[np.ndarray, np.ndarray]] = {}
 
-    def numbers(self, name: str, position: int) -> np.ndarray:
-        """Shapes: -> (B,), float64, within a quarter of what float32 holds. NULL, NaN and infinities are NaN."""
+    def numbers(self, name: str, position: int) -> tuple[np.ndarray, int]:
+        """A column, or one position of a list, and how many of its values are no usable number without being NULL.
+
+        Shapes: -> (B,), float64, NaN where a value is NULL, NaN, infinite or beyond LARGEST.
+        """
         if position < 0:
-            values = to_float(self.table[name])
+            values, nulls = to_float(self.table[name]), self.table[name].null_count
         else:
             if name not in self.lists:
                 present, flat, length = self._spread(name)
-                spread = np.full((len(self.table), length), np.nan)
+                spread, null = np.full((len(self.table), length), np.nan), np.ones((len(self.table), length), bool)
                 spread[present] = to_float(flat).reshape(-1, length)
-                self.lists[name] = spread
-            values = self.lists[name][:, position]
-        return np.where(np.isfinite(values), np.clip(values, -_LARGEST, _LARGEST), np.nan)
+                null[present] = flat.is_null().to_numpy(zero_copy_only=False).reshape(-1, length)
+                self.lists[name] = spread, null.sum(0)
+            spread, nulls_L = self.lists[name]
+            values, nulls = spread[:, position], nulls_L[position]
+        usable = np.abs(values) <= LARGEST
+        return np.where(usable, values, np.nan), int((~usable).sum() - nulls)
 
     def encoded(self, name: str, position: int, index: dict[str, int]) -> np.ndarray:
         """Codes into `index`, which grows by the values that are new. Shapes: -> (B,), int32."""

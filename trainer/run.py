@@ -22,7 +22,7 @@ from typing import Any
 from trainer.calibration import Calibration
 from trainer.checkpoint import SECONDS, Checkpoint
 from trainer.config import Stage, dump_stage, load_stage
-from trainer.data import facts, open_columns
+from trainer.data import Columns, facts, open_columns
 from trainer.drift import drift, write_drift
 from trainer.errors import TrainerError
 from trainer.evaluation import cold_start_cells, evaluate, predict_held_out, write_cells, write_predictions
@@ -36,6 +36,7 @@ from trainer.progress import console
 from trainer.report import write_report
 from trainer.team import team
 from trainer.textfacts import text_facts
+from trainer.train import UNCHOSEN, History
 from trainer.vectors import DEFAULT_VECTORS
 
 PROMISED = (
@@ -91,6 +92,7 @@ def fit_run(
             fitted, history = fit(stage, contract, columns, vectors, replace(execution, team=processes))
         if aside is None:
             return None
+        _say_what_is_odd(columns, history)
         with watch("predict"):
             predictions = predict_held_out(fitted, columns)
         with watch("evaluate"):
@@ -108,7 +110,7 @@ def fit_run(
         write_json(aside / "dataset.json", {
             "dataset": contract.dataset, "mart": f"{contract.model}_v{contract.version}",
             "inputs": len(contract.inputs), "stand_ins": fitted.inputs.stand_ins, "splits": facts(columns),
-            "text_coverage": fitted.inputs.text_coverage,
+            "text_coverage": fitted.inputs.text_coverage, "not_finite": columns.not_finite,
         })  # fmt: skip
         write_cells(aside, cells, columns.scenes)
         write_predictions(aside / "predictions.parquet", columns, predictions)
@@ -127,6 +129,18 @@ def fit_run(
         seal(aside)
     Checkpoint(execution.checkpoint, "").remove()
     return results
+
+
+def _say_what_is_odd(columns: Columns, history: History) -> None:
+    """What the run directory says too, but a reader of figures should know at once."""
+    for name, n in columns.not_finite.items():
+        console.print(
+            f"Input {name}: {n:,} values are NaN, infinite or beyond 1e38; they count as missing.",
+            style="yellow",
+            soft_wrap=True,
+        )
+    if UNCHOSEN in history.stopped:
+        console.print(f"Trained {history.stopped}: the last weights are kept.", style="yellow", soft_wrap=True)
 
 
 def evaluate_run(

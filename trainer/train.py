@@ -30,6 +30,8 @@ from trainer.team import Team, device, moved
 ALONE = Team()
 SMALLEST_BATCH = 64
 PREDICT_BATCH = 16_384  # fixed: another size may change the last bit of a logit
+LARGEST_LOSS = 100.0  # nats a row: a model that knows nothing has .7, and one that is this sure and wrong has exploded
+UNCHOSEN = "validation could not choose (no rows, or one class only)"
 
 
 @dataclass
@@ -82,8 +84,16 @@ class Schedule:
         return cls(batch_size, epochs, n_batches, n_steps, min(config.warmup_steps, n_steps // 3), evaluate_at)
 
 
+def can_choose(label_B: np.ndarray) -> bool:
+    """Whether validation with these labels can tell a good model from a constant: not without both classes."""
+    return len(label_B) > 0 and bool(label_B.min() != label_B.max())
+
+
 def predict(model: nn.Module, encoder: Encoder, rows_B: np.ndarray, tick: Tick = silent) -> np.ndarray:
-    """Shapes: rows_B -> logits_B, float32. The order of rows_B decides how they are batched."""
+    """Shapes: rows_B -> logits_B, float32. The order of rows_B decides how they are batched.
+
+    Raises: TrainerError where a logit is no number.
+    """
     model.eval()
     there = next(model.parameters()).device
     out = [np.empty(0, np.float32)]
@@ -91,7 +101,14 @@ def predict(model: nn.Module, encoder: Encoder, rows_B: np.ndarray, tick: Tick =
         for s in range(0, len(rows_B), PREDICT_BATCH):
             out.append(model(moved(encoder.batch(rows_B[s : s + PREDICT_BATCH]), there)).cpu().numpy())
             tick(len(out[-1]))
-    return np.concatenate(out)
+    logits_B = np.concatenate(out)
+    if not np.isfinite(logits_B).all():
+        raise TrainerError(
+            f"{int((~np.isfinite(logits_B)).sum()):,} of {len(logits_B):,} predictions are no number: the weights have "
+            "exploded, or their file is damaged. Train again with lower training.learning_rate and "
+            "training.embedding_learning_rate."
+        )
+    return logits_B
 
 
 @dataclass
@@ -122,14 +139,14 @@ def train(
 ) -> History:
     """Train `model` in place; at the end it holds the weights that were best on validation.
 
-    Without validation rows, or with one class only where `metric` is auc, validation can't choose: all epochs are
-    trained and the last weights kept, and `History.stopped` says so.
+    Without validation rows, or with one class only, validation can't choose: all epochs are trained and the last
+    weights kept, and `History.stopped` says so.
     amp: bfloat16 in the forward and backward pass, where that is safe; weights and predictions stay float32.
     team: each process takes its share of every batch. checkpoint: where to save, and whether to go on from it.
-    Raises: TrainerError when the loss is no longer a number.
+    Raises: TrainerError, naming step and rates, when the loss or the weights explode.
     """
     val_labels = encoder.columns.label_N[val_rows]
-    chooses = len(val_rows) > 0 and (config.metric == "log_loss" or 0 < val_labels.sum() < len(val_labels))
+    chooses = can_choose(val_labels)
     id_fields = [f for f, code in enumerate(encoder.inputs.codes) if code.is_id]
     unseen_F = torch.from_numpy(encoder.inputs.offsets)
     there = device()
@@ -162,12 +179,9 @@ def train(
                 for group in optimizer.param_groups:
                     group["lr"] = group["peak"] * rate
             loss = _step(model, batch, optimizers, config.embedding_l2, amp=amp, team=team, part=part)
-            if not math.isfinite(loss):
-                raise TrainerError(
-                    f"The loss is {loss} at step {done.step}. Expected a number: lower training.learning_rate, "
-                    "or look for extreme values in the features."
-                )
             done.step += 1
+            if not loss <= LARGEST_LOSS:
+                raise _exploded(f"The training loss is {loss:g}", done.step, plan, config, rate)
             done.losses += loss * len(rows_B)
             done.seen += len(rows_B)
             seconds += time.perf_counter() - started
@@ -179,6 +193,10 @@ def train(
                 }  # fmt: skip
                 done.losses, done.seen = 0.0, 0
                 done.evaluations.append(evaluation)
+                if not all(p.isfinite().all() for p in model.parameters()):
+                    raise _exploded(
+                        "The training loss is nan (some weights are no numbers)", done.step, plan, config, rate
+                    )
                 if chooses and _chosen(model, encoder, val_rows, val_labels, config, done, team):
                     best_weights = {k: v.clone() for k, v in model.state_dict().items()}
                 if chooses:
@@ -191,15 +209,20 @@ def train(
                 })  # fmt: skip
         bar.update(task, completed=len(train_rows) * plan.epochs)
     if best_weights is None:
-        done.best_step, done.stopped = (
-            done.step,
-            "all epochs; validation could not choose (no rows, or one class only)",
-        )
+        done.best_step, done.stopped = done.step, f"all epochs; {UNCHOSEN}"
     else:
         model.load_state_dict(best_weights)
     model.cpu()
     stopped = done.stopped or "all epochs"
     return History(done.evaluations, done.best_step, stopped, rows_done / max(seconds, 1e-9))
+
+
+def _exploded(what: str, step: int, plan: Schedule, config: Training, rate: float) -> TrainerError:
+    return TrainerError(
+        f"{what} after step {step} of {plan.n_steps}, with training.learning_rate {config.learning_rate:g} and "
+        f"embedding_learning_rate {config.embedding_learning_rate:g} (at this step {rate:.0%} of them). Expected one "
+        "that falls below .7, a coin's: lower both rates tenfold, or raise training.warmup_steps."
+    )
 
 
 def _chosen(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
+from threadpoolctl import threadpool_limits
 
 import embeddings  # its names load on first use: a stage without texts pays for none of them
 from embeddings import EmbeddingsError
@@ -25,6 +26,8 @@ DEFAULT_VECTORS = Path("data/vectors")
 HISTORY = "history"  # stands for the texts of the user's latest outcomes among the columns' names
 _FIT = 50_000  # train texts the whitening is fit on at most, evenly spread: bounds memory
 _BLOCK = 1 << 14  # texts whitened at once
+# The last bits of a matrix product depend on how many threads made it, and NumPy takes as many as there are cores.
+_one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +72,7 @@ class TextSpace:
         except EmbeddingsError as error:
             raise TrainerError(f"{error} The vectors' folder is given by --vectors.") from None
 
+    @_one_thread
     def _whitened(self, store: embeddings.VectorStore, text_ids: Sequence[str]) -> np.ndarray:
         table = np.zeros((1 + len(text_ids), self.dimensions + 1), np.float32)
         with progress(quiet=len(text_ids) <= _BLOCK) as bar:
@@ -105,6 +109,7 @@ class TextSpace:
         return cls(notes["encoder"], notes["store"], whitening, means, float(notes["coverage"]))
 
 
+@_one_thread
 def fit_text_space(
     text_ids: Sequence[str],
     columns: dict[str, np.ndarray],

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.covariance import ledoit_wolf_shrinkage
 
 from embeddings import EmbeddingsError, Whitening
 
@@ -138,6 +139,10 @@ def test_saved_and_loaded_it_gives_the_same_bytes(tmp_path):
     assert loaded.get_params() == fit.get_params()
     assert (loaded.list_hash_, loaded.n_fit_, loaded.rank_) == (fit.list_hash_, 600, fit.rank_)
     assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]
+    notes = dict.fromkeys("klmnopqrst", "a note")  # the library writes them in an order of chance
+    files = {fit.save(tmp_path / f"{k}.safetensors", **notes).read_bytes() for k in range(5)}
+    assert len(files) == 1
+    assert Whitening.load(tmp_path / "0.safetensors").list_hash_ == fit.list_hash_
 
 
 def test_a_truncated_file_is_named(tmp_path):
@@ -153,3 +158,40 @@ def test_other_vectors_are_refused():
         fit.transform(crowded(width=41))
     with pytest.raises(EmbeddingsError, match="not been fit"):
         clone(fit).transform(crowded())
+
+
+def test_shrinkage_is_the_share_of_the_mean_variance():
+    X = crowded().astype(np.float64)
+    covariance = np.cov(X.T, bias=True)
+    shrunk = 0.7 * covariance + 0.3 * np.eye(40) * np.trace(covariance) / 40
+    fit = Whitening(16, "pca", shrinkage=0.3).fit(X)
+    np.testing.assert_allclose(fit.matrix_.T @ shrunk @ fit.matrix_, np.eye(16), atol=1e-9)
+    np.testing.assert_allclose(fit.variances_, np.linalg.eigvalsh(shrunk)[::-1])
+    assert fit.condition_ == pytest.approx(fit.variances_[0] / fit.variances_[15])
+    assert fit.transform(X).dtype == np.float32
+    assert Whitening(16).fit(X).shrinkage_ == pytest.approx(ledoit_wolf_shrinkage(X))
+
+
+def test_refuses_variances_that_float32_cannot_carry():
+    X = np.random.default_rng(0).normal(size=(40, 4)) * [1, 1, 1, 5e-6]
+    with pytest.raises(EmbeddingsError, match="variances differ by a factor of"):
+        Whitening(4, shrinkage=0.0).fit(X)
+    assert Whitening(3, shrinkage=0.0).fit(X).condition_ < 10
+
+
+def test_rank_is_told_from_rounding():
+    """A direction that is float32's rounding of the others doesn't count; one a hundred times larger does."""
+    X = np.random.default_rng(0).normal(size=(600, 4))
+    assert [Whitening(3, shrinkage=0.0).fit(X * [1, 1, 1, tiny]).rank_ for tiny in (2e-6, 2e-4)] == [3, 4]
+    assert Whitening(1).fit(X[:3]).rank_ == 2, "fewer texts than dimensions"
+
+
+def test_what_is_just_allowed(tmp_path):
+    X = crowded()
+    assert (Whitening().n_components, Whitening().min_coverage) == (128, 0.9)
+    assert Whitening(1, shrinkage=1.0).fit(X).matrix_.shape == (40, 1)
+    assert Whitening(1).fit(crowded(n=2)).n_fit_ == 2
+    assert Whitening(8, min_coverage=0.5).fit(X, found=[k % 2 for k in range(600)]).n_fit_ == 300
+    with pytest.raises(EmbeddingsError, match=r"Only 0\.0% of 0 texts"):
+        Whitening(8).fit(X[:0], found=[])
+    assert Whitening(8).fit(X).save(tmp_path / "a" / "b" / "w.safetensors").exists()

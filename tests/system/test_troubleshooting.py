@@ -67,9 +67,10 @@ def provoke() -> Iterator[str]:
         assert found != 0, f"{line}: nothing went wrong"
         return output.replace("\\'", "'")
 
-    def fine(line: str) -> None:
+    def fine(line: str) -> str:
         code, output = run_in_process(simple_commands(line)[0])
         assert code == 0, output
+        return output
 
     fit = "trainer fit --run {} --marts marts --stage"
     # Raw logs
@@ -117,6 +118,11 @@ def provoke() -> Iterator[str]:
     late = make_toy(400)
     changed(late, "split", ["val" if s == "train" else s for s in late.rows["split"]])
     yield wrong("trainer fit --run s --marts marts-changed --stage quick.yaml")
+    odd = make_toy(400)
+    odd.rows["item_rate"][0] = float("inf")
+    changed(odd, "label", [k % 2 if s == "train" else 0 for k, s in enumerate(odd.rows["split"])])
+    yield fine("trainer fit --run odd --marts marts-changed --stage quick.yaml")
+    yield wrong("trainer ladder --marts marts-changed --stages quick.yaml")
     # Finished runs
     rows = pq.read_table("marts/training_examples_v1")
     at = rows.column_names.index("scene")

@@ -88,3 +88,35 @@ def test_equal_to_scikit_learn_with_weights(data: list[tuple[bool, int, int]]) -
             if len(set(rows.label_B[weight_B > 0])) == 2:
                 value = expected(rows.label_B, rows.probability_B, sample_weight=weight_B)
                 assert found[r] == pytest.approx(value, abs=1e-9), name
+
+
+def test_a_sample_without_rows_is_nan_and_the_next_one_is_still_measured() -> None:
+    """The rows are a part of the split: a sample may draw none of its users."""
+    rng = np.random.default_rng(0)
+    rows = bootstrap.Rows(rng.integers(0, 2, 80), rng.random(80), rng.integers(0, 3, 80))
+    weight_RU = np.array([[1, 1, 1, 0], [0, 0, 0, 4], [1, 1, 1, 9]], np.int16)
+    nothing = rows.where(np.zeros(80, bool))
+    for name, (whole, sampled) in bootstrap.METRICS.items():
+        assert sampled(rows, weight_RU) == pytest.approx([whole(rows), np.nan, whole(rows)], nan_ok=True), name
+        assert np.isnan(sampled(nothing, weight_RU)).all() and len(sampled(nothing, weight_RU)) == 3, name
+
+
+def test_ece_of_a_row_drawn_more_often_than_a_bin_is_long() -> None:
+    rows = bootstrap.Rows(np.array([1, 0, 1]), np.array([0.2, 0.5, 0.9]), np.array([0, 1, 2]))
+    repeated = rows.where(np.repeat([0, 1, 2], [50, 3, 7]))
+    expected = metrics.ece(repeated.label_B, repeated.probability_B)
+    assert bootstrap.ece(rows, np.array([[50, 3, 7]]))[0] == pytest.approx(expected)
+
+
+def test_a_difference_is_called_by_its_interval() -> None:
+    a = np.linspace(0.70, 0.72, 50)
+    assert bootstrap.difference(0.71, 0.76, a, a + 0.05) == {
+        "difference": pytest.approx(0.05), "low": pytest.approx(0.05), "high": pytest.approx(0.05), "verdict": "higher",
+    }  # fmt: skip
+    assert bootstrap.difference(0.76, 0.71, a + 0.05, a)["verdict"] == "lower"
+    assert bootstrap.difference(0.71, 0.71, a, a[::-1])["verdict"] == "not shown"
+    undefined = {"difference": None, "low": None, "high": None, "verdict": "undefined"}
+    for points in ((None, 0.7), (0.7, None), (float("nan"), 0.7), (0.7, float("nan"))):
+        assert bootstrap.difference(*points, a, a) == undefined
+    with_holes = np.where(np.arange(50) < 40, a, np.nan)
+    assert bootstrap.difference(0.71, 0.76, with_holes, a + 0.05)["low"] == pytest.approx(0.05)

@@ -74,3 +74,22 @@ def test_a_calibrated_run_keeps_its_order_within_scenes_and_evaluates_to_itself(
             assert before["scenes"][scene]["log_loss"] == plain[split]["scenes"][scene]["log_loss"]
         assert results["splits"][split]["log_loss"] < plain[split]["log_loss"]
     assert "calibrated by scene on validation" in (tmp_path / "calibrated" / "report.html").read_text()
+
+
+def test_a_scene_counts_from_thirty_of_either_class_and_one_that_does_not_stops_no_other() -> None:
+    rng = np.random.default_rng(3)
+    logits, _, _, user = log(rng, 3000, [1.0] * 3, [0] * 3)
+    scene = np.repeat([0, 1, 2], 1000)
+    label = (rng.random(3000) < 1 / (1 + np.exp(-2 * logits))).astype(np.uint8)  # overall too cold: 1/T is 2
+    for few in (0, 1):  # of the first scene only 29, then 30 rows of this class are left
+        for kept, known in ((29, set("bc")), (40, set("abc"))):
+            rare = label.copy()
+            rare[np.flatnonzero((scene == 0) & (label == few))[kept:]] = 1 - few
+            found = fit_calibration(logits, rare, scene, user, SCENES)
+            assert found.temperature.keys() == known
+    # An independent optimum: the temperature has the least log loss of a grid.
+    found = fit_calibration(logits, label, np.zeros(3000, int), user, ("a",))
+    grid = np.linspace(0.4, 0.7, 601)
+    losses = [metrics.log_loss(label, 1 / (1 + np.exp(-logits / t))) for t in grid]
+    assert found.chosen == "temperature"
+    assert found.temperature["a"] == pytest.approx(grid[int(np.argmin(losses))], abs=1e-3)

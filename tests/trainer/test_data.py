@@ -125,6 +125,17 @@ def test_values_the_contract_excludes_are_named(toy: Any, tmp_path: Path, name: 
         columns_of(mart, tmp_path / "marts")
 
 
+def test_the_event_that_occurs_twice_is_named(toy: Any, tmp_path: Path) -> None:
+    """Neither the first of its day nor the last."""
+    mart = toy(300)
+    for column in mart.rows.values():
+        column[11] = column[10]
+    with pytest.raises(
+        TrainerError, match=f"event_id {mart.rows['event_id'][10]} occurs twice in event_date=2026-01-01"
+    ):
+        columns_of(mart, tmp_path / "marts")
+
+
 def test_a_level_may_be_null(toy: Any, tmp_path: Path) -> None:
     mart = toy(300).set("item_level", [None] * 300)
     assert set(columns_of(mart, tmp_path / "marts").level_NG[:, 1]) == {-1}

@@ -98,6 +98,7 @@ def test_undefined_is_none_with_a_reason() -> None:
     assert empty["n"] == 0
     assert set(empty["undefined"].values()) == {metrics.NO_ROWS}
     assert {k for k, v in empty.items() if v is None} == set(empty["undefined"])
+    assert {"gauc_coverage", "positive_rate", "log_loss", "ece"} < set(empty["undefined"])
 
 
 def test_macro_auc_is_the_mean_over_scenes_that_have_one() -> None:
@@ -135,3 +136,86 @@ def test_cold_start_cells_add_up_and_small_ones_are_marked() -> None:
         assert c["too_small"] == (min(c["positives"], c["n"] - c["positives"]) < 30)
         assert (c["auc"] is None) == c["too_small"]
     assert by_key["zero", "all", "a"]["too_small"]
+
+
+def some_rows(n: int = 400) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Labels, probabilities, users and scenes (0 to 2)."""
+    rng = np.random.default_rng(6)
+    p = rng.random(n)
+    return (rng.random(n) < p).astype(np.uint8), p, rng.integers(0, 40, n), rng.integers(0, 3, n)
+
+
+def test_a_summary_holds_every_metric_under_its_name() -> None:
+    label, p, user, _ = some_rows()
+    low, high = metrics.interval(metrics.auc_bootstrap(label, p, user, 30, 7))
+    gauc, coverage = metrics.gauc(label, p, user)
+    expected = {
+        "n": 400, "positives": int(label.sum()), "users": 40, "positive_rate": label.mean(),
+        "mean_probability": p.mean(), "auc": metrics.auc(label, p), "auc_low": low, "auc_high": high, "gauc": gauc,
+        "gauc_coverage": coverage, "pr_auc": metrics.pr_auc(label, p), "log_loss": metrics.log_loss(label, p),
+        "ne": metrics.normalized_entropy(label, p), "ece": metrics.ece(label, p), "undefined": {},
+    }  # fmt: skip
+    assert metrics.summary(label, p, user, resamples=30, seed=7) == expected
+    few = metrics.summary(label, p, user, resamples=9, seed=7)
+    assert few["undefined"] == dict.fromkeys(("auc_low", "auc_high"), "too few resamples with both classes")
+    assert [k for k in few if few[k] != expected[k]] == ["auc_low", "auc_high", "undefined"]
+
+
+def test_an_evaluation_is_the_summary_of_all_and_of_each_scene() -> None:
+    label, p, user, scene = some_rows()
+    ticks: list[int] = []
+    found = metrics.evaluation(label, p, user, scene, ["a", "b", "c"], resamples=12, seed=3, tick=ticks.append)
+    assert ticks == [400, *np.bincount(scene)]
+    whole = metrics.summary(label, p, user, resamples=12, seed=3)
+    assert {k: found[k] for k in whole} == whole
+    assert found.keys() - whole.keys() == {"scenes", "macro_auc", "macro_auc_scenes"}
+    for s, name in enumerate("abc"):
+        own = scene == s
+        assert found["scenes"][name] == metrics.summary(label[own], p[own], user[own], resamples=12, seed=3)
+    nowhere = metrics.evaluation(label * 0, p, user, scene, ["a", "b", "c"], resamples=12, seed=3)
+    assert (nowhere["macro_auc"], nowhere["macro_auc_scenes"]) == (None, 0)
+    assert nowhere["undefined"]["macro_auc"] == "no scene has both classes"
+
+
+def test_a_cell_tells_users_interval_and_gate_and_is_too_small_by_either_class() -> None:
+    label, p, user, scene = some_rows()
+    level = np.stack([scene, np.full(400, 2)], 1)
+    ticks: list[int] = []
+
+    def cube(label: np.ndarray, min_class: int) -> dict[tuple[str, str, str], dict]:
+        cells = metrics.cold_start(
+            label, p, user, level, ["user", "item"], scene, ["a", "b", "c"], resamples=15, min_class=min_class, seed=2,
+            alpha_B=p / 2, tick=ticks.append,
+        )  # fmt: skip
+        return {(c["user_level"], c["item_level"], c["scene"]): c for c in cells}
+
+    own = scene == 1
+    n_pos, n_neg = int(label[own].sum()), int((1 - label[own]).sum())
+    found = cube(label, min(n_pos, n_neg))
+    low, high = metrics.interval(metrics.auc_bootstrap(label[own], p[own], user[own], 15, 2))
+    assert found["few", "warm", "b"] == {
+        "user_level": "few", "item_level": "warm", "scene": "b", "n": own.sum(), "positives": n_pos,
+        "users": len(np.unique(user[own])), "auc": metrics.auc(label[own], p[own]), "auc_low": low, "auc_high": high,
+        "too_small": False, "alpha": (p[own] / 2).mean(),
+    }  # fmt: skip
+    assert sum(ticks) == 4 * 2 * 400, "each row is in a cell and in those of its margins"
+    empty = found["zero", "warm", "b"]
+    assert (empty["n"], empty["auc"], empty["alpha"], empty["too_small"]) == (0, None, None, True)
+    rare = np.where(np.cumsum(own & (label == 0)) <= 10, label, 1)  # ten non-clicks are left in the scene
+    for min_class, small in ((10, False), (11, True)):
+        assert cube(rare, min_class)["all", "all", "b"]["too_small"] is small
+
+
+def test_bins_of_calibration_say_what_they_hold() -> None:
+    label, p = np.array([0, 0, 1, 1, 1]), np.array([0.9, 0.1, 0.2, 0.4, 0.6])
+    assert metrics.calibration(label, p, 2) == [
+        {"n": 3, "probability": pytest.approx(0.7 / 3), "positive_rate": pytest.approx(2 / 3)},
+        {"n": 2, "probability": pytest.approx(0.75), "positive_rate": 0.5},
+    ]
+    assert [len(metrics.calibration(label, p, bins)) for bins in (1, 5, 9)] == [1, 5, 5]
+
+
+def test_an_interval_is_the_central_95_percent_of_ten_or_more() -> None:
+    assert metrics.interval(np.arange(9.0)) == (None, None)
+    assert metrics.interval(np.arange(1001.0)) == (25.0, 975.0)
+    assert metrics.interval(np.arange(10.0)) == pytest.approx((0.225, 8.775))

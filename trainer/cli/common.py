@@ -50,6 +50,10 @@ def show(results: dict[str, Any], as_json: bool) -> None:
                 label, f"{one['n']:,}", "–" if one["auc"] is None else f"{one['auc']:.4f}", low_high, *numbers
             )
     out.print(table)
+    for name, split in results["splits"].items():
+        for label, one in [(name, split), *((f"{name}, scene {s}", part) for s, part in split["scenes"].items())]:
+            if one["auc"] is None:
+                out.print(f"AUC of {label}: undefined, {one['undefined']['auc']}.")
 
 
 def no_value(value: float | None, form: str = ".4f") -> str:

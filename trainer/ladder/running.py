@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from trainer.config import parse_stage
 from trainer.data import open_columns
 from trainer.errors import TrainerError
 from trainer.ladder.rungs import Rung, why_redo
+from trainer.ladder.table import NO_AUC
 from trainer.mart import Contract, read_contract
 from trainer.progress import console, progress
 
@@ -41,9 +44,13 @@ def make_runs(
     Each run is a process of its own: its peak memory is its own, and what kills it kills no other. `threads` is for
     all jobs together and None means the stage's own; each job gets an even part. A rung that fails doesn't stop the
     others.
+    Raises: TrainerError where the test rows hold one class only, since rungs are compared by AUC.
     """
     contract = read_contract(marts, mart, manifest)
-    content_hash = open_columns(contract).content_hash  # once, before the jobs all want to build the same cache
+    columns = open_columns(contract)  # once, before the jobs all want to build the same cache
+    if len(np.unique(columns.label_N[columns.rows("test")])) < 2:
+        raise TrainerError(NO_AUC)  # now, not after hours of fitting
+    content_hash = columns.content_hash
     todo: list[tuple[Rung, int, dict[str, Any]]] = []
     for rung in rungs:
         for seed in seeds:

@@ -30,6 +30,7 @@ DEFINITION = (
 )
 SEED = 0
 NETWORK_BASELINE = "01_dnn"  # the gap to the Bayes AUC is counted from here
+NO_AUC = "The test rows hold one class only, or none: there is no AUC to compare rungs by."
 PLAIN = ("macro_auc", "gauc", "log_loss", "ne", "ece")
 
 
@@ -52,7 +53,7 @@ def build_table(
     weight_RU = bootstrap.draw(first.users, resamples, SEED)
     parts, too_small = _parts(first, min_class)
     if "all" not in parts:
-        raise TrainerError("The test rows hold one class only, or none: there is no AUC to compare rungs by.")
+        raise TrainerError(NO_AUC)
     scored: dict[str, _Scored] = {}
     with progress() as bar:
         task = bar.add_task("Resampling users", total=len(rungs) * len(seeds), note="", unit="runs")
