@@ -21,11 +21,11 @@ from typing import Any
 from trainer.calibration import Calibration
 from trainer.checkpoint import SECONDS, Checkpoint
 from trainer.config import Stage, dump_stage, load_stage
-from trainer.data import facts, open_columns
+from trainer.data import facts, open_mart
 from trainer.drift import drift, write_drift
 from trainer.errors import TrainerError
 from trainer.evaluation import cold_start_cells, evaluate, predict_held_out, write_cells, write_predictions
-from trainer.files import read_json, write_json, written_aside
+from trainer.files import read_json, remove_leftovers, write_json, written_aside
 from trainer.fitted import Execution, Fitted, fit
 from trainer.lineage import lineage
 from trainer.mart import read_contract
@@ -84,7 +84,8 @@ def fit_run(
     execution = Execution(run.with_name(f"{run.name}.checkpoint"), resume, checkpoint_seconds, amp)
     with team() as processes, written_aside(run) if processes.leads else nullcontext() as aside:
         with watch("columns"), processes.leader_first():
-            columns = seen_by(stage, open_columns(contract))
+            contract, columns = open_mart(marts, mart, manifest, contract)
+            columns = seen_by(stage, columns)
         with watch("fit"):
             fitted, history = fit(stage, contract, columns, vectors, replace(execution, team=processes))
         if aside is None:
@@ -123,7 +124,7 @@ def fit_run(
         })  # fmt: skip
         write_report([aside], aside / "report.html", bayes=bayes, names=[run.name])
         (aside / "DONE").touch()
-    Checkpoint(execution.checkpoint, "").remove()
+        Checkpoint(execution.checkpoint, "").remove()  # before the run appears: nothing comes back here for it later
     return results
 
 
@@ -141,10 +142,10 @@ def evaluate_run(
     check_finished(run)
     stage = load_stage(run / "config.yaml")
     came_from = read_json(run / "lineage.json")
-    contract = read_contract(
+    contract, columns = open_mart(
         marts or Path(came_from["marts"]), mart or (came_from["mart"] if not marts else None), manifest
     )
-    columns = seen_by(stage, open_columns(contract))
+    columns = seen_by(stage, columns)
     predictions = predict_held_out(Fitted.load(run, stage, vectors or vectors_of(run)), columns, Calibration.load(run))
     results = evaluate(stage, contract, columns, predictions)
     if columns.content_hash != came_from["content_hash"]:
@@ -153,7 +154,11 @@ def evaluate_run(
 
 
 def check_free(run: Path, force: bool) -> None:
-    """Raise TrainerError unless a run may be written at `run`. Only runs are ever replaced."""
+    """Raise TrainerError unless a run may be written at `run`. Only runs are ever replaced.
+
+    What a killed fit left beside it goes, and a run that it was about to replace is back.
+    """
+    remove_leftovers(run)
     if not run.exists() or (run.is_dir() and not any(run.iterdir())):
         return
     if not (run / "DONE").exists():

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config import parse_stage
-from trainer.data import open_columns
+from trainer.data import open_mart
 from trainer.errors import TrainerError
 from trainer.ladder.rungs import Rung, why_redo
-from trainer.mart import Contract, read_contract
+from trainer.mart import Contract
 from trainer.progress import console, progress
 
 
@@ -42,8 +42,8 @@ def make_runs(
     all jobs together and None means the stage's own; each job gets an even part. A rung that fails doesn't stop the
     others.
     """
-    contract = read_contract(marts, mart, manifest)
-    content_hash = open_columns(contract).content_hash  # once, before the jobs all want to build the same cache
+    contract, columns = open_mart(marts, mart, manifest)  # once, before the jobs all want to build the same cache
+    content_hash = columns.content_hash
     todo: list[tuple[Rung, int, dict[str, Any]]] = []
     for rung in rungs:
         for seed in seeds:
