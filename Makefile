@@ -9,7 +9,7 @@ MART ?= training_examples_v1
 RUNS := runs/$(DATASET)
 VARS := --vars '{dataset: $(DATASET)}'
 
-.PHONY: demo ladder test lint proof bench bench-warehouse bench-trainer docs clean
+.PHONY: demo ladder test lint proof chaos bench bench-warehouse bench-trainer docs clean
 
 # ---- installs: pinned in pyproject.toml, what they bring along in constraints.txt
 .venv/installed: pyproject.toml constraints.txt
@@ -50,6 +50,10 @@ lint: .venv/installed-dev
 # ---- the point-in-time proofs by themselves, with the list of mutants and what caught each
 proof: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 -v -rP tests/warehouse/test_point_in_time.py tests/warehouse/test_any_feature.py tests/warehouse/test_mutants.py | grep -E 'PASS|FAIL|ERROR|^mutant|^proven|^not brute|passed|failed'; exit $${PIPESTATUS[0]}
+
+# ---- kill -9 at random moments, full disks, two at once; CHAOS_SEED=2 draws others, CHAOS_KILLS=10 fewer
+chaos: .venv/installed-dev
+	$(BIN)/python -m pytest tests/chaos -n 2 --maxschedchunk 1
 
 # ---- measurements: ratios to peers in one run (downloads the peers into a throw-away folder)
 bench: .venv/installed

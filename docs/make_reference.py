@@ -57,7 +57,7 @@ The same for all commands here:
 |---|---|
 | 0 | all is well |
 | 1 | what the command checks doesn't hold; its output says what |
-| 2 | bad input, from a wrong flag to a mart that can't be read; the message says what to do |
+| 2 | bad input, from a wrong flag to a mart that can't be read, or a full disk; the message says what to do |
 | 130 | stopped with Ctrl-C |
 
 Code 1 comes from `trainer evaluate` (other metrics than in `metrics.json`), `trainer ladder` (a rung above the Bayes

@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from safetensors import SafetensorError
 
 from embeddings.errors import EmbeddingsError
 
@@ -38,7 +39,7 @@ DEFAULT_ENCODER = "e5-small"
 
 
 def reporting(command: Callable) -> Callable:
-    """Turn our errors into a message and exit code 2, and Ctrl-C into a promise."""
+    """Turn our errors, and those of the file system, into a message and exit code 2, and Ctrl-C into a promise."""
 
     @functools.wraps(command)
     def wrapped(*args, **kwargs):
@@ -47,6 +48,15 @@ def reporting(command: Callable) -> Callable:
         except EmbeddingsError as error:
             err.print("[bold red]Error:[/]", end=" ")
             err.print(str(error), markup=False, highlight=False, soft_wrap=True)
+            raise typer.Exit(2) from None
+        except (OSError, SafetensorError) as error:
+            where = getattr(error, "filename", None) or ""
+            err.print("[bold red]Error:[/]", end=" ")
+            err.print(
+                f"Can't read or write {where}: {getattr(error, 'strerror', None) or error}. Finished shards are kept."
+                " Make room or mend the folder, then run the same command again.",
+                markup=False, highlight=False, soft_wrap=True,
+            )  # fmt: skip
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             err.print("Stopped. Finished shards are kept: the same command carries on from there.")

@@ -14,7 +14,6 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-import tempfile
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -79,7 +78,9 @@ def ensure(model_folder: Path, revision: str, max_tokens: int) -> tuple[Path, di
     if not (folder / "int8.json").exists():
         with exclusive(folder.with_name(folder.name + ".lock"), f"The int8 form of {revision} is being made"):
             if not (folder / "int8.json").exists():
-                aside = Path(tempfile.mkdtemp(prefix=".int8-", dir=folder.parent))
+                aside = folder.with_name(f".{folder.name}.partial")
+                shutil.rmtree(aside, ignore_errors=True)  # a killed call's
+                aside.mkdir()
                 try:
                     _make(model_folder, aside, max_tokens)
                     aside.rename(folder)

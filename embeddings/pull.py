@@ -6,7 +6,6 @@ import json
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -45,11 +44,16 @@ def pull(
     with exclusive(folder.parent / f".{name}.lock", f"{name} is being pulled"):
         if is_pulled(name) and not force:
             return folder
-        with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder.parent) as aside:
-            finished = _prepare(name, entry, Path(aside), say)
+        aside = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(aside, ignore_errors=True)  # a killed call's
+        aside.mkdir()
+        try:
+            finished = _prepare(name, entry, aside, say)
             if folder.exists():
                 shutil.rmtree(folder)
             finished.rename(folder)
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
     return folder
 
 

@@ -258,13 +258,16 @@ class VectorStore:
         ids = np.array([text_id.encode() for text_id in text_ids], dtype=bytes)
         ids_NW = np.ascontiguousarray(ids).view(np.uint8).reshape(len(ids), -1)
         aside = self.path / "shards" / ".writing"
-        save_file({"ids": ids_NW, "vectors": np.ascontiguousarray(vectors_ND, np.float32)}, aside)
-        _flush(aside)
-        digest = file_sha256(aside)
-        number = 1 + max((int(shard.file.split("-")[0]) for shard in self.shards), default=0)
-        final = self.path / "shards" / f"{number:06d}-{digest}.safetensors"
-        n_bytes = aside.stat().st_size
-        aside.rename(final)
+        try:
+            save_file({"ids": ids_NW, "vectors": np.ascontiguousarray(vectors_ND, np.float32)}, aside)
+            _flush(aside)
+            digest = file_sha256(aside)
+            number = 1 + max((int(shard.file.split("-")[0]) for shard in self.shards), default=0)
+            final = self.path / "shards" / f"{number:06d}-{digest}.safetensors"
+            n_bytes = aside.stat().st_size
+            aside.rename(final)
+        finally:
+            aside.unlink(missing_ok=True)
         return Shard(final.name, digest, len(ids), n_bytes)
 
     def _write_manifest(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from trainer.errors import TrainerError
+from trainer.files import file_aside
 
 SECONDS = 60.0  # between checkpoints: what a kill can cost
 
@@ -57,13 +58,16 @@ class Checkpoint:
         return time.monotonic() - self._saved_at >= self.seconds
 
     def save(self, state: dict[str, Any]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        aside = self.path.with_name(f"{self.path.name}.partial-{os.getpid()}")
-        with aside.open("wb") as file:
-            torch.save({"fingerprint": self.fingerprint, "state": state}, file)
+        with file_aside(self.path) as aside, aside.open("wb") as file:
+            try:
+                torch.save({"fingerprint": self.fingerprint, "state": state}, file)
+            except RuntimeError as error:  # torch's writer hides what the file system said
+                raise CheckpointError(
+                    f"Can't write the checkpoint {self.path}: {error.__context__ or error}. Make room or mend the "
+                    "folder, then go on with --resume."
+                ) from None
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(self.path)
         self._saved_at = time.monotonic()
 
     def remove(self) -> None:

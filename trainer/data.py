@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
@@ -19,9 +20,9 @@ import numpy as np
 import pyarrow as pa
 
 from trainer.errors import TrainerError
-from trainer.files import read_json, remove_leftovers, write_json, written_aside
+from trainer.files import read_json, write_json, written_aside
 from trainer.lists import Lists, ListWriter, encode, open_lists, read_lists
-from trainer.mart import EXCLUDED, HISTORY_OF, LEVELS, SPLITS, Contract
+from trainer.mart import EXCLUDED, HISTORY_OF, LEVELS, SPLITS, Contract, MartReplacedError, one_build, read_contract
 from trainer.partition import Part, ordered, outcomes, told_as_damage
 from trainer.progress import progress, working
 
@@ -119,17 +120,31 @@ def cache_root() -> Path:
     return Path(os.environ.get("FIRST_IMPRESSION_CACHE") or Path.home() / ".cache" / "first-impression")
 
 
+def open_mart(
+    marts: Path, mart: str | None = None, manifest: Path | None = None, contract: Contract | None = None
+) -> tuple[Contract, Columns]:
+    """Contract and columns of one build of a mart; where another one is published meanwhile, of that.
+
+    contract: what `read_contract` found before. Raises: as `read_contract` and `open_columns`.
+    """
+    while True:
+        found = contract or read_contract(marts, mart, manifest)
+        with suppress(MartReplacedError):
+            return found, open_columns(found)
+        contract = None
+
+
 def open_columns(contract: Contract) -> Columns:
     """The mart's columns, memory-mapped; built once for each data hash and contract.
 
-    Raises: TrainerError for values the contract excludes (a label other than 0 and 1, an unknown scene, split or level,
-    a NULL key, a list of the wrong length, an event_id that occurs twice), naming column, value and partition.
+    Raises: MartReplacedError where the contract's build gave way to another before all of it was read; TrainerError for
+    values the contract excludes (a label other than 0 and 1, an unknown scene, split or level, a NULL key, a list of
+    the wrong length, an event_id that occurs twice), naming column, value and partition.
     """
-    with working("Looking whether the mart has changed"):
+    with working("Looking whether the mart has changed"), one_build(contract.folder, contract.build):
         target = cache_root() / "columns" / _key(contract)
     if not (target / "columns.json").exists():
-        remove_leftovers(target)
-        with written_aside(target) as aside:
+        with written_aside(target, keep=True) as aside, one_build(contract.folder, contract.build):
             _build(contract, aside)
     about = read_json(target / "columns.json")
     arrays = {name: np.load(target / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import warnings
 from dataclasses import fields
 from pathlib import Path
@@ -21,7 +20,7 @@ from torch import nn
 from trainer.calibration import Calibration
 from trainer.config import GbdtStage, load_stage
 from trainer.errors import TrainerError
-from trainer.files import replace_text
+from trainer.files import file_aside, replace_text
 from trainer.finished import check_finished
 from trainer.fitted import Fitted
 from trainer.guide import guide
@@ -81,9 +80,7 @@ def export_run(run: Path, output: Path, *, force: bool = False) -> dict[str, Any
     batches = [example(fitted.inputs, n, seed) for seed, n in enumerate(CHECKED)]
     names = tuple(batches[0])
     served = _Served(fitted.model.eval(), names, fitted.inputs.scenes, calibration or Calibration({}, {})).eval()
-    output.parent.mkdir(parents=True, exist_ok=True)
-    aside = output.with_name(f"{output.name}.partial-{os.getpid()}")
-    try:
+    with file_aside(output) as aside:
         with determinism(stage.threads), working("Exporting and checking"):
             _export(served, batches[-1], aside)
             difference = max(_difference(served, batch, aside) for batch in batches)
@@ -96,9 +93,6 @@ def export_run(run: Path, output: Path, *, force: bool = False) -> dict[str, Any
             fitted.inputs, batches[-1], FREE, calibrated=calibration is not None
         )
         replace_text(output.with_name(output.name + ".json"), json.dumps(about, indent=2, ensure_ascii=False) + "\n")
-        aside.replace(output)
-    finally:
-        aside.unlink(missing_ok=True)
     return about
 
 

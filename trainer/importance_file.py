@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import csv
-import os
 from pathlib import Path
 from typing import Any
+
+from trainer.files import file_aside
 
 FILE = "importance.csv"
 FIELDS = ("what", "name", "group", "drop", "sd", "repeats", "rows", "auc")
@@ -13,12 +14,10 @@ FIELDS = ("what", "name", "group", "drop", "sd", "repeats", "rows", "auc")
 
 def write_importance(run: Path, rows: list[dict[str, Any]]) -> None:
     """Write the file aside and rename it. rows: dicts of FIELDS; what is `feature` or `group`."""
-    aside = run / f"{FILE}.partial-{os.getpid()}"
-    with aside.open("w", newline="", encoding="utf-8") as file:
+    with file_aside(run / FILE) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    aside.replace(run / FILE)
 
 
 def read_importance(run: Path) -> dict[str, list[dict[str, Any]]]:

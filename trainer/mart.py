@@ -9,6 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +23,7 @@ import pyarrow.parquet as pq
 from trainer.errors import TrainerError, nearest
 
 DEFAULT_MANIFEST = Path("target/manifest.json")
+_MANIFEST_WAITS = (0.1, 0.2, 0.4)  # seconds
 PARTITION = "event_date="
 ROLES = ("key", "label", "scene", "split", "level", "feature", "text_id", "history", "time")
 KINDS = ("dense", "categorical", "list")
@@ -96,6 +100,7 @@ class Contract:
     n_rows: int
     files: tuple[Path, ...] = field(repr=False)
     lineage: dict[str, Any] = field(repr=False)
+    build: str = field(repr=False)  # the build record as it was read: no two builds of a mart have the same
 
     @property
     def scenes(self) -> tuple[str, ...]:
@@ -160,7 +165,39 @@ def read_contract(marts: Path, mart: str | None = None, manifest: Path | None = 
     manifest: dbt's manifest; None looks at `target/manifest.json` and does without when there is none.
     Raises: TrainerError naming the folder, column or model that differs, and the remedy.
     """
-    folder = _find_mart(Path(marts), mart)
+    while True:
+        folder = _find_mart(Path(marts), mart)
+        with suppress(MartReplacedError), one_build(folder):
+            return _read_contract(folder, manifest)
+
+
+class MartReplacedError(TrainerError):
+    """`dbt build` published a mart anew while it was read."""
+
+
+@contextmanager
+def one_build(folder: Path, build: str | None = None) -> Iterator[None]:
+    """What is read of `folder` in this block is of one build of the mart, `build` or the one that is there now.
+
+    Raises: MartReplacedError, also in place of what went wrong because files of the old build were gone.
+    """
+    build = build_in(folder) if build is None else build
+    try:
+        yield
+    except (TrainerError, OSError, pa.ArrowException):
+        if build_in(folder) == build:
+            raise
+    # A build that gave way never comes back: the same one now as before was there all the time.
+    if build_in(folder) != build:
+        raise MartReplacedError(f"`dbt build` published {folder} anew while it was read. Run the command again.")
+
+
+def build_in(folder: Path) -> str:
+    """What tells one build of a mart from another: the text of its build record, empty where there is none."""
+    return "".join(_record_texts(folder))
+
+
+def _read_contract(folder: Path, manifest: Path | None) -> Contract:
     record = _read_record(folder)
     columns = tuple(_column(c, folder) for c in record["columns"])
     variables = record["vars"]
@@ -174,7 +211,7 @@ def read_contract(marts: Path, mart: str | None = None, manifest: Path | None = 
     return Contract(
         folder=folder, dataset=record["dataset"], model=record["model"], version=int(record["version"]),
         unique_id=record["unique_id"], columns=columns, variables=variables, n_rows=int(record["n_rows"]),
-        files=files, lineage=lineage,
+        files=files, lineage=lineage, build=build_in(folder),
     )  # fmt: skip
 
 
@@ -212,13 +249,20 @@ def _versions(marts: Path) -> list[Path]:
     return [p for _, p in sorted(found)]
 
 
+def _record_texts(folder: Path) -> list[str]:
+    try:
+        texts = [p.read_text(encoding="utf-8") for p in sorted((folder / "_build").glob("*.json"))]
+    except FileNotFoundError:  # listed a moment ago
+        return []
+    return [t for t in texts if t.strip()]  # Spark may leave empty part files beside the record
+
+
 def _read_record(folder: Path) -> dict[str, Any]:
     """The `_build` record: one JSON object, written after the data."""
     try:
-        texts = [p.read_text(encoding="utf-8") for p in sorted((folder / "_build").glob("*.json"))]
+        texts = _record_texts(folder)
     except (OSError, UnicodeDecodeError) as error:
         raise TrainerError(f"{folder}/_build: the build record can't be read ({error}). Run `dbt build`.") from None
-    texts = [t for t in texts if t.strip()]  # Spark may leave empty part files beside the record
     if len(texts) != 1:
         raise TrainerError(
             f"{folder}/_build: expected one build record, found {len(texts)}. The mart was not finished by "
@@ -407,7 +451,7 @@ def _check_manifest(given: Path | None, record: dict[str, Any], columns: tuple[C
             raise TrainerError(f"No manifest {path}. `dbt parse` writes target/manifest.json; or leave --manifest out.")
         return None
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        manifest = _read_manifest(path)
         nodes = manifest["nodes"]
         known_columns = list(nodes[record["unique_id"]]["columns"].values()) if record["unique_id"] in nodes else []
         checksums = {name: nodes.get(name, {}).get("checksum", {}).get("checksum") for name in record["node_checksums"]}
@@ -437,6 +481,16 @@ def _check_manifest(given: Path | None, record: dict[str, Any], columns: tuple[C
         "contract_checksum": (node.get("contract") or {}).get("checksum"),
         "node_checksum": (node.get("checksum") or {}).get("checksum"),
     }
+
+
+def _read_manifest(path: Path) -> Any:
+    """dbt writes it in place: half of one becomes a whole one in a moment, or was left by a dbt that was killed."""
+    for seconds in _MANIFEST_WAITS:
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            time.sleep(seconds)
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _compare_columns(ours: tuple[Column, ...], theirs: list[Column], path: Path) -> None:

@@ -22,11 +22,11 @@ from typing import Any
 from trainer.calibration import Calibration
 from trainer.checkpoint import SECONDS, Checkpoint
 from trainer.config import Stage, dump_stage, load_stage
-from trainer.data import Columns, facts, open_columns
+from trainer.data import Columns, facts, open_mart
 from trainer.drift import drift, write_drift
 from trainer.errors import TrainerError
 from trainer.evaluation import cold_start_cells, evaluate, predict_held_out, write_cells, write_predictions
-from trainer.files import read_json, write_json, written_aside
+from trainer.files import read_json, remove_leftovers, write_json, written_aside
 from trainer.finished import DONE, check_finished, readable, seal
 from trainer.fitted import Execution, Fitted, fit
 from trainer.lineage import lineage
@@ -87,7 +87,8 @@ def fit_run(
     execution = Execution(run.with_name(f"{run.name}.checkpoint"), resume, checkpoint_seconds, amp)
     with team() as processes, written_aside(run) if processes.leads else nullcontext() as aside:
         with watch("columns"), processes.leader_first():
-            columns = seen_by(stage, open_columns(contract))
+            contract, columns = open_mart(marts, mart, manifest, contract)
+            columns = seen_by(stage, columns)
         with watch("fit"):
             fitted, history = fit(stage, contract, columns, vectors, replace(execution, team=processes))
         if aside is None:
@@ -127,7 +128,7 @@ def fit_run(
         })  # fmt: skip
         write_report([aside], aside / "report.html", bayes=bayes, names=[run.name])
         seal(aside)
-    Checkpoint(execution.checkpoint, "").remove()
+        Checkpoint(execution.checkpoint, "").remove()  # before the run appears: nothing comes back here for it later
     return results
 
 
@@ -159,8 +160,8 @@ def evaluate_run(
     with readable(run):
         came_from = read_json(run / "lineage.json")
         recorded, of_mart, content_hash = Path(came_from["marts"]), came_from["mart"], came_from["content_hash"]
-    contract = read_contract(marts or recorded, mart or (of_mart if not marts else None), manifest)
-    columns = seen_by(stage, open_columns(contract))
+    contract, columns = open_mart(marts or recorded, mart or (of_mart if not marts else None), manifest)
+    columns = seen_by(stage, columns)
     predictions = predict_held_out(Fitted.load(run, stage, vectors or vectors_of(run)), columns, Calibration.load(run))
     results = evaluate(stage, contract, columns, predictions)
     if columns.content_hash != content_hash:
@@ -169,7 +170,11 @@ def evaluate_run(
 
 
 def check_free(run: Path, force: bool) -> None:
-    """Raise TrainerError unless a run may be written at `run`. Only runs are ever replaced."""
+    """Raise TrainerError unless a run may be written at `run`. Only runs are ever replaced.
+
+    What a killed fit left beside it goes, and a run that it was about to replace is back.
+    """
+    remove_leftovers(run)
     if not run.exists() or (run.is_dir() and not any(run.iterdir())):
         return
     if not (run / DONE).exists():

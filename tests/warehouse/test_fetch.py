@@ -40,7 +40,7 @@ def test_fetch_lays_the_files_down_once(
 
 
 def test_what_a_killed_fetch_left_is_cleared(known: fetching.WheelLog, tmp_path: Path) -> None:
-    left = tmp_path / "raw" / ".tiny.partial"
+    left = tmp_path / "raw" / ".tiny.partial-999999999"
     left.mkdir(parents=True)
     (left / "log.csv").write_text("a,b\n1")
     fetching.fetch("tiny", tmp_path / "raw", tmp_path / "cache")

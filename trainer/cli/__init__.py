@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import typer
+from safetensors import SafetensorError
 
 from trainer import __version__
 from trainer.cli import comparing, explaining, fitting, laddering, serving
@@ -57,13 +58,25 @@ for command in (
     app.command()(stoppable(command))
 
 
+_MEND = "Nothing half-written was kept. Make room or mend the folder, then run the same command again."
+
+
 def main() -> None:
-    """The console script: bad input ends in a message and exit code 2."""
+    """The console script: bad input, a full disk, a folder that can't be written: a message and exit code 2."""
     try:
         app()
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        _fail(f"Can't read or write{where}: {error.strerror or error}. {_MEND}")
+    except SafetensorError as error:
+        _fail(f"Can't read or write weights: {error}. {_MEND}")
     except TrainerError as error:
-        console.print(f"Error: {error}", style="red", markup=False, soft_wrap=True)
-        sys.exit(2)
+        _fail(str(error))
+
+
+def _fail(message: str) -> None:
+    console.print(f"Error: {message}", style="red", markup=False, soft_wrap=True)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from trainer.config import parse_stage
-from trainer.data import open_columns
+from trainer.data import open_mart
 from trainer.errors import TrainerError
 from trainer.ladder.rungs import Rung, why_redo
 from trainer.ladder.table import NO_AUC
-from trainer.mart import Contract, read_contract
+from trainer.mart import Contract
 from trainer.progress import console, progress
 
 
@@ -46,8 +46,7 @@ def make_runs(
     others.
     Raises: TrainerError where the test rows hold one class only, since rungs are compared by AUC.
     """
-    contract = read_contract(marts, mart, manifest)
-    columns = open_columns(contract)  # once, before the jobs all want to build the same cache
+    contract, columns = open_mart(marts, mart, manifest)  # once, before the jobs all want to build the same cache
     if len(np.unique(columns.label_N[columns.rows("test")])) < 2:
         raise TrainerError(NO_AUC)  # now, not after hours of fitting
     content_hash = columns.content_hash
