@@ -6,12 +6,14 @@ import os
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 EVERY_S = 0.1
+MOST_MEMORY = 0.9  # of the machine's; a command that takes more is stopped before the kernel picks a victim
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class _Watch(threading.Thread):
         super().__init__(daemon=True)
         self.root, self.done = psutil.Process(pid), threading.Event()
         self.peak, self.cpu = 0, {}
+        self.most, self.took_too_much = MOST_MEMORY * psutil.virtual_memory().total, False
 
     def run(self) -> None:
         while not self.done.wait(EVERY_S):
@@ -49,6 +52,11 @@ class _Watch(threading.Thread):
                 except psutil.NoSuchProcess:
                     continue
             self.peak = max(self.peak, total)
+            if total > self.most:
+                self.took_too_much = True
+                for process in reversed(tree):
+                    with suppress(psutil.NoSuchProcess):
+                        process.kill()
 
 
 def measured(command: list[str | Path], log: Path, cwd: Path, env: dict[str, str] | None = None) -> Cost:
@@ -56,7 +64,7 @@ def measured(command: list[str | Path], log: Path, cwd: Path, env: dict[str, str
 
     CPU is the larger of what the kernel says of children that were waited for and of what was seen of the tree (a JVM
     is not waited for).
-    Raises: SystemExit with the end of the log if the command fails.
+    Raises: SystemExit with the end of the log if the command fails, or is stopped because it takes too much memory.
     """
     began = time.perf_counter()
     with log.open("w") as out:
@@ -70,6 +78,8 @@ def measured(command: list[str | Path], log: Path, cwd: Path, env: dict[str, str
     wall = time.perf_counter() - began
     watch.done.set()
     watch.join()
+    if watch.took_too_much:
+        raise SystemExit(f"{' '.join(map(str, command))} was stopped after {wall:.0f} s at {watch.peak / 1e9:.1f} GB")
     if process.returncode:
         raise SystemExit(f"{' '.join(map(str, command))} ended with {process.returncode}:\n{log.read_text()[-3000:]}")
     return Cost(wall, max(usage.ru_utime + usage.ru_stime, sum(watch.cpu.values())), watch.peak / 1e9)

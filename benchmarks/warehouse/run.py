@@ -93,6 +93,7 @@ class Bench:
         return json.loads((self.work / "columns.json").read_text())
 
     def features(self) -> None:
+        shutil.rmtree(self.work / "ours", ignore_errors=True)  # kept by an earlier --keep
         ours = [sys.executable, HERE / "ours.py", self.work / "compiled", self.events]
         self.step("features: First Impression", [*ours, self.work / "ours"])
         polars = {"PYTHONPATH": str(pip_folder(POLARS, self.cache / "polars"))}
@@ -118,6 +119,7 @@ class Bench:
 
     def feast(self) -> None:
         tables = self.work / "tables"
+        shutil.rmtree(tables, ignore_errors=True)
         tables.mkdir()
         with duckdb.connect(self.work / "ours/simulated.duckdb", read_only=True) as connection:
             for name in ("user", "item", "user_item", "scene"):
