@@ -118,10 +118,11 @@ def test_hostile_scenes_and_context_names_are_data(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("scenes", "message"),
     [
-        (["home", 7], "var scenes holds 7, which YAML doesn't read as a text. Put every code in quotes."),
+        (["home", False], "var scenes holds False, which YAML reads neither as a text nor as a whole number."),
+        (["7", 7], "var scenes holds a code twice. It has 7, 7."),
         ([f"s{number}" for number in range(10_000)], "var scenes lists 10000 codes, at most 300 are possible"),
     ],
-    ids=["number", "10,000"],
+    ids=["truth value", "twice", "10,000"],
 )
 def test_scenes_that_cannot_be_are_refused(scenes: list, message: str, project: Project) -> None:
     settings = project.folder / "dbt_project.yml"
@@ -131,6 +132,15 @@ def test_scenes_that_cannot_be_are_refused(scenes: list, message: str, project: 
     settings.write_text(before)
     assert result.returncode != 0
     assert message in " ".join(result.stdout.split())
+
+
+def test_a_scene_that_yaml_reads_as_a_number_is_the_text_it_was(project: Project) -> None:
+    settings = project.folder / "dbt_project.yml"
+    before = settings.read_text()
+    settings.write_text(before.replace("scenes: [home, search, cart]", "scenes: [7, home, 12]"))
+    result = project.dbt("--quiet", "compile", "--inline", "{{ tojson(scenes()) }}")
+    settings.write_text(before)
+    assert '["7", "home", "12"]' in result.stdout
 
 
 def test_text_that_is_no_utf8_in_parquet_is_named(project: Project) -> None:

@@ -1,7 +1,7 @@
 {#- Scenes are data: SQL knows them by their slot, the position in var scenes, never by a name of their own. -#}
 
 {% macro scenes() -%}
-    {#- Var scenes. A code that isn't a text would be another one in the mart than in the log: 007 is 7, and `no` is false. -#}
+    {#- Var scenes, as texts. What YAML reads as anything but a text or a whole number was written otherwise: `no` is false. -#}
     {%- set codes, most = dataset_var('scenes'), 300 -%}
     {%- if codes is string or codes is mapping or codes is not iterable or not codes -%}
         {{ exceptions.raise_compiler_error("var scenes is '" ~ codes ~ "', expected a list of codes such as [home, search].") }}
@@ -9,13 +9,19 @@
         {{ exceptions.raise_compiler_error(
             "var scenes lists " ~ codes | length ~ " codes, at most " ~ most ~ " are possible: each has columns and a part of the"
             ~ " model of its own. Group them in the adapter, and carry the codes themselves as one of ctx_ids.") }}
-    {%- elif codes | select('string') | list != codes -%}
-        {{ exceptions.raise_compiler_error(
-            "var scenes holds " ~ (codes | reject('string') | list)[0] ~ ", which YAML doesn't read as a text. Put every code in quotes.") }}
-    {%- elif codes | unique(true) | list | length < codes | length -%}
-        {{ exceptions.raise_compiler_error("var scenes holds a code twice. It has " ~ codes | join(', ') ~ ".") }}
     {%- endif -%}
-    {{ return(codes) }}
+    {%- set texts = [] -%}
+    {%- for code in codes -%}
+        {%- if code is not string and (code is boolean or code is not integer) -%}
+            {{ exceptions.raise_compiler_error(
+                "var scenes holds " ~ code ~ ", which YAML reads neither as a text nor as a whole number. Put every code in quotes.") }}
+        {%- endif -%}
+        {%- do texts.append(code | string) -%}
+    {%- endfor -%}
+    {%- if texts | unique(true) | list | length < texts | length -%}
+        {{ exceptions.raise_compiler_error("var scenes holds a code twice. It has " ~ texts | join(', ') ~ ".") }}
+    {%- endif -%}
+    {{ return(texts) }}
 {%- endmacro %}
 
 {% macro slots() -%}
