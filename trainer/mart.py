@@ -254,15 +254,14 @@ def _record_texts(folder: Path) -> list[str]:
         texts = [p.read_text(encoding="utf-8") for p in sorted((folder / "_build").glob("*.json"))]
     except FileNotFoundError:  # listed a moment ago
         return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise TrainerError(f"{folder}/_build: the build record can't be read ({error}). Run `dbt build`.") from None
     return [t for t in texts if t.strip()]  # Spark may leave empty part files beside the record
 
 
 def _read_record(folder: Path) -> dict[str, Any]:
     """The `_build` record: one JSON object, written after the data."""
-    try:
-        texts = _record_texts(folder)
-    except (OSError, UnicodeDecodeError) as error:
-        raise TrainerError(f"{folder}/_build: the build record can't be read ({error}). Run `dbt build`.") from None
+    texts = _record_texts(folder)
     if len(texts) != 1:
         raise TrainerError(
             f"{folder}/_build: expected one build record, found {len(texts)}. The mart was not finished by "

@@ -86,11 +86,11 @@ def score_file(
     if output.exists() and not force:
         raise TrainerError(f"{output} exists already. Name another file with --output, or replace it with --force.")
     started = time.perf_counter()
-    model = Model.load(run, vectors)
     build = build_in(source)
     with one_build(source, build):
         files = _files(source)
         first = _schema(files[0], source)
+    model = Model.load(run, vectors)
     taken = [name for name in dict.fromkeys((*model.keys, *keep)) if name in first.names]
     for name in keep:
         if name not in first.names:

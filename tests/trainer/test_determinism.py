@@ -20,7 +20,7 @@ from trainer.run import fit_run
 from trainer.vectors import fit_text_space
 
 ROOT = Path(__file__).parents[2]
-PLACE_AND_TIME = {"lineage.json", "timing.json", "report.html"}  # what they say differs, and should
+PLACE_AND_TIME = {"lineage.json", "timing.json", "report.html", "DONE"}  # DONE has the hashes of the others
 
 
 def contents(run: Path) -> dict[str, bytes]:
@@ -59,7 +59,7 @@ def test_two_machines_make_the_same_bytes(name: str, rich: Any, vectors: Any, st
         OMP_NUM_THREADS="4", MKL_NUM_THREADS="4", OPENBLAS_NUM_THREADS="4", OMP_WAIT_POLICY="ACTIVE",
     )  # fmt: skip
     one, two = contents(here), contents(there)
-    assert one.keys() == two.keys() and len(one) >= 15
+    assert one.keys() == two.keys() and len(one) >= 14
     assert [file for file in one if one[file] != two[file]] == []
     lineages = [read_json(run / "lineage.json") for run in (here, there)]
     assert lineages[0]["content_hash"] == lineages[1]["content_hash"]
