@@ -186,7 +186,9 @@ def _fit_dense(columns: Columns, inputs: list[Input], rows_N: np.ndarray) -> tup
     blocks = [rows_N[s : s + _BLOCK] for s in range(0, len(rows_N), _BLOCK)]
 
     def read(block: np.ndarray) -> np.ndarray:
-        return _transformed(columns.dense_ND[block][:, at_D].astype(np.float64), logs_D)
+        x_BD = columns.dense_ND[block][:, at_D].astype(np.float64)
+        columns.hand_back()
+        return _transformed(x_BD, logs_D)
 
     for block in blocks:
         x_BD = read(block)
@@ -210,6 +212,7 @@ def _fit_code(columns: Columns, i: Input, rows_N: np.ndarray, min_count: int, ma
     counts = np.zeros(len(dictionary) + 1, np.int64)
     for s in range(0, len(rows_N), _BLOCK):
         counts += np.bincount(columns.codes_NC[rows_N[s : s + _BLOCK], at], minlength=len(counts))
+        columns.hand_back()
     seen = [(-int(n), value) for n, value in zip(counts[1:], dictionary, strict=True) if n]
     kept = sorted(pair for pair in seen if -pair[0] >= min_count)[:max_values]
     return Code(
@@ -303,4 +306,5 @@ class Encoder:
         )  # fmt: skip
         if self.inputs.text_columns or self.inputs.history:
             batch = replace(batch, **self._text_side.tensors(rows_B))
+        self.columns.hand_back()
         return batch

@@ -164,6 +164,7 @@ def texts_of_rows(columns: Columns, names: Iterable[str], rows_N: np.ndarray) ->
         seen = np.zeros(1 + len(columns.text_ids), bool)
         for s in range(0, len(rows_N), _BLOCK):
             seen[sources[name].take(rows_N[s : s + _BLOCK])[1]] = True
+            columns.hand_back()
         seen[0] = False
         out[name] = np.flatnonzero(seen)
     return out
