@@ -278,6 +278,7 @@ class Encoder:
     def codes(self, rows_B: np.ndarray) -> np.ndarray:
         """Vocabulary indices, without offsets. Shapes: rows_B -> (B, F), int64."""
         raw_BC = self.columns.codes_NC[rows_B]
+        self.columns.hand_back()
         out_BF = np.empty((len(rows_B), len(self._lookups)), np.int64)
         for f, (at, lookup) in enumerate(zip(self._code_at, self._lookups, strict=True)):
             out_BF[:, f] = lookup[raw_BC[:, at]]
@@ -285,7 +286,9 @@ class Encoder:
 
     def raw_dense(self, rows_B: np.ndarray) -> np.ndarray:
         """The mart's own numbers, NaN for missing. Shapes: rows_B -> (B, D), float32."""
-        return self.columns.dense_ND[rows_B][:, self._dense_at]
+        raw_BD = self.columns.dense_ND[rows_B]
+        self.columns.hand_back()
+        return raw_BD[:, self._dense_at]
 
     def scenes(self, rows_B: np.ndarray) -> np.ndarray:
         return self._scene_lookup[self.columns.scene_N[rows_B]]
@@ -306,5 +309,4 @@ class Encoder:
         )  # fmt: skip
         if self.inputs.text_columns or self.inputs.history:
             batch = replace(batch, **self._text_side.tensors(rows_B))
-        self.columns.hand_back()
         return batch

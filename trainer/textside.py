@@ -49,6 +49,7 @@ class TextSide:
             out["llm_BTV"], out["llm_there_BT"] = vectors_BTV * cold_B[:, None, None], there_BT * cold_B[:, None]
         if self.history:
             out |= self._past(rows_B)
+            self.columns.hand_back()
         return out
 
     @cached_property
@@ -94,6 +95,7 @@ class TextSide:
                 vectors_BTV[:, t], there_BT[:, t] = 0, 0
                 continue
             begin, codes_K = column.codes.take(rows_B)
+            self.columns.hand_back()
             sum_BX = embedding_bag(
                 torch.from_numpy(codes_K.astype(np.int64)), table, torch.from_numpy(begin[:-1]), mode="sum"
             )

@@ -5,10 +5,10 @@ import pytest
 
 from trainer.order import WHOLE, epoch_order
 
-BLOCK, WINDOW = 1 << 10, 1 << 18  # rows
+BLOCK, WINDOW = 1 << 12, 1 << 18  # rows
 
 
-@pytest.mark.parametrize("n_rows", [1, 1023, 1024, 5000, WINDOW + 1, 3 * WINDOW + 77])
+@pytest.mark.parametrize("n_rows", [1, 4095, 4096, 5000, WINDOW + 1, 3 * WINDOW + 77])
 @pytest.mark.parametrize("whole", [0, WHOLE])
 def test_each_row_comes_once(n_rows: int, whole: int) -> None:
     order = epoch_order(n_rows, 1, 0, whole)
@@ -31,9 +31,9 @@ def test_a_large_log_is_read_a_window_at_a_time_and_yet_mixed() -> None:
     n_rows = 8 * WINDOW
     windows = epoch_order(n_rows, 1, 0, whole=0).reshape(-1, WINDOW)
     for window in windows:
-        assert len(np.unique(window // BLOCK)) == WINDOW // BLOCK  # whole blocks: 256 stretches of pages
+        assert len(np.unique(window // BLOCK)) == WINDOW // BLOCK  # whole blocks: 64 stretches of pages
         for batch in window[: 4 * 4096].reshape(4, 4096):
             assert len(np.unique(batch // BLOCK)) == WINDOW // BLOCK  # from as many moments of the log
             assert abs(np.corrcoef(np.arange(4096), batch)[0, 1]) < 0.06
-        # The moments are spread over the log: a window's mean position is that of 256 independent draws.
-        assert abs(window.mean() / n_rows - 0.5) < 5 * np.sqrt(1 / 12 / 256)
+        # The moments are spread over the log: a window's mean position is that of 64 independent draws.
+        assert abs(window.mean() / n_rows - 0.5) < 5 * np.sqrt(1 / 12 / 64)
