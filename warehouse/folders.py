@@ -82,6 +82,12 @@ def holds_rows(path: str) -> str:
         return "true" if file.read(1_000_000).strip() else "false"
 
 
+def count_lines(path: str) -> str:
+    """How many lines of a raw text file hold anything, its first one included."""
+    with Path(path).open("rb") as file:
+        return str(sum(1 for line in file if line.strip()))
+
+
 def taken_for_patterns(folder: str, pattern: str) -> str:
     """The files of a folder that match `pattern` and that DuckDB would take for patterns themselves, as a JSON list."""
     found = sorted(path.as_posix() for path in Path(folder).glob(pattern))
@@ -102,8 +108,8 @@ class Plugin(BasePlugin):
     """Registers the functions on dbt's connection."""
 
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
-        functions = (make_folder, link_days, publish_folder, first_line, holds_rows, taken_for_patterns, files_behind)
-        for function in functions:
+        files = (first_line, holds_rows, count_lines, taken_for_patterns, files_behind)
+        for function in (make_folder, link_days, publish_folder, *files):
             arguments = ["VARCHAR"] * function.__code__.co_argcount
             # side_effects: never folded into a constant while planning, never called twice for one row
             conn.create_function(function.__name__, function, arguments, "VARCHAR", side_effects=True)

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from tests.warehouse.logs import random_log
 from tests.warehouse.project import Project
 
-MALFORMED = "source_file varchar, source_line bigint, problem varchar, line varchar"
+MALFORMED = "source_file varchar, source_line bigint, problem varchar, line varchar, n_lines_taken_in bigint"
 
 
 @dataclass(frozen=True)

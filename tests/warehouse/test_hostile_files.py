@@ -39,7 +39,7 @@ FILES = {
     "quoted.csv": HEADER + event(b'"say ""hi"", twice\nover"', user=b'"u1"', label=b'"0"'),
     "no end.csv": HEADER + event(b"first") + event(b"last").rstrip(b"\n"),
     "holes.csv": HEADER + b"\n" + event(b"under a hole") + b"\n\n" + event(b"under two"),
-    "unclosed.csv": HEADER + event(b"closed") + event(b'"open') + event(b"taken in"),
+    "unclosed.csv": HEADER + event(b'"clo\nsed"') + b"\n" + event(b'"open') + event(b"taken in") * 3,
 }
 TITLES = {
     *(
@@ -62,7 +62,7 @@ TITLES = {
         "first",
         "last",
     ),
-    *("under a hole", "under two", "closed"),
+    *("under a hole", "under two", "clo\nsed"),
 }
 
 
@@ -78,8 +78,24 @@ def test_hostile_csv_files(project: Project) -> None:
     rejected = project.query("select source_file, source_line, reason from rejected_events", "antm2c").to_pylist()
     assert {(row["source_file"], row["source_line"]): row["reason"].split(": ")[1][:60] for row in rejected} == {
         ("gbk.csv", 3): "Invalid unicode (byte sequence mismatch) detected. This file"[:60],
-        ("unclosed.csv", 3): "Value with unterminated quote found. It takes in the 1 lines"[:60],
+        ("unclosed.csv", 4): "Value with unterminated quote found. It takes in up to 3 lines"[:60],
     }
+
+
+@pytest.mark.parametrize("n_rows", [100, 100_000])
+def test_a_quote_that_takes_in_most_of_a_log_stops_the_build(n_rows: int, project: Project) -> None:
+    """DuckDB reads pieces of a large file side by side, takes up again somewhere and is silent on what is between."""
+    raw = project.folder / "data/raw/antm2c"
+    raw.mkdir(parents=True, exist_ok=True)
+    for path in raw.iterdir():
+        path.unlink()
+    row = event(b"fine")
+    (raw / "log.csv").write_bytes(HEADER + row * 9 + event(b'"open') + row * n_rows)
+    result = project.dbt("run", "--select", "+rejected_events", dataset_vars=ANTM2C | {"max_rejected_rate": 0.05})
+    said = " ".join(result.stdout.split())
+    kept = project.query("select count(*) as n from parsed_events", "antm2c")["n"][0].as_py()
+    assert result.returncode == 1
+    assert f"It takes in up to {9 + n_rows - kept} lines after it." in said, said[-2000:]
 
 
 @pytest.mark.parametrize("name", ["a[1].csv", "back\\slash.csv"])

@@ -70,7 +70,8 @@
     {%- do run_query("create or replace view " ~ raw.incorporate(path={'identifier': 'malformed_' ~ table}) ~ " as "
         ~ "select source_file, cast(source_line as bigint) as source_line, case when is_short_or_long then "
         ~ "concat('Expected Number of Columns: " ~ header | length ~ " Found: ', least(" ~ n_found ~ ", "
-        ~ (header | length + 1) ~ ")) else 'Invalid unicode (byte sequence mismatch) detected. This file is not utf-8 encoded.' end as problem, left(line, 500) as line from ("
+        ~ (header | length + 1) ~ ")) else 'Invalid unicode (byte sequence mismatch) detected. This file is not utf-8 encoded.' end as problem, left(line, 500) as line, "
+        ~ "cast(" ~ line_ends("rtrim('\\r\\n', line)") ~ " as bigint) as n_lines_taken_in from ("
         ~ "select source_file, " ~ numbered ~ " + 1 as source_line, is_short_or_long, line from ("
         ~ "select " ~ located ~ ", _no_row is not null as is_short_or_long, coalesce(_no_row, case when " ~ garbled
         ~ " then replace(concat_ws(" ~ literal(delim) ~ ", " ~ names | join(', ') ~ "), '\\ufffd', '?') end) as line from " ~ raw ~ "))"
@@ -106,6 +107,6 @@
         create table {{ malformed_lines() }} using parquet as
         {{ lines | join(" union all ") if lines else
             "select cast(null as string) as source_file, cast(null as bigint) as source_line, cast(null as string) as problem,
-            cast(null as string) as line where false" }}
+            cast(null as string) as line, cast(null as bigint) as n_lines_taken_in where false" }}
     {%- endif -%}
 {%- endmacro %}

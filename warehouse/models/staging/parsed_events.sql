@@ -1,4 +1,5 @@
--- Grain: one raw row (source_file, source_row). Typed, with the reason why it can't be read, if so.
+-- Grain: one raw row (source_file, source_row). Typed, with the reason why it can't be read, if so. What is no row at all is in the
+-- table malformed_lines (macros/rejects.sql).
 {{ config(
     meta={'refresh': 'append'},
     pre_hook=["{{ forget_malformed_lines() }}", "{{ read_files_side_by_side(true) }}"],
