@@ -24,7 +24,7 @@ from trainer.errors import TrainerError
 from trainer.files import read_json, write_json, written_aside
 from trainer.lists import Lists, ListWriter, encode, open_lists, read_lists
 from trainer.mart import EXCLUDED, HISTORY_OF, LEVELS, SPLITS, Contract, MartReplacedError, one_build, read_contract
-from trainer.pages import hand_back, maps_of
+from trainer.memory import hand_back, maps_of
 from trainer.partition import Part, ordered, outcomes, told_as_damage
 from trainer.progress import progress, working
 

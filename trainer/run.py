@@ -10,7 +10,6 @@ others, is written last (finished.py).
 from __future__ import annotations
 
 import json
-import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -31,6 +30,7 @@ from trainer.finished import DONE, check_finished, readable, seal
 from trainer.fitted import Execution, Fitted, fit
 from trainer.lineage import lineage
 from trainer.mart import read_contract
+from trainer.memory import peak_rss_mib
 from trainer.placebo import seen_by
 from trainer.progress import console
 from trainer.report import write_report
@@ -124,7 +124,7 @@ def fit_run(
         write_json(aside / "timing.json", {
             "started_at": started, "seconds": watch.seconds,
             "train_rows_per_second": round(history.rows_per_second) or None,
-            "peak_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+            "peak_rss_mib": peak_rss_mib(),
         })  # fmt: skip
         write_report([aside], aside / "report.html", bayes=bayes, names=[run.name])
         seal(aside)

@@ -7,7 +7,6 @@ the model is right for it. Legend: B rows of a block.
 
 from __future__ import annotations
 
-import resource
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from trainer.files import file_aside, read_json
 from trainer.finished import check_finished, readable
 from trainer.fitted import Fitted
 from trainer.mart import Column, build_in, one_build
+from trainer.memory import peak_rss_mib
 from trainer.placebo import refuse_placebo
 from trainer.progress import progress
 from trainer.run import vectors_of
@@ -118,7 +118,7 @@ def score_file(
     seconds = time.perf_counter() - started
     return {
         "rows": rows, "files": len(files), "seconds": round(seconds, 3), "rows_per_second": round(rows / seconds),
-        "peak_rss_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024), "output": str(output),
+        "peak_rss_mib": peak_rss_mib(), "output": str(output),
     }  # fmt: skip
 
 

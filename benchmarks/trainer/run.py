@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -218,7 +217,9 @@ def worker(side: str, folder: Path, threads: int, amp: bool) -> None:
             out = rechub(folder, threads)
         case _:
             out = ours("02_mmoe" if side == "ours" else side, folder, threads, amp, as_peers=side == "ours")
-    out["rss"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    from trainer.memory import peak_rss_mib
+
+    out["rss"] = peak_rss_mib()
     print("RESULT " + json.dumps(out))
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,14 @@ import numpy as np
 import psutil
 import pytest
 
-import trainer.pages
+import trainer.memory
 from trainer.data import open_columns
 from trainer.fitted import fit
 from trainer.mart import read_contract
-from trainer.pages import hand_back, maps_of
+from trainer.memory import hand_back, maps_of, peak_rss_mib
 
 SIZE = 64 << 20
+ROOT = Path(__file__).parents[2]
 linux = pytest.mark.skipif(sys.platform != "linux", reason="other systems don't say how much of files is in memory")
 
 
@@ -49,7 +51,7 @@ def test_a_fit_that_hands_all_pages_back_all_the_time_is_the_same(
     contract = read_contract(rich().write(tmp_path / "marts"))
     store, config, found, maps = vectors(tmp_path / "vectors"), stage(name), [], []
     for most in (1 << 60, 0):
-        monkeypatch.setattr(trainer.pages, "MOST", most)
+        monkeypatch.setattr(trainer.memory, "MOST", most)
         columns = open_columns(contract)
         fitted, history = fit(config, contract, columns, store)
         rows = columns.rows("test")
@@ -57,3 +59,12 @@ def test_a_fit_that_hands_all_pages_back_all_the_time_is_the_same(
         maps.append(len(columns._maps))
     assert found[0] == found[1]
     assert maps[0] == maps[1] > 7  # the plain arrays, and both parts of each list
+
+
+@linux
+def test_the_peak_is_of_this_process_and_not_of_the_one_that_started_it() -> None:
+    held = np.ones(SIZE * 6, np.uint8)
+    assert peak_rss_mib() > held.nbytes >> 20
+    child = "from trainer.memory import peak_rss_mib; print(peak_rss_mib())"
+    said = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert 20 < int(said) < held.nbytes >> 20
