@@ -405,6 +405,30 @@ def test_bayes_command_reads_the_truth_back(log_folder):
     assert "| macro over scenes |" in table and "| warm | warm |" in table
 
 
+def test_ceiling_begins_at_the_bayes_auc_and_falls(log_folder):
+    done = run("ceiling", "--out", log_folder, "--json")
+    assert done.returncode == 0, done.stderr
+    lines = json.loads(done.stdout)["left_out"]
+    truth = json.loads((log_folder / "truth" / "bayes.json").read_text())["splits"]
+    for split in ("val", "test"):
+        found = [line["splits"][split]["auc"] for line in lines]
+        assert found[0] == truth[split]["overall"]["auc"]
+        assert found == sorted(found, reverse=True) and found[0] - found[-1] > 0.05
+        # A pair's liking is large for mini-programs alone, the match everywhere else.
+        by_scene = {title: np.diff([line["splits"][split]["scenes"][title] for line in lines]) for title in "23"}
+        assert by_scene["2"][1:3].sum() < -0.05 < -0.01 < by_scene["3"][1:3].sum()
+        assert by_scene["3"][3] < -0.05
+    assert run("ceiling", "--out", log_folder).stdout.count("| ") > 30
+
+
+def test_ceiling_refuses_a_log_that_it_would_draw_otherwise(tmp_path):
+    out = make(tmp_path / "log", 2_000)
+    path = out / "truth" / "parameters.json"
+    path.write_text(path.read_text().replace('"seed": 7', '"seed": 8'))
+    refused = run("ceiling", "--out", out)
+    assert refused.returncode == 2 and "was drawn from other parameters or by other versions" in refused.stderr
+
+
 # --- promises about bytes and folders
 
 
@@ -479,6 +503,7 @@ def test_what_is_there_already(tmp_path):
         (("--threads", 1000), "--threads: expected 0 to 256"),
         (("--format", "orc"), "--format"),
         (("bayes", "--out", "nowhere"), "no truth/DONE"),
+        (("ceiling", "--out", "nowhere"), "no truth/DONE"),
     ],
 )
 def test_bad_arguments_are_named(tmp_path, arguments, words):

@@ -14,6 +14,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeR
 from rich.text import Text
 
 from .bayes import bayes_report, markdown
+from .ceiling import ceiling_report
+from .ceiling import markdown as ceiling_table
 from .output import Request, SimulationError, read_truth, simulate
 from .parameters import FULL_EVENTS, N_DAYS
 
@@ -92,6 +94,21 @@ def bayes(
         task = bar.add_task("reading the truth", total=None)
         report = bayes_report(read_truth(out, lambda rows, total: bar.update(task, advance=rows, total=total)))
     typer.echo(json.dumps(report) if as_json else markdown(report))
+
+
+@app.command()
+def ceiling(
+    out: Annotated[Path, typer.Option(help="Folder of a simulated log.")] = DEFAULT_OUT,
+    as_json: Annotated[bool, typer.Option("--json", help="The report of all splits as JSON.")] = False,
+) -> None:
+    """How much of the Bayes AUC hangs on what no row tells: the truth again, with effects left out. Draws the log anew.
+
+    Example: python -m warehouse.simulate ceiling --out data/raw/simulated
+    """
+    with _errors(), _progress() as bar:
+        task = bar.add_task("drawing again", total=None)
+        report = ceiling_report(out, lambda rows: bar.advance(task, rows))
+    typer.echo(json.dumps(report) if as_json else ceiling_table(report))
 
 
 class _errors:  # noqa: N801 - reads as a statement

@@ -1,0 +1,110 @@
+"""How much of the Bayes AUC a model could know: the truth's own AUC again, without effects that no row tells.
+
+The Bayes AUC is that of a judge who sees every hidden effect. A model sees rows. What a user makes of an item that they
+never met, and a user's mood of the day, stand in no row before; so the log is drawn again, its probabilities are taken
+apart, and effects are left out one after another. What is left is still known exactly, where a model has to learn it.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from .bayes import SPLITS, score
+from .events import draw, pair_normal, plan, solve_intercepts
+from .output import Request, SimulationError, read_truth
+from .parameters import MODEL_VERSION, N_SCENES, PROBABILITY_STEPS, SCENES, Parameters
+from .world import make_world
+
+# Left out one after another: each line lacks what the lines above it lack.
+LEFT_OUT = (
+    ("nothing: the Bayes AUC", ()),
+    ("the user's mood of the day", ("mood",)),
+    ("the liking of one item by one user, where they did not meet on an earlier day", ("new_pair",)),
+    ("that liking where they did", ("known_pair",)),
+    ("the match of the user's taste and the item's topics", ("match",)),
+)
+
+
+def ceiling_report(out: Path, on_rows: Callable[[int], None] = lambda rows: None) -> dict:
+    """AUCs of the log at `out`, by split: for each line of LEFT_OUT overall and by scene.
+
+    Raises: SimulationError if there is no log, or these versions would not draw the same one.
+    """
+    truth = read_truth(out)
+    wrote = json.loads((out / "truth" / "parameters.json").read_text(encoding="utf-8"))
+    p, request = Parameters(), Request(**wrote["request"])
+    rows = _drawn_again(request, p, on_rows)
+    same = wrote["model_version"] == MODEL_VERSION and np.array_equal(rows["millionths"], truth.millionths)
+    if not same:
+        raise SimulationError(
+            f"{out} was drawn from other parameters or by other versions of this code and NumPy ({wrote['versions']}); "
+            "make it again with --force to take its truth apart"
+        )
+    met = _met_before(rows["user"], rows["item"], rows["day"])
+    z = np.log(rows["millionths"] / (PROBABILITY_STEPS - rows["millionths"]))
+    effects = {
+        "mood": rows["mood"], "match": rows["match"],
+        "known_pair": np.where(met, rows["pair"], 0), "new_pair": np.where(met, 0, rows["pair"]),
+    }  # fmt: skip
+    report: dict = {"left_out": []}
+    for title, names in LEFT_OUT:
+        for name in names:
+            z = z - effects[name]
+        report["left_out"].append({"title": title, "splits": _scored(z, rows)})
+    return report
+
+
+def _drawn_again(request: Request, p: Parameters, on_rows: Callable[[int], None]) -> dict[str, np.ndarray]:
+    """Every row's user, item, day, scene, label and probability, and the effects that are left out. Shapes: (n,)."""
+    world = make_world(request.seed, request.events, p)
+    intercepts = solve_intercepts(world)
+    whole = ("user", "item", "day", "scene", "label", "millionths")
+    out = {name: np.empty(request.events, np.int32) for name in whole}
+    out |= {name: np.empty(request.events, np.float32) for name in ("mood", "pair", "match")}
+    at = 0
+    for block in plan(request.events, request.parts):
+        rows, _ = draw(world, intercepts, block)
+        here = slice(at, at + block.n_rows)
+        for name in ("user", "item", "scene", "label", "millionths"):
+            out[name][here] = getattr(rows, name)
+        out["day"][here] = block.day
+        out["mood"][here] = world.users.mood[rows.user, block.day]
+        out["pair"][here] = np.array(p.user_item)[rows.scene] * pair_normal(world.pair_key, rows.user, rows.item)
+        out["match"][here] = np.array(p.taste)[rows.scene] * rows.match
+        at += block.n_rows
+        on_rows(block.n_rows)
+    return out
+
+
+def _met_before(user: np.ndarray, item: np.ndarray, day: np.ndarray) -> np.ndarray:
+    """Whether a row's user was shown its item on an earlier day. Shapes: (n,) each."""
+    pair = user.astype(np.int64) * (int(item.max()) + 1) + item
+    _, place = np.unique(pair, return_inverse=True)
+    first = np.full(int(place.max()) + 1, np.iinfo(np.int32).max, np.int32)
+    np.minimum.at(first, place, day)
+    return first[place] < day
+
+
+def _scored(z: np.ndarray, rows: dict[str, np.ndarray]) -> dict:
+    steps = np.rint(PROBABILITY_STEPS / (1 + np.exp(-z))).astype(np.int32)
+    np.clip(steps, 1, PROBABILITY_STEPS - 1, out=steps)
+    splits = {}
+    for name, (first, last) in SPLITS.items():
+        inside = (rows["day"] >= first) & (rows["day"] < last)
+        label, scene = rows["label"][inside], rows["scene"][inside]
+        scenes = {SCENES[s]: score(steps[inside][scene == s], label[scene == s])["auc"] for s in range(N_SCENES)}
+        splits[name] = {"auc": score(steps[inside], label)["auc"], "scenes": scenes}
+    return splits
+
+
+def markdown(report: dict, split: str = "test") -> str:
+    """The table of one split."""
+    lines = [f"| left out, one after another ({split}) | AUC | " + " | ".join(f"scene {s}" for s in SCENES) + " |"]
+    lines.append("|---|---|" + "---|" * N_SCENES)
+    for line in report["left_out"]:
+        found = line["splits"][split]
+        cells = ["too few" if auc is None else f"{auc:.4f}" for auc in (found["auc"], *found["scenes"].values())]
+        lines.append(f"| {line['title']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
