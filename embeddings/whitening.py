@@ -230,8 +230,6 @@ def _rank(centred_ND: np.ndarray) -> int:
     squares = np.linalg.eigvalsh(gram)
     # float32's resolution, as numpy's matrix_rank scales it; squared, because these are squared singular values.
     limit = squares[-1] * (np.finfo(np.float32).eps * np.sqrt(max(n, width))) ** 2
-    # Beneath float64's own resolution of the products an eigenvalue says nothing.
-    limit = max(limit, squares[-1] * np.finfo(np.float64).eps * max(n, width))
     return int((squares > limit).sum())
 
 

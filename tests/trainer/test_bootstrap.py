@@ -32,7 +32,8 @@ def test_every_metric_equals_itself_on_repeated_rows(data: list[tuple[bool, int,
 
 def test_a_weight_of_one_is_the_data_itself() -> None:
     rng = np.random.default_rng(0)
-    rows = bootstrap.Rows(rng.integers(0, 2, 500), rng.random(500), rng.integers(0, 20, 500))
+    p = rng.random(500).round(1)  # ties; and 0 and 1, certain and wrong
+    rows = bootstrap.Rows(rng.integers(0, 2, 500), p, rng.integers(0, 20, 500))
     once = np.ones((1, 20), np.int16)
     for whole, sampled in bootstrap.METRICS.values():
         assert sampled(rows, once)[0] == pytest.approx(whole(rows), abs=1e-12)
@@ -99,6 +100,14 @@ def test_a_sample_without_rows_is_nan_and_the_next_one_is_still_measured() -> No
     for name, (whole, sampled) in bootstrap.METRICS.items():
         assert sampled(rows, weight_RU) == pytest.approx([whole(rows), np.nan, whole(rows)], nan_ok=True), name
         assert np.isnan(sampled(nothing, weight_RU)).all() and len(sampled(nothing, weight_RU)) == 3, name
+
+
+def test_one_row_drawn_once_is_a_sample() -> None:
+    rows = bootstrap.Rows(np.array([1, 0]), np.array([0.25, 0.5]), np.array([0, 1]))
+    weight_RU = np.array([[1, 0]], np.int16)
+    assert bootstrap.log_loss(rows, weight_RU) == pytest.approx([np.log(4)])
+    assert bootstrap.ece(rows, weight_RU) == pytest.approx([0.75])
+    assert np.isnan([f(rows, weight_RU)[0] for f in (bootstrap.auc, bootstrap.gauc, bootstrap.pr_auc)]).all()
 
 
 def test_ece_of_a_row_drawn_more_often_than_a_bin_is_long() -> None:

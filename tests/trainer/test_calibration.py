@@ -44,11 +44,13 @@ def test_it_finds_what_was_put_in_and_takes_a_shift_only_where_there_is_one() ->
 def test_a_scene_that_cannot_tell_is_left_as_it_is() -> None:
     rng = np.random.default_rng(1)
     logits, label, scene, user = log(rng, 9000, [2.0, 2.0, 2.0], [0, 0, 0])
+    label[scene == 0] = logits[scene == 0] < 0  # ordered the wrong way round
     label[scene == 1] = 0
-    label[scene == 2] = logits[scene == 2] < 0  # ordered the wrong way round
     found = fit_calibration(logits, label, scene, user, SCENES)
-    assert found.temperature.keys() == {"a"}
-    np.testing.assert_array_equal(found(logits, scene, SCENES)[scene != 0], logits[scene != 0])
+    assert found.temperature.keys() == {"c"}
+    np.testing.assert_array_equal(found(logits, scene, SCENES)[scene != 2], logits[scene != 2])
+    orderless = fit_calibration(np.where(scene == 2, 0, logits), label, scene, user, SCENES)
+    assert orderless.temperature == {}, "one logit for all says nothing of a slope"
     empty = fit_calibration(np.empty(0), np.empty(0), np.empty(0, int), np.empty(0, int), SCENES)
     assert empty.temperature == {}
 
@@ -82,7 +84,7 @@ def test_a_scene_counts_from_thirty_of_either_class_and_one_that_does_not_stops_
     scene = np.repeat([0, 1, 2], 1000)
     label = (rng.random(3000) < 1 / (1 + np.exp(-2 * logits))).astype(np.uint8)  # overall too cold: 1/T is 2
     for few in (0, 1):  # of the first scene only 29, then 30 rows of this class are left
-        for kept, known in ((29, set("bc")), (40, set("abc"))):
+        for kept, known in ((29, set("bc")), (30, set("abc"))):
             rare = label.copy()
             rare[np.flatnonzero((scene == 0) & (label == few))[kept:]] = 1 - few
             found = fit_calibration(logits, rare, scene, user, SCENES)

@@ -215,6 +215,12 @@ def test_bins_of_calibration_say_what_they_hold() -> None:
     assert [len(metrics.calibration(label, p, bins)) for bins in (1, 5, 9)] == [1, 5, 5]
 
 
+def test_tied_rows_are_binned_in_the_order_they_came_in() -> None:
+    """Else two machines, whose NumPy sorts with other instructions, would report another ECE."""
+    p, label = np.repeat([0.2, 0.5, 0.1], 100), np.arange(300) % 100 >= 50
+    assert [one["positive_rate"] for one in metrics.calibration(label, p, 6)] == [0, 1] * 3
+
+
 def test_an_interval_is_the_central_95_percent_of_ten_or_more() -> None:
     assert metrics.interval(np.arange(9.0)) == (None, None)
     assert metrics.interval(np.arange(1001.0)) == (25.0, 975.0)
