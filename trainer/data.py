@@ -8,6 +8,7 @@ Nothing is fitted here: strings become codes into a dictionary of all values, nu
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,9 +24,11 @@ from trainer.errors import TrainerError
 from trainer.files import read_json, write_json, written_aside
 from trainer.lists import Lists, ListWriter, encode, open_lists, read_lists
 from trainer.mart import EXCLUDED, HISTORY_OF, LEVELS, SPLITS, Contract, MartReplacedError, one_build, read_contract
+from trainer.pages import hand_back, maps_of
 from trainer.partition import Part, ordered, outcomes, told_as_damage
 from trainer.progress import progress, working
 
+_READ = 1 << 12  # rows read before pages are handed back: spread over a log, each maps pages of its own
 FORMAT = 3  # raise it when the layout below changes: older caches are then left alone
 
 
@@ -105,6 +108,25 @@ class Columns:
     def rows(self, split: str) -> np.ndarray:
         """The positions of a split's rows, ascending, int64."""
         return np.flatnonzero(np.asarray(self.split_N) == SPLITS.index(split))
+
+    @cached_property
+    def _maps(self) -> list[mmap.mmap]:
+        past = self.history
+        lists = [c.codes for c in self.texts] + ([past.items, past.texts, past.labels] if past else [])
+        arrays = [getattr(self, name) for name in _ARRAYS]
+        return maps_of(arrays + [a for part in lists if part is not None for a in (part.offsets, part.codes_M)])
+
+    def dense_of(self, rows_N: np.ndarray, at: slice) -> np.ndarray:
+        """Some of the dense columns of any number of rows. Shapes: -> (N, columns), float32."""
+        out_ND = np.empty((len(rows_N), len(self.dense_names[at])), np.float32)
+        for s in range(0, len(rows_N), _READ):
+            out_ND[s : s + _READ] = self.dense_ND[rows_N[s : s + _READ], at]
+            self.hand_back()
+        return out_ND
+
+    def hand_back(self) -> None:
+        """To be called after each block of rows that was read: keeps the mapped pages this process holds few."""
+        hand_back(self._maps)
 
     def codes_of(self, group: str) -> np.ndarray:
         """The codes of the user's or the item's id. Shapes: -> (N,), int32."""
@@ -308,6 +330,7 @@ def facts(columns: Columns) -> dict[str, Any]:
     out: dict[str, Any] = {}
     users, items = columns.codes_of("user"), columns.codes_of("item")
     for split in SPLITS:
+        columns.hand_back()
         rows = columns.rows(split)
         one: dict[str, Any] = {"rows": len(rows)}
         if len(rows):

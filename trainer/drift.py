@@ -39,8 +39,7 @@ def drift(columns: Columns, rows: int = _ROWS) -> list[dict[str, Any]]:
         return []
     out = []
     for s in range(0, len(columns.dense_names), _COLUMNS):
-        block_ND = columns.dense_ND[:, s : s + _COLUMNS]
-        train_BD, test_BD = block_ND[train], block_ND[test]
+        train_BD, test_BD = (columns.dense_of(rows, slice(s, s + _COLUMNS)) for rows in (train, test))
         for d, name in enumerate(columns.dense_names[s : s + _COLUMNS]):
             out.append({"name": name} | _compared(train_BD[:, d], test_BD[:, d]))
     return sorted(out, key=lambda row: -row["psi"])

@@ -186,7 +186,9 @@ def _fit_dense(columns: Columns, inputs: list[Input], rows_N: np.ndarray) -> tup
     blocks = [rows_N[s : s + _BLOCK] for s in range(0, len(rows_N), _BLOCK)]
 
     def read(block: np.ndarray) -> np.ndarray:
-        return _transformed(columns.dense_ND[block][:, at_D].astype(np.float64), logs_D)
+        x_BD = columns.dense_ND[block][:, at_D].astype(np.float64)
+        columns.hand_back()
+        return _transformed(x_BD, logs_D)
 
     for block in blocks:
         x_BD = read(block)
@@ -210,6 +212,7 @@ def _fit_code(columns: Columns, i: Input, rows_N: np.ndarray, min_count: int, ma
     counts = np.zeros(len(dictionary) + 1, np.int64)
     for s in range(0, len(rows_N), _BLOCK):
         counts += np.bincount(columns.codes_NC[rows_N[s : s + _BLOCK], at], minlength=len(counts))
+        columns.hand_back()
     seen = [(-int(n), value) for n, value in zip(counts[1:], dictionary, strict=True) if n]
     kept = sorted(pair for pair in seen if -pair[0] >= min_count)[:max_values]
     return Code(
@@ -275,6 +278,7 @@ class Encoder:
     def codes(self, rows_B: np.ndarray) -> np.ndarray:
         """Vocabulary indices, without offsets. Shapes: rows_B -> (B, F), int64."""
         raw_BC = self.columns.codes_NC[rows_B]
+        self.columns.hand_back()
         out_BF = np.empty((len(rows_B), len(self._lookups)), np.int64)
         for f, (at, lookup) in enumerate(zip(self._code_at, self._lookups, strict=True)):
             out_BF[:, f] = lookup[raw_BC[:, at]]
@@ -282,7 +286,9 @@ class Encoder:
 
     def raw_dense(self, rows_B: np.ndarray) -> np.ndarray:
         """The mart's own numbers, NaN for missing. Shapes: rows_B -> (B, D), float32."""
-        return self.columns.dense_ND[rows_B][:, self._dense_at]
+        raw_BD = self.columns.dense_ND[rows_B]
+        self.columns.hand_back()
+        return raw_BD[:, self._dense_at]
 
     def scenes(self, rows_B: np.ndarray) -> np.ndarray:
         return self._scene_lookup[self.columns.scene_N[rows_B]]

@@ -93,6 +93,7 @@ def _neighbours(fitted: Fitted, columns: Columns, texts: ds.Dataset) -> dict[str
     rows = columns.rows("train")
     for s in range(0, len(rows), _POOL):
         times += np.bincount(titles.codes.take(rows[s : s + _POOL])[1], minlength=len(table))
+        columns.hand_back()
     pool = texts_of_rows(columns, [titles.name], np.arange(len(columns)))[titles.name]
     pool = pool[table[pool, -1] > 0]
     asked = pool[np.argsort(-times[pool], kind="stable")[:_TITLES]]

@@ -49,6 +49,7 @@ class TextSide:
             out["llm_BTV"], out["llm_there_BT"] = vectors_BTV * cold_B[:, None, None], there_BT * cold_B[:, None]
         if self.history:
             out |= self._past(rows_B)
+            self.columns.hand_back()
         return out
 
     @cached_property
@@ -94,6 +95,7 @@ class TextSide:
                 vectors_BTV[:, t], there_BT[:, t] = 0, 0
                 continue
             begin, codes_K = column.codes.take(rows_B)
+            self.columns.hand_back()
             sum_BX = embedding_bag(
                 torch.from_numpy(codes_K.astype(np.int64)), table, torch.from_numpy(begin[:-1]), mode="sum"
             )
@@ -164,6 +166,7 @@ def texts_of_rows(columns: Columns, names: Iterable[str], rows_N: np.ndarray) ->
         seen = np.zeros(1 + len(columns.text_ids), bool)
         for s in range(0, len(rows_N), _BLOCK):
             seen[sources[name].take(rows_N[s : s + _BLOCK])[1]] = True
+            columns.hand_back()
         seen[0] = False
         out[name] = np.flatnonzero(seen)
     return out

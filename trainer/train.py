@@ -24,6 +24,7 @@ from trainer.errors import TrainerError
 from trainer.inputs import Encoder
 from trainer.layers import Batch
 from trainer.metrics import auc, log_loss
+from trainer.order import epoch_order
 from trainer.progress import Tick, progress, silent
 from trainer.team import Team, device, moved
 
@@ -168,7 +169,7 @@ def train(
             started = time.perf_counter()
             epoch, b = divmod(done.step, plan.n_batches)
             if order_of != epoch:
-                order, order_of = np.random.default_rng([seed, epoch]).permutation(len(train_rows)), epoch
+                order, order_of = epoch_order(len(train_rows), seed, epoch), epoch
             rows_B = train_rows[order[b * plan.batch_size : (b + 1) * plan.batch_size]]
             own_B, part = team.share(rows_B)
             batch = encoder.batch(own_B)
@@ -194,9 +195,7 @@ def train(
                 done.losses, done.seen = 0.0, 0
                 done.evaluations.append(evaluation)
                 if not all(p.isfinite().all() for p in model.parameters()):
-                    raise _exploded(
-                        "The training loss is nan (some weights are no numbers)", done.step, plan, config, rate
-                    )
+                    raise _exploded("Some weights are NaN or infinite", done.step, plan, config, rate)
                 if chooses and _chosen(model, encoder, val_rows, val_labels, config, done, team):
                     best_weights = {k: v.clone() for k, v in model.state_dict().items()}
                 if chooses:
@@ -220,8 +219,8 @@ def train(
 def _exploded(what: str, step: int, plan: Schedule, config: Training, rate: float) -> TrainerError:
     return TrainerError(
         f"{what} after step {step} of {plan.n_steps}, with training.learning_rate {config.learning_rate:g} and "
-        f"embedding_learning_rate {config.embedding_learning_rate:g} (at this step {rate:.0%} of them). Expected one "
-        "that falls below .7, a coin's: lower both rates tenfold, or raise training.warmup_steps."
+        f"embedding_learning_rate {config.embedding_learning_rate:g} (at this step {rate:.0%} of them). Expected a "
+        "training loss that falls below .7, a coin's: lower both rates tenfold, or raise training.warmup_steps."
     )
 
 
