@@ -51,6 +51,7 @@ def test_codes_go_on_from_the_days_before() -> None:
     second = lists.encoded("x", 1, index)
     assert (second.tolist(), second.dtype) == ([3, 0, 0, 1], np.int32)
     assert list(index) == ["b", "a", "c"], "the first elements are of another dictionary"
+    assert lists.encoded("x", 0, {}).tolist() == [1, 0, 1, 1]
 
 
 def test_a_list_of_another_length_is_named() -> None:
@@ -113,6 +114,7 @@ def test_a_day_names_its_nulls_and_what_occurs_twice(tmp_path: Path) -> None:
         ({"event_id": ["a", None, None, "c", "d"], "event_at": at}, "event_id is NULL in 2 rows of a day"),
         ({"event_id": ["a", "b", "c", "d", "e"], "event_at": none}, "event_at is NULL in 5 rows of a day"),
         ({"event_id": ["a", "b", "d", "c", "d"], "event_at": at}, "event_id d occurs twice in a day"),
+        ({"event_id": ["d", "d"], "event_at": at[3:]}, "event_id d occurs twice in a day"),
     ):
         with pytest.raises(TrainerError, match=told):
             ordered(day(tmp_path, columns), ["event_at", "event_id"], "a day")
