@@ -97,6 +97,8 @@ def test_shrinkage_matters_where_texts_are_few():
 @pytest.mark.parametrize(
     ("X", "says"),
     [
+        (np.empty((0, 40)), "All 0 vectors are the same"),
+        (np.zeros((300, 40)), "All 300 vectors are the same"),
         (np.ones((300, 40)), "All 300 vectors are the same"),
         (np.full((300, 40), 3.3, np.float32), "All 300 vectors are the same"),
         (10_000 + 1e-3 * crowded(), "All 600 vectors are the same"),
@@ -144,6 +146,9 @@ def test_saved_and_loaded_it_gives_the_same_bytes(tmp_path):
     notes = dict.fromkeys("klmnopqrst", "a note")  # the library writes them in an order of chance
     files = {fit.save(tmp_path / f"{k}.safetensors", **notes).read_bytes() for k in range(5)}
     assert len(files) == 1
+    for k in range(8):
+        file = fit.save(tmp_path / "n.safetensors", note="n" * k).read_bytes()
+        assert int.from_bytes(file[:8], "little") % 8 == 0, "the vectors begin at a multiple of eight bytes"
     assert Whitening.load(tmp_path / "0.safetensors").list_hash_ == fit.list_hash_
 
 

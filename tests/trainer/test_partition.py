@@ -33,6 +33,7 @@ def test_numbers_are_finite_and_what_is_none_is_counted_apart_from_null() -> Non
     found, unusable = part(x=values).numbers("x", -1)
     np.testing.assert_array_equal(found, [1.5, np.nan, np.nan, np.nan, np.nan, -1e38, np.nan, 1e38])
     assert unusable == 4
+    assert part(x=[2**53 + 1]).numbers("x", -1)[0].tolist() == [2.0**53], "a large count is rounded, not refused"
 
 
 def test_a_position_of_a_list_is_a_column_of_its_own() -> None:
