@@ -112,9 +112,10 @@ def test_one_row_drawn_once_is_a_sample() -> None:
 
 def test_ece_of_a_row_drawn_more_often_than_a_bin_is_long() -> None:
     rows = bootstrap.Rows(np.array([1, 0, 1]), np.array([0.2, 0.5, 0.9]), np.array([0, 1, 2]))
-    repeated = rows.where(np.repeat([0, 1, 2], [50, 3, 7]))
+    weight_U = np.array([49, 4, 7])  # the bin after the first row's last whole one leans to the other side
+    repeated = rows.where(np.repeat([0, 1, 2], weight_U))
     expected = metrics.ece(repeated.label_B, repeated.probability_B)
-    assert bootstrap.ece(rows, np.array([[50, 3, 7]]))[0] == pytest.approx(expected)
+    assert bootstrap.ece(rows, weight_U[None])[0] == pytest.approx(expected)
 
 
 def test_a_difference_is_called_by_its_interval() -> None:

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from trainer import metrics
-from trainer.calibration import Calibration, fit_calibration
+from trainer.calibration import Calibration, _fit, fit_calibration
+from trainer.errors import TrainerError
 from trainer.run import evaluate_run, fit_run
 
 SCENES = ("a", "b", "c")
@@ -28,6 +29,8 @@ def test_it_finds_what_was_put_in_and_takes_a_shift_only_where_there_is_one() ->
     logits, label, scene, user = log(rng, 60_000, [2.0, 0.5, 1.0], [0, 0, 0])
     found = fit_calibration(logits, label, scene, user, SCENES)
     assert found.chosen == "temperature" and found.shift == {}
+    as_it_is = metrics.log_loss(label, 1 / (1 + np.exp(-logits)))
+    assert found.cross_validated_log_loss["none"] == pytest.approx(as_it_is)
     assert list(found.temperature.values()) == pytest.approx([2.0, 0.5, 1.0], rel=0.08)
     logits, label, scene, user = log(rng, 60_000, [2.0, 0.5, 1.0], [0.4, -0.3, 0])
     found = fit_calibration(logits, label, scene, user, SCENES)
@@ -91,7 +94,23 @@ def test_a_scene_counts_from_thirty_of_either_class_and_one_that_does_not_stops_
             assert found.temperature.keys() == known
     # An independent optimum: the temperature has the least log loss of a grid.
     found = fit_calibration(logits, label, np.zeros(3000, int), user, ("a",))
-    grid = np.linspace(0.4, 0.7, 601)
-    losses = [metrics.log_loss(label, 1 / (1 + np.exp(-logits / t))) for t in grid]
     assert found.chosen == "temperature"
-    assert found.temperature["a"] == pytest.approx(grid[int(np.argmin(losses))], abs=1e-3)
+    assert found.temperature["a"] == pytest.approx(best_temperature(logits, label), abs=1e-3)
+    shifted = (rng.random(3000) < 1 / (1 + np.exp(-2 * logits - 1))).astype(np.uint8)
+    alone = _fit(logits, shifted, np.zeros(3000, int), ("a",), with_shift=False)
+    assert alone.temperature["a"] == pytest.approx(best_temperature(logits, shifted), abs=1e-3)
+
+
+def best_temperature(logits: np.ndarray, label: np.ndarray) -> float:
+    grid = np.linspace(0.4, 0.7, 601)
+    return float(min(grid, key=lambda t: metrics.log_loss(label, 1 / (1 + np.exp(-logits / t)))))
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    assert Calibration.load(tmp_path) is None
+    one = Calibration({"a": 2.0}, {"a": 0.5}, "temperature and shift", {"none": 0.4, "temperature": None})
+    one.save(tmp_path)
+    assert Calibration.load(tmp_path) == one
+    (tmp_path / "calibration.json").write_text("{")
+    with pytest.raises(TrainerError, match=f"{tmp_path} can't be read as a finished run"):
+        Calibration.load(tmp_path)

@@ -94,6 +94,8 @@ def test_undefined_is_none_with_a_reason() -> None:
         "gauc": "no user has both classes", "pr_auc": metrics.ONE_CLASS, "ne": metrics.ONE_CLASS,
     }  # fmt: skip
     assert one_class["log_loss"] == pytest.approx(-np.log(0.7))
+    apart = metrics.summary(np.array([0, 1]), np.array([0.2, 0.7]), np.arange(2), resamples=50, seed=0)
+    assert apart["auc"] == 1 and apart["undefined"] == {"gauc": "no user has both classes"}
     empty = metrics.summary(np.empty(0), np.empty(0), np.empty(0, int), resamples=10, seed=0)
     assert empty["n"] == 0
     assert set(empty["undefined"].values()) == {metrics.NO_ROWS}
