@@ -101,6 +101,7 @@ def test_shrinkage_matters_where_texts_are_few():
         (np.zeros((300, 40)), "All 300 vectors are the same"),
         (np.ones((300, 40)), "All 300 vectors are the same"),
         (np.full((300, 40), 3.3, np.float32), "All 300 vectors are the same"),
+        (np.tile(crowded(n=1), (300, 1)), "All 300 vectors are the same"),
         (10_000 + 1e-3 * crowded(), "All 600 vectors are the same"),
         (crowded(n=20), "span 19 dimensions, fewer than the 32"),
         (np.tile(crowded(n=20), (30, 1)), "span 19 dimensions"),

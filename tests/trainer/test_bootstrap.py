@@ -39,6 +39,13 @@ def test_a_weight_of_one_is_the_data_itself() -> None:
         assert sampled(rows, once)[0] == pytest.approx(whole(rows), abs=1e-12)
 
 
+def test_the_seed_draws_the_users_that_the_interval_of_one_run_is_from() -> None:
+    rng = np.random.default_rng(0)
+    rows = bootstrap.Rows(rng.integers(0, 2, 200), rng.random(200), rng.integers(0, 20, 200))
+    alone = metrics.auc_bootstrap(rows.label_B, rows.probability_B, rows.user_B, 30, seed=7)
+    np.testing.assert_array_equal(bootstrap.auc(rows, bootstrap.draw(20, 30, seed=7)), alone)
+
+
 def test_pairing_sees_a_small_difference_that_two_intervals_hide() -> None:
     """Both scores share the users' noise; only the paired difference is free of it."""
     rng = np.random.default_rng(1)
