@@ -87,9 +87,9 @@ class Whitening(TransformerMixin, BaseEstimator):
             raise EmbeddingsError(
                 f"Can't whiten {width} dimensions to {self.n_components}: lower n_components (--dim)."
             )
+        _check_variation(X)
         mean_D = X.mean(axis=0)
         centred_ND = X - mean_D
-        self._check_variation(X, centred_ND)
         rank = _rank(centred_ND)
         if rank < self.n_components:
             raise EmbeddingsError(
@@ -196,20 +196,20 @@ class Whitening(TransformerMixin, BaseEstimator):
                 " Run `embeddings build` first; it encodes only what is missing."
             )
 
-    def _check_variation(self, X: np.ndarray, centred_ND: np.ndarray) -> None:
-        scale = np.abs(X).max(initial=0.0)
-        if len(X) < 2 or np.abs(centred_ND).max() <= 1e-6 * max(scale, np.finfo(np.float64).tiny):
-            raise EmbeddingsError(
-                f"All {len(X)} vectors are the same: there is nothing to whiten. Usually every row got the same (empty)"
-                " text: look at the texts mart, or run `embeddings inspect`."
-            )
-
     def _shrinkage_of(self, centred_ND: np.ndarray) -> float:
         if self.shrinkage != "auto":
             return float(self.shrinkage)
         from sklearn.covariance import ledoit_wolf_shrinkage
 
         return float(ledoit_wolf_shrinkage(centred_ND, assume_centered=True))
+
+
+def _check_variation(X: np.ndarray) -> None:
+    if len(X) < 2 or np.ptp(X, axis=0).max() <= 1e-6 * np.abs(X).max():
+        raise EmbeddingsError(
+            f"All {len(X)} vectors are the same: there is nothing to whiten. Usually every row got the same (empty)"
+            " text: look at the texts mart, or run `embeddings inspect`."
+        )
 
 
 def _in_order(file: bytes) -> bytes:
@@ -230,8 +230,6 @@ def _rank(centred_ND: np.ndarray) -> int:
     squares = np.linalg.eigvalsh(gram)
     # float32's resolution, as numpy's matrix_rank scales it; squared, because these are squared singular values.
     limit = squares[-1] * (np.finfo(np.float32).eps * np.sqrt(max(n, width))) ** 2
-    # Beneath float64's own resolution of the products an eigenvalue says nothing.
-    limit = max(limit, squares[-1] * np.finfo(np.float64).eps * max(n, width))
     return int((squares > limit).sum())
 
 

@@ -47,11 +47,7 @@ def ordered(files: list[Path], columns: list[str], partition: str) -> tuple[pa.T
             raise TrainerError(
                 f"Column {name} is NULL in {table[name].null_count} rows of {partition}. Run `dbt test`."
             )
-    at = (
-        table["event_at"]
-        .cast(pa.timestamp("us", tz=table.schema.field("event_at").type.tz), safe=False)
-        .cast(pa.int64())
-    )
+    at = table["event_at"].cast(pa.timestamp("us"), safe=False).cast(pa.int64())
     table = table.set_column(table.schema.get_field_index("event_at"), "event_at", at)
     ids = table["event_id"]
     table = table.set_column(table.schema.get_field_index("event_id"), "event_id", ids.cast(pa.string()))

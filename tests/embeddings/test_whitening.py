@@ -52,8 +52,9 @@ def test_zca_stays_nearest_to_the_original_coordinates():
 def test_shifting_and_scaling_the_input_changes_nothing(kind):
     X = crowded().astype(np.float64)
     same = Whitening(16, kind, shrinkage=0.0).fit(X).transform(X)
-    other = Whitening(16, kind, shrinkage=0.0).fit(3 * X + 7).transform(3 * X + 7)
-    np.testing.assert_allclose(other, same, atol=1e-4)
+    for changed in (3 * X + 7, 1e-9 * X):
+        other = Whitening(16, kind, shrinkage=0.0).fit(changed).transform(changed)
+        np.testing.assert_allclose(other, same, atol=1e-4)
 
 
 def test_rotating_the_input_keeps_distances():
@@ -96,8 +97,12 @@ def test_shrinkage_matters_where_texts_are_few():
 @pytest.mark.parametrize(
     ("X", "says"),
     [
+        (np.empty((0, 40)), "All 0 vectors are the same"),
+        (np.zeros((300, 40)), "All 300 vectors are the same"),
         (np.ones((300, 40)), "All 300 vectors are the same"),
         (np.full((300, 40), 3.3, np.float32), "All 300 vectors are the same"),
+        (np.tile(crowded(n=1), (300, 1)), "All 300 vectors are the same"),
+        (10_000 + 1e-3 * crowded(), "All 600 vectors are the same"),
         (crowded(n=20), "span 19 dimensions, fewer than the 32"),
         (np.tile(crowded(n=20), (30, 1)), "span 19 dimensions"),
         (np.hstack([crowded(width=20)] * 2), "span 20 dimensions"),
@@ -142,6 +147,9 @@ def test_saved_and_loaded_it_gives_the_same_bytes(tmp_path):
     notes = dict.fromkeys("klmnopqrst", "a note")  # the library writes them in an order of chance
     files = {fit.save(tmp_path / f"{k}.safetensors", **notes).read_bytes() for k in range(5)}
     assert len(files) == 1
+    for k in range(8):
+        file = fit.save(tmp_path / "n.safetensors", note="n" * k).read_bytes()
+        assert int.from_bytes(file[:8], "little") % 8 == 0, "the vectors begin at a multiple of eight bytes"
     assert Whitening.load(tmp_path / "0.safetensors").list_hash_ == fit.list_hash_
 
 
@@ -181,7 +189,7 @@ def test_refuses_variances_that_float32_cannot_carry():
 
 def test_rank_is_told_from_rounding():
     """A direction that is float32's rounding of the others doesn't count; one a hundred times larger does."""
-    X = np.random.default_rng(0).normal(size=(600, 4))
+    X = np.random.default_rng(0).normal(size=(600, 4)) * [1, 0.01, 0.01, 1]
     assert [Whitening(3, shrinkage=0.0).fit(X * [1, 1, 1, tiny]).rank_ for tiny in (2e-6, 2e-4)] == [3, 4]
     assert Whitening(1).fit(X[:3]).rank_ == 2, "fewer texts than dimensions"
 

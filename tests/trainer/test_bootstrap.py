@@ -32,10 +32,18 @@ def test_every_metric_equals_itself_on_repeated_rows(data: list[tuple[bool, int,
 
 def test_a_weight_of_one_is_the_data_itself() -> None:
     rng = np.random.default_rng(0)
-    rows = bootstrap.Rows(rng.integers(0, 2, 500), rng.random(500), rng.integers(0, 20, 500))
+    p = rng.random(500).round(1)  # ties; and 0 and 1, certain and wrong
+    rows = bootstrap.Rows(rng.integers(0, 2, 500), p, rng.integers(0, 20, 500))
     once = np.ones((1, 20), np.int16)
     for whole, sampled in bootstrap.METRICS.values():
         assert sampled(rows, once)[0] == pytest.approx(whole(rows), abs=1e-12)
+
+
+def test_the_seed_draws_the_users_that_the_interval_of_one_run_is_from() -> None:
+    rng = np.random.default_rng(0)
+    rows = bootstrap.Rows(rng.integers(0, 2, 200), rng.random(200), rng.integers(0, 20, 200))
+    alone = metrics.auc_bootstrap(rows.label_B, rows.probability_B, rows.user_B, 30, seed=7)
+    np.testing.assert_array_equal(bootstrap.auc(rows, bootstrap.draw(20, 30, seed=7)), alone)
 
 
 def test_pairing_sees_a_small_difference_that_two_intervals_hide() -> None:
@@ -101,11 +109,20 @@ def test_a_sample_without_rows_is_nan_and_the_next_one_is_still_measured() -> No
         assert np.isnan(sampled(nothing, weight_RU)).all() and len(sampled(nothing, weight_RU)) == 3, name
 
 
+def test_one_row_drawn_once_is_a_sample() -> None:
+    rows = bootstrap.Rows(np.array([1, 0]), np.array([0.25, 0.5]), np.array([0, 1]))
+    weight_RU = np.array([[1, 0]], np.int16)
+    assert bootstrap.log_loss(rows, weight_RU) == pytest.approx([np.log(4)])
+    assert bootstrap.ece(rows, weight_RU) == pytest.approx([0.75])
+    assert np.isnan([f(rows, weight_RU)[0] for f in (bootstrap.auc, bootstrap.gauc, bootstrap.pr_auc)]).all()
+
+
 def test_ece_of_a_row_drawn_more_often_than_a_bin_is_long() -> None:
     rows = bootstrap.Rows(np.array([1, 0, 1]), np.array([0.2, 0.5, 0.9]), np.array([0, 1, 2]))
-    repeated = rows.where(np.repeat([0, 1, 2], [50, 3, 7]))
+    weight_U = np.array([49, 4, 7])  # the bin after the first row's last whole one leans to the other side
+    repeated = rows.where(np.repeat([0, 1, 2], weight_U))
     expected = metrics.ece(repeated.label_B, repeated.probability_B)
-    assert bootstrap.ece(rows, np.array([[50, 3, 7]]))[0] == pytest.approx(expected)
+    assert bootstrap.ece(rows, weight_U[None])[0] == pytest.approx(expected)
 
 
 def test_a_difference_is_called_by_its_interval() -> None:

@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from trainer import metrics
-from trainer.calibration import Calibration, fit_calibration
+from trainer.calibration import Calibration, _fit, fit_calibration
+from trainer.errors import TrainerError
 from trainer.run import evaluate_run, fit_run
 
 SCENES = ("a", "b", "c")
@@ -28,6 +29,8 @@ def test_it_finds_what_was_put_in_and_takes_a_shift_only_where_there_is_one() ->
     logits, label, scene, user = log(rng, 60_000, [2.0, 0.5, 1.0], [0, 0, 0])
     found = fit_calibration(logits, label, scene, user, SCENES)
     assert found.chosen == "temperature" and found.shift == {}
+    as_it_is = metrics.log_loss(label, 1 / (1 + np.exp(-logits)))
+    assert found.cross_validated_log_loss["none"] == pytest.approx(as_it_is)
     assert list(found.temperature.values()) == pytest.approx([2.0, 0.5, 1.0], rel=0.08)
     logits, label, scene, user = log(rng, 60_000, [2.0, 0.5, 1.0], [0.4, -0.3, 0])
     found = fit_calibration(logits, label, scene, user, SCENES)
@@ -44,11 +47,13 @@ def test_it_finds_what_was_put_in_and_takes_a_shift_only_where_there_is_one() ->
 def test_a_scene_that_cannot_tell_is_left_as_it_is() -> None:
     rng = np.random.default_rng(1)
     logits, label, scene, user = log(rng, 9000, [2.0, 2.0, 2.0], [0, 0, 0])
+    label[scene == 0] = logits[scene == 0] < 0  # ordered the wrong way round
     label[scene == 1] = 0
-    label[scene == 2] = logits[scene == 2] < 0  # ordered the wrong way round
     found = fit_calibration(logits, label, scene, user, SCENES)
-    assert found.temperature.keys() == {"a"}
-    np.testing.assert_array_equal(found(logits, scene, SCENES)[scene != 0], logits[scene != 0])
+    assert found.temperature.keys() == {"c"}
+    np.testing.assert_array_equal(found(logits, scene, SCENES)[scene != 2], logits[scene != 2])
+    orderless = fit_calibration(np.where(scene == 2, 0, logits), label, scene, user, SCENES)
+    assert orderless.temperature == {}, "one logit for all says nothing of a slope"
     empty = fit_calibration(np.empty(0), np.empty(0), np.empty(0, int), np.empty(0, int), SCENES)
     assert empty.temperature == {}
 
@@ -82,14 +87,30 @@ def test_a_scene_counts_from_thirty_of_either_class_and_one_that_does_not_stops_
     scene = np.repeat([0, 1, 2], 1000)
     label = (rng.random(3000) < 1 / (1 + np.exp(-2 * logits))).astype(np.uint8)  # overall too cold: 1/T is 2
     for few in (0, 1):  # of the first scene only 29, then 30 rows of this class are left
-        for kept, known in ((29, set("bc")), (40, set("abc"))):
+        for kept, known in ((29, set("bc")), (30, set("abc"))):
             rare = label.copy()
             rare[np.flatnonzero((scene == 0) & (label == few))[kept:]] = 1 - few
             found = fit_calibration(logits, rare, scene, user, SCENES)
             assert found.temperature.keys() == known
     # An independent optimum: the temperature has the least log loss of a grid.
     found = fit_calibration(logits, label, np.zeros(3000, int), user, ("a",))
-    grid = np.linspace(0.4, 0.7, 601)
-    losses = [metrics.log_loss(label, 1 / (1 + np.exp(-logits / t))) for t in grid]
     assert found.chosen == "temperature"
-    assert found.temperature["a"] == pytest.approx(grid[int(np.argmin(losses))], abs=1e-3)
+    assert found.temperature["a"] == pytest.approx(best_temperature(logits, label), abs=1e-3)
+    shifted = (rng.random(3000) < 1 / (1 + np.exp(-2 * logits - 1))).astype(np.uint8)
+    alone = _fit(logits, shifted, np.zeros(3000, int), ("a",), with_shift=False)
+    assert alone.temperature["a"] == pytest.approx(best_temperature(logits, shifted), abs=1e-3)
+
+
+def best_temperature(logits: np.ndarray, label: np.ndarray) -> float:
+    grid = np.linspace(0.4, 0.7, 601)
+    return float(min(grid, key=lambda t: metrics.log_loss(label, 1 / (1 + np.exp(-logits / t)))))
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    assert Calibration.load(tmp_path) is None
+    one = Calibration({"a": 2.0}, {"a": 0.5}, "temperature and shift", {"none": 0.4, "temperature": None})
+    one.save(tmp_path)
+    assert Calibration.load(tmp_path) == one
+    (tmp_path / "calibration.json").write_text("{")
+    with pytest.raises(TrainerError, match=f"{tmp_path} can't be read as a finished run"):
+        Calibration.load(tmp_path)

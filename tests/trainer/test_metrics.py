@@ -94,6 +94,8 @@ def test_undefined_is_none_with_a_reason() -> None:
         "gauc": "no user has both classes", "pr_auc": metrics.ONE_CLASS, "ne": metrics.ONE_CLASS,
     }  # fmt: skip
     assert one_class["log_loss"] == pytest.approx(-np.log(0.7))
+    apart = metrics.summary(np.array([0, 1]), np.array([0.2, 0.7]), np.arange(2), resamples=50, seed=0)
+    assert apart["auc"] == 1 and apart["undefined"] == {"gauc": "no user has both classes"}
     empty = metrics.summary(np.empty(0), np.empty(0), np.empty(0, int), resamples=10, seed=0)
     assert empty["n"] == 0
     assert set(empty["undefined"].values()) == {metrics.NO_ROWS}
@@ -213,6 +215,12 @@ def test_bins_of_calibration_say_what_they_hold() -> None:
         {"n": 2, "probability": pytest.approx(0.75), "positive_rate": 0.5},
     ]
     assert [len(metrics.calibration(label, p, bins)) for bins in (1, 5, 9)] == [1, 5, 5]
+
+
+def test_tied_rows_are_binned_in_the_order_they_came_in() -> None:
+    """Else two machines, whose NumPy sorts with other instructions, would report another ECE."""
+    p, label = np.repeat([0.2, 0.5, 0.1], 100), np.arange(300) % 100 >= 50
+    assert [one["positive_rate"] for one in metrics.calibration(label, p, 6)] == [0, 1] * 3
 
 
 def test_an_interval_is_the_central_95_percent_of_ten_or_more() -> None:

@@ -26,6 +26,7 @@ def test_seed_and_epoch_decide_the_order() -> None:
 def test_a_small_log_is_shuffled_as_a_whole() -> None:
     expected = np.random.default_rng([3, 4]).permutation(5000)
     np.testing.assert_array_equal(epoch_order(5000, 3, 4), expected)
+    np.testing.assert_array_equal(epoch_order(5000, 3, 4, whole=5000), expected)
 
 
 def test_a_large_log_is_read_a_window_at_a_time_and_yet_mixed() -> None:
