@@ -53,18 +53,11 @@ def ordered(files: list[Path], columns: list[str], partition: str) -> tuple[pa.T
     table = table.set_column(table.schema.get_field_index("event_id"), "event_id", ids.cast(pa.string()))
     order_B = pc.sort_indices(table, sort_keys=[("event_at", "ascending"), ("event_id", "ascending")]).to_numpy()
     table = table.take(pa.array(order_B))
-    ids = table["event_id"].combine_chunks()
-    twice = pc.equal(ids[1:], ids[:-1]) if len(ids) > 1 else pa.array([], pa.bool_())
-    if pc.any(twice).as_py():
-        raise TrainerError(
-            f"event_id {ids.filter(_after_first(twice))[0]} occurs twice in {partition}. Run `dbt test`."
-        )
+    values, counts = pc.value_counts(table["event_id"].combine_chunks()).flatten()
+    twice = values.filter(pc.greater(counts, 1))
+    if len(twice):
+        raise TrainerError(f"event_id {twice[0]} occurs twice in {partition}. Run `dbt test`.")
     return table, order_B.astype(np.int64)
-
-
-def _after_first(mask: pa.Array) -> pa.Array:
-    """A mask over neighbours, one longer: the first row has no neighbour before it."""
-    return pa.concat_arrays([pa.array([False]), mask])
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,7 @@ def test_a_day_names_its_nulls_and_what_occurs_twice(tmp_path: Path) -> None:
         ({"event_id": ["a", "b", "c", "d", "e"], "event_at": none}, "event_at is NULL in 5 rows of a day"),
         ({"event_id": ["a", "b", "d", "c", "d"], "event_at": at}, "event_id d occurs twice in a day"),
         ({"event_id": ["d", "d"], "event_at": at[3:]}, "event_id d occurs twice in a day"),
+        ({"event_id": ["d", "e", "d"], "event_at": [at[0], at[3], at[4]]}, "event_id d occurs twice in a day"),
     ):
         with pytest.raises(TrainerError, match=told):
             ordered(day(tmp_path, columns), ["event_at", "event_id"], "a day")
