@@ -51,7 +51,7 @@ lint: .venv/installed-dev
 proof: .venv/installed-dev
 	$(BIN)/python -m pytest -n 2 -v -rP tests/warehouse/test_point_in_time.py tests/warehouse/test_any_feature.py tests/warehouse/test_mutants.py | grep -E 'PASS|FAIL|ERROR|^mutant|^proven|^not brute|passed|failed'; exit $${PIPESTATUS[0]}
 
-# ---- kill -9 at random moments, full disks, two at once; CHAOS_SEED=2 draws others, CHAOS_KILLS=10 fewer
+# ---- kill -9 at random moments, full disks, two at once; CHAOS_SEED=2 draws others, CHAOS_KILLS=10 fewer, CHAOS_SECONDS=150 more
 chaos: .venv/installed-dev
 	$(BIN)/python -m pytest tests/chaos -n 2 --maxschedchunk 1
 

@@ -22,7 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 KILLS = int(os.environ.get("CHAOS_KILLS", "50"))
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "110"))  # the most that one command may take of the time for all
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "80"))  # the most that one command may take of the time for all
 IN_A_ROW = 8
 
 
