@@ -18,7 +18,6 @@ import numpy as np
 import psutil
 
 MOST = 640 << 20  # bytes of mapped files in memory, code of libraries (200 MB) included, above which pages go back
-_PROCESS = psutil.Process()
 _STATUS = Path("/proc/self/status")
 
 
@@ -32,7 +31,7 @@ def hand_back(maps: Iterable[mmap.mmap], most: int | None = None) -> None:
 
     Does nothing on a system that doesn't say how much that is (it is Linux that does).
     """
-    if getattr(_PROCESS.memory_info(), "shared", 0) > (MOST if most is None else most):
+    if getattr(psutil.Process().memory_info(), "shared", 0) > (MOST if most is None else most):
         for each in maps:
             each.madvise(mmap.MADV_DONTNEED)
 

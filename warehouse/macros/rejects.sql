@@ -88,23 +88,23 @@
 
 {% macro stop_if_too_many_rejected() -%}
     {%- if execute -%}
-        {%- set n_rejected = run_query("select count(*) from " ~ this).columns[0][0] | int -%}
         {%- set lines = run_query("select count(*), coalesce(sum(n_lines_taken_in), 0) from " ~ malformed_lines()).rows[0] -%}
         {%- set n_taken_in = lines[1] | int -%}
-        {%- set n_raw = run_query("select count(*) from " ~ ref('parsed_events')).columns[0][0] | int + lines[0] | int -%}
+        {%- set n_rejected = run_query("select count(*) from " ~ this).columns[0][0] | int + n_taken_in -%}
+        {%- set n_raw = run_query("select count(*) from " ~ ref('parsed_events')).columns[0][0] | int + lines[0] | int + n_taken_in -%}
         {%- if n_raw == 0 -%}
             {{ exceptions.raise_compiler_error("The files in " ~ raw_dir() ~ " hold no rows at all, only headers.") }}
         {%- endif -%}
         {%- set allowed = dataset_var('max_rejected_rate', var('max_rejected_rate')) -%}
-        {%- if n_rejected == n_raw or n_rejected + n_taken_in > allowed * (n_raw + n_taken_in) -%}
+        {%- if n_rejected == n_raw or n_rejected > allowed * n_raw -%}
             {%- set reasons = [] -%}
             {%- for row in run_query("select reason, count(*) as n from " ~ this
                 ~ " group by reason order by n desc, reason limit 5").rows -%}
                 {%- do reasons.append(row['n'] ~ " x " ~ row['reason']) -%}
             {%- endfor -%}
             {{ exceptions.raise_compiler_error(
-                (n_rejected + n_taken_in) ~ " of " ~ (n_raw + n_taken_in) ~ " raw rows in " ~ raw_dir() ~ " ("
-                ~ '%.1f' % (100.0 * (n_rejected + n_taken_in) / (n_raw + n_taken_in)) ~ "%) were rejected; var max_rejected_rate allows " ~ '%.1f' % (100.0 * allowed)
+                n_rejected ~ " of " ~ n_raw ~ " raw rows in " ~ raw_dir() ~ " (" ~ '%.1f' % (100.0 * n_rejected / n_raw)
+                ~ "%) were rejected; var max_rejected_rate allows " ~ '%.1f' % (100.0 * allowed)
                 ~ "%. Most frequent: " ~ reasons | join('; ')
                 ~ ". Table rejected_events has them all. Mend the log or its adapter, or allow more with --vars.") }}
         {%- endif -%}

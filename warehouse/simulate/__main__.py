@@ -21,6 +21,7 @@ from .parameters import FULL_EVENTS, N_DAYS
 
 MIN_EVENTS, MAX_EVENTS, MAX_PARTS = 1_000, 200_000_000, 20
 DEFAULT_OUT = Path("data/raw/simulated")
+WrittenLog = Annotated[Path, typer.Option(help="Folder of a simulated log.")]
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
@@ -83,7 +84,7 @@ def main(
 
 @app.command()
 def bayes(
-    out: Annotated[Path, typer.Option(help="Folder of a simulated log.")] = DEFAULT_OUT,
+    out: WrittenLog = DEFAULT_OUT,
     as_json: Annotated[bool, typer.Option("--json", help="The whole report as JSON.")] = False,
 ) -> None:
     """The best AUC that any model can expect: overall, by scene, by level and by cold-start cell, from the truth file.
@@ -98,7 +99,7 @@ def bayes(
 
 @app.command()
 def ceiling(
-    out: Annotated[Path, typer.Option(help="Folder of a simulated log.")] = DEFAULT_OUT,
+    out: WrittenLog = DEFAULT_OUT,
     as_json: Annotated[bool, typer.Option("--json", help="The report of all splits as JSON.")] = False,
 ) -> None:
     """How much of the Bayes AUC hangs on what no row tells: the truth again, with effects left out. Draws the log anew.

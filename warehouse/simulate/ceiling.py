@@ -11,19 +11,19 @@ from pathlib import Path
 
 import numpy as np
 
-from .bayes import SPLITS, score
-from .events import draw, pair_normal, plan, solve_intercepts
+from .bayes import SPLITS, Truth, score
+from .events import draw, in_steps, pair_normal, plan, solve_intercepts
 from .output import Request, SimulationError, read_truth
-from .parameters import MODEL_VERSION, N_SCENES, PROBABILITY_STEPS, SCENES, Parameters
+from .parameters import MODEL_VERSION, N_DAYS, N_SCENES, PROBABILITY_STEPS, SCENES, Parameters
 from .world import make_world
 
 # Left out one after another: each line lacks what the lines above it lack.
 LEFT_OUT = (
-    ("nothing: the Bayes AUC", ()),
-    ("the user's mood of the day", ("mood",)),
-    ("the liking of one item by one user, where they did not meet on an earlier day", ("new_pair",)),
-    ("that liking where they did", ("known_pair",)),
-    ("the match of the user's taste and the item's topics", ("match",)),
+    ("nothing: the Bayes AUC", "nothing"),
+    ("the user's mood of the day", "mood"),
+    ("the liking of one item by one user, where they did not meet on an earlier day", "new_pair"),
+    ("that liking where they did", "known_pair"),
+    ("the match of the user's taste and the item's topics", "match"),
 )
 
 
@@ -35,41 +35,37 @@ def ceiling_report(out: Path, on_rows: Callable[[int], None] = lambda rows: None
     truth = read_truth(out)
     wrote = json.loads((out / "truth" / "parameters.json").read_text(encoding="utf-8"))
     p, request = Parameters(), Request(**wrote["request"])
-    rows = _drawn_again(request, p, on_rows)
-    same = wrote["model_version"] == MODEL_VERSION and np.array_equal(rows["millionths"], truth.millionths)
+    drawn = _drawn_again(request, p, on_rows)
+    same = wrote["model_version"] == MODEL_VERSION and np.array_equal(drawn["millionths"], truth.millionths)
     if not same:
         raise SimulationError(
             f"{out} was drawn from other parameters or by other versions of this code and NumPy ({wrote['versions']}); "
             "make it again with --force to take its truth apart"
         )
-    met = _met_before(rows["user"], rows["item"], rows["day"])
-    z = np.log(rows["millionths"] / (PROBABILITY_STEPS - rows["millionths"]))
+    met = _met_before(truth)
+    z = np.log(truth.millionths / (PROBABILITY_STEPS - truth.millionths))
     effects = {
-        "mood": rows["mood"], "match": rows["match"],
-        "known_pair": np.where(met, rows["pair"], 0), "new_pair": np.where(met, 0, rows["pair"]),
+        "nothing": 0.0, "mood": drawn["mood"], "match": drawn["match"],
+        "known_pair": np.where(met, drawn["pair"], 0), "new_pair": np.where(met, 0, drawn["pair"]),
     }  # fmt: skip
     report: dict = {"left_out": []}
-    for title, names in LEFT_OUT:
-        for name in names:
-            z = z - effects[name]
-        report["left_out"].append({"title": title, "splits": _scored(z, rows)})
+    for title, name in LEFT_OUT:
+        z = z - effects[name]
+        report["left_out"].append({"title": title, "splits": _scored(z, truth)})
     return report
 
 
 def _drawn_again(request: Request, p: Parameters, on_rows: Callable[[int], None]) -> dict[str, np.ndarray]:
-    """Every row's user, item, day, scene, label and probability, and the effects that are left out. Shapes: (n,)."""
+    """Every row's probability in steps of 1e-6, and the effects that are left out, in logits. Shapes: (n,) each."""
     world = make_world(request.seed, request.events, p)
     intercepts = solve_intercepts(world)
-    whole = ("user", "item", "day", "scene", "label", "millionths")
-    out = {name: np.empty(request.events, np.int32) for name in whole}
-    out |= {name: np.empty(request.events, np.float32) for name in ("mood", "pair", "match")}
+    out = {name: np.empty(request.events, np.float32) for name in ("mood", "pair", "match")}
+    out["millionths"] = np.empty(request.events, np.int32)
     at = 0
     for block in plan(request.events, request.parts):
         rows, _ = draw(world, intercepts, block)
         here = slice(at, at + block.n_rows)
-        for name in ("user", "item", "scene", "label", "millionths"):
-            out[name][here] = getattr(rows, name)
-        out["day"][here] = block.day
+        out["millionths"][here] = rows.millionths
         out["mood"][here] = world.users.mood[rows.user, block.day]
         out["pair"][here] = np.array(p.user_item)[rows.scene] * pair_normal(world.pair_key, rows.user, rows.item)
         out["match"][here] = np.array(p.taste)[rows.scene] * rows.match
@@ -78,24 +74,22 @@ def _drawn_again(request: Request, p: Parameters, on_rows: Callable[[int], None]
     return out
 
 
-def _met_before(user: np.ndarray, item: np.ndarray, day: np.ndarray) -> np.ndarray:
-    """Whether a row's user was shown its item on an earlier day. Shapes: (n,) each."""
-    pair = user.astype(np.int64) * (int(item.max()) + 1) + item
+def _met_before(truth: Truth) -> np.ndarray:
+    """Whether a row's user was shown its item on an earlier day. Shapes: -> (n,), bool."""
+    pair = truth.user.astype(np.int64) * (int(truth.item.max()) + 1) + truth.item
     _, place = np.unique(pair, return_inverse=True)
-    first = np.full(int(place.max()) + 1, np.iinfo(np.int32).max, np.int32)
-    np.minimum.at(first, place, day)
-    return first[place] < day
+    first = np.full(int(place.max()) + 1, N_DAYS, np.int8)
+    np.minimum.at(first, place, truth.day)
+    return first[place] < truth.day
 
 
-def _scored(z: np.ndarray, rows: dict[str, np.ndarray]) -> dict:
-    steps = np.rint(PROBABILITY_STEPS / (1 + np.exp(-z))).astype(np.int32)
-    np.clip(steps, 1, PROBABILITY_STEPS - 1, out=steps)
-    splits = {}
+def _scored(z: np.ndarray, truth: Truth) -> dict:
+    every, splits = in_steps(z), {}
     for name, (first, last) in SPLITS.items():
-        inside = (rows["day"] >= first) & (rows["day"] < last)
-        label, scene = rows["label"][inside], rows["scene"][inside]
-        scenes = {SCENES[s]: score(steps[inside][scene == s], label[scene == s])["auc"] for s in range(N_SCENES)}
-        splits[name] = {"auc": score(steps[inside], label)["auc"], "scenes": scenes}
+        inside = (truth.day >= first) & (truth.day < last)
+        steps, label, scene = every[inside], truth.label[inside], truth.scene[inside]
+        scenes = {SCENES[s]: score(steps[scene == s], label[scene == s])["auc"] for s in range(N_SCENES)}
+        splits[name] = {"auc": score(steps, label)["auc"], "scenes": scenes}
     return splits
 
 

@@ -117,10 +117,15 @@ def draw(world: World, intercepts: Intercepts, block: Block) -> tuple[Drawn, np.
     impressions = _impressions(rng, world, block.day, block.n_rows, block.slice, block.n_slices)
     z = _logit(world, block.day, impressions) + intercepts.scene[impressions["scene"]]
     z += intercepts.period[period_of(block.day)]
-    millionths = np.rint(PROBABILITY_STEPS / (1.0 + np.exp(-z))).astype(np.int32)
-    np.clip(millionths, 1, PROBABILITY_STEPS - 1, out=millionths)
+    millionths = in_steps(z)
     label = rng.integers(0, PROBABILITY_STEPS, block.n_rows) < millionths
     return Drawn(**impressions, millionths=millionths, label=label.astype(np.int8)), rng
+
+
+def in_steps(z: np.ndarray) -> np.ndarray:
+    """The probabilities of logits, in steps of 1e-6, none of them 0 or 1. Shapes: (n,) -> (n,), int32."""
+    steps = np.rint(PROBABILITY_STEPS / (1.0 + np.exp(-z))).astype(np.int32)
+    return np.clip(steps, 1, PROBABILITY_STEPS - 1, out=steps)
 
 
 def _impressions(rng, world: World, day: int, n: int, part: int, n_parts: int) -> dict[str, np.ndarray]:
