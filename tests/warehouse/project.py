@@ -12,19 +12,48 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 ROOT = Path(__file__).parents[2]
 DBT = Path(sys.executable).with_name("dbt")
 MY_LOG = {"dataset": "my_log"}
 
 
+# What may stand between two words of SQL or YAML: blanks, line ends and comments.
+_GAP = r"(?:\s|--[^\n]*(?:\n|$)|(?<!\S)\#[^\n]*(?:\n|$)|/\*.*?\*/|\{\#.*?\#\})"
+
+
 @dataclass(frozen=True)
 class Edit:
-    """One change to the project's SQL: `old`, which must stand in `path`, becomes `new`."""
+    """One change to the project: the expression `old`, which must stand somewhere in `path`, becomes `new`.
+
+    `old` is found by its words and signs alone: case, blanks, line ends and comments don't matter, so neither lines
+    added around it nor another layout hide it. It is written on one line: its neighbours are not its business.
+    """
 
     path: str
     old: str
     new: str
+
+    def __post_init__(self) -> None:
+        assert "\n" not in self.old, f"{self.path}: an edit's anchor is one expression on one line, not {self.old!r}"
+
+    def applied_to(self, text: str) -> str:
+        """`text` with every occurrence changed.
+
+        Raises: AssertionError naming the expression where there is none.
+        """
+        changed, n_found = self._pattern().subn(lambda _: self.new, text)
+        assert n_found, f"{self.path} no longer holds the expression `{self.old}`: bring the edit up to date with it"
+        return changed
+
+    def _pattern(self) -> re.Pattern:
+        words = re.findall(r"\w+|[^\w\s]", self.old)
+        pattern = r"(?<!\w)" if re.match(r"\w", words[0]) else ""
+        for word, following in zip(words, [*words[1:], ""], strict=True):
+            both_are_words = re.match(r"\w", word) and re.match(r"\w", following)
+            pattern += re.escape(word) + (f"{_GAP}{'+' if both_are_words else '*'}" if following else "")
+        return re.compile(pattern, re.IGNORECASE | re.DOTALL)
 
 
 def code_block(document: Path, language: str) -> str:
@@ -33,37 +62,59 @@ def code_block(document: Path, language: str) -> str:
 
 
 def edits_of(document: Path) -> tuple[Edit, ...]:
-    """The changes that the diff blocks of a Markdown file ask for, a hunk each."""
+    """The lines that the diff blocks of a Markdown file add, each hunk before the line that follows it."""
     edits = []
     for block in re.findall(r"```diff\n(.*?)```", document.read_text(), re.DOTALL):
         path, *hunks = re.split(r"^@@.*\n", block, flags=re.MULTILINE)
         for hunk in hunks:
-            lines = hunk.splitlines()
-            old, new = ("\n".join(line[1:] for line in lines if line[:1] in kept) for kept in (" -", " +"))
-            edits.append(Edit(path.strip().removeprefix("--- "), old, new))
+            added, anchor = re.fullmatch(r"((?:\+.*\n)+) (.+)\n", hunk).groups()
+            added, anchor = re.sub(r"^\+ *", "", added, flags=re.MULTILINE), anchor.strip().rstrip(",")
+            edits.append(Edit(path.strip().removeprefix("--- "), anchor, f"{added}        {anchor}"))
     return tuple(edits)
 
 
-class Project:
-    """The project in a folder of its own, with the adapter and vars of docs/bring-your-own-log.md in place."""
+def dumped(document: dict) -> str:
+    """A document as YAML: innermost lists and mappings on one line, in the order given."""
+    return yaml.safe_dump(document, allow_unicode=True, sort_keys=False, default_flow_style=None, width=10_000)
 
-    def __init__(self, folder: Path, edits: tuple[Edit, ...] = ()):
+
+class Project:
+    """The project in a folder of its own, with the adapter and vars of docs/bring-your-own-log.md in place.
+
+    It is made of the warehouse as it stands, features that a user has added included. Only what a user may have under
+    the same name as the guide's log gives way to the guide's.
+    """
+
+    def __init__(self, folder: Path, edits: tuple[Edit, ...] = (), root: Path = ROOT):
         self.folder = folder
         folder.mkdir(parents=True)
-        shutil.copytree(ROOT / "warehouse", folder / "warehouse", ignore=shutil.ignore_patterns("__pycache__"))
-        shutil.copy(ROOT / "profiles.yml", folder)
+        shutil.copytree(root / "warehouse", folder / "warehouse", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(root / "profiles.yml", folder)
         (folder / "data").mkdir()
         guide = ROOT / "docs" / "bring-your-own-log.md"
+        self._leave_out("my_log")
         adapter = folder / "warehouse/models/sources/my_log/src_my_log.sql"
         adapter.parent.mkdir()
         adapter.write_text(code_block(guide, "sql"))
-        block = "".join(f"    {line}\n" for line in code_block(guide, "yaml").splitlines())
-        (folder / "dbt_project.yml").write_text((ROOT / "dbt_project.yml").read_text() + block)
+        settings = yaml.safe_load((root / "dbt_project.yml").read_text())
+        settings["vars"]["datasets"] |= yaml.safe_load(code_block(guide, "yaml"))
+        (folder / "dbt_project.yml").write_text(dumped(settings))
         for edit in edits:
             path = folder / edit.path
-            text = path.read_text()
-            assert edit.old in text, f"{edit.path} no longer holds {edit.old!r}: bring this test up to date"
-            path.write_text(text.replace(edit.old, edit.new))
+            path.write_text(edit.applied_to(path.read_text()))
+
+    def _leave_out(self, name: str) -> None:
+        """Drop a user's own adapter `name`: its folder, its model wherever it lies, and what the yml says of it."""
+        models = self.folder / "warehouse/models"
+        shutil.rmtree(models / "sources" / name, ignore_errors=True)
+        for path in models.rglob(f"src_{name}.sql"):
+            path.unlink()
+        for path in [*models.rglob("*.yml"), *models.rglob("*.yaml")]:
+            document = yaml.safe_load(path.read_text()) or {}
+            described = document.get("models") or []
+            kept = [model for model in described if model["name"] != f"src_{name}"]
+            if len(kept) < len(described):
+                path.write_text(dumped(document | {"models": kept}))
 
     def dbt(self, *arguments: str, dataset_vars: dict | None = None) -> subprocess.CompletedProcess:
         """Run dbt as a user would, from the project root. The exit status is the caller's to judge."""

@@ -5,7 +5,6 @@ and leaks that the proofs must name. So the same builds prove the features and t
 """
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -21,12 +20,13 @@ from tests.warehouse.any_feature import (
     with_ties,
 )
 from tests.warehouse.logs import FIRST_DAY, random_log
-from tests.warehouse.project import ROOT, Edit, Project, edits_of
+from tests.warehouse.project import ROOT, Edit, Project, code_block, dumped, edits_of
+from tests.warehouse.proofs import features_of
 
 GUIDE = ROOT / "docs/add-a-feature.md"
 CONTRACT = "warehouse/models/marts/training_examples.yml"
-# A line of the last step of either mart, before which a column can be put.
-ANCHOR = "        {{ if_cold('whole_user_text_id') }} as user_text_id,\n"
+# A column of the last step of either mart, before which others can be put.
+ANCHOR = "{{ if_cold('whole_user_text_id') }} as user_text_id"
 BEFORE_THE_INSTANT = "order by event_at range between unbounded preceding and interval 1 microsecond preceding"
 BEFORE_THE_DAY = "order by as_of_date range between unbounded preceding and interval 1 day preceding"
 UP_TO_THE_DAY = "order by as_of_date range between unbounded preceding and current row"
@@ -63,20 +63,31 @@ def planted(version: int) -> dict[str, str]:
 
 def planted_in_sql() -> Iterator[Edit]:
     for version in HONEST:
-        columns = "".join(f"        {sql} as {name},\n" for name, sql in planted(version).items())
+        columns = "".join(f"{sql} as {name},\n        " for name, sql in planted(version).items())
         yield Edit(f"warehouse/models/marts/training_examples_v{version}.sql", ANCHOR, columns + ANCHOR)
 
 
-def declare_planted(project: Project) -> None:
+def declare(project: Project, columns: dict[int, list[dict]]) -> None:
+    """Add columns to the contract of training_examples, by version."""
     path = project.folder / CONTRACT
     document = yaml.safe_load(path.read_text())
     for version in document["models"][0]["versions"]:
-        for name in planted(version["v"]) if version["v"] in HONEST else ():
-            meta = {"role": "feature", "kind": "dense", "transform": "none", "group": "user"}
-            version["columns"].append(
-                {"name": name, "data_type": "double", "description": "Planted.", "config": {"meta": meta}}
-            )
-    path.write_text(yaml.safe_dump(document, allow_unicode=True, sort_keys=False))
+        version["columns"] += columns.get(version["v"], [])
+    path.write_text(dumped(document))
+
+
+def planted_in_yml() -> dict[int, list[dict]]:
+    meta = {"role": "feature", "kind": "dense", "transform": "none", "group": "user"}
+    column = {"data_type": "double", "description": "Planted.", "config": {"meta": meta}}
+    return {version: [{"name": name} | column for name in planted(version)] for version in HONEST}
+
+
+def worked_example() -> tuple[tuple[Edit, ...], list[dict]]:
+    """What docs/add-a-feature.md adds to the SQL and to the contract of v2; nothing if a user has followed it."""
+    columns = yaml.safe_load(code_block(GUIDE, "yaml"))
+    if {column["name"] for column in columns} <= set(features_of(2)):
+        return (), []
+    return edits_of(GUIDE), columns
 
 
 class Proven:
@@ -108,8 +119,10 @@ class Proven:
 
 @pytest.fixture(scope="module")
 def proven(tmp_path_factory: pytest.TempPathFactory) -> Proven:
-    project = Project(tmp_path_factory.mktemp("any") / "project", (*edits_of(GUIDE), *planted_in_sql()))
-    declare_planted(project)
+    edits, columns = worked_example()
+    project = Project(tmp_path_factory.mktemp("any") / "project", (*edits, *planted_in_sql()))
+    declare(project, {2: columns})
+    declare(project, planted_in_yml())
     return Proven(project, with_ties(random_log(n_events=1500)))
 
 
@@ -149,9 +162,9 @@ def test_a_column_without_values_is_found(proven: Proven) -> None:
     assert "item_title_text_id" in unproven(lost, proven.contracts[1])
 
 
-def test_a_lost_line_of_the_guide_is_noticed(tmp_path: Path) -> None:
-    """The worked example is applied as it stands: three hunks would be too few if a block went unread."""
-    assert [edit.path.rsplit("/", 1)[1] for edit in edits_of(GUIDE)] == [
-        "training_examples_v2.sql",
-        "training_examples.yml",
-    ]
+def test_a_lost_line_of_the_guide_is_noticed() -> None:
+    """The worked example is applied as it stands: too little would be proven if a block went unread."""
+    (edit,) = edits_of(GUIDE)
+    assert edit.path.endswith("training_examples_v2.sql")
+    assert "as user_recent_share" in edit.new
+    assert [column["name"] for column in yaml.safe_load(code_block(GUIDE, "yaml"))] == ["user_recent_share"]

@@ -23,15 +23,15 @@ BEFORE = "w_before as (partition by {{ keys }} order by micros rows between unbo
 INSTANT_WEEK = "range between unbounded preceding and {{ seven_days + 1 }} preceding"
 MART_V1 = "warehouse/models/marts/training_examples_v1.sql"
 MART_V2 = "warehouse/models/marts/training_examples_v2.sql"
-USERS = "from {{ ref('feat_user', v=1) }}"
-USERS_V2 = "from {{ ref('feat_user', v=2) }}"
+USERS = "{{ ref('feat_user', v=1) }}"
+USERS_V2 = "{{ ref('feat_user', v=2) }}"
 BY_DAY = "left join users using (user_id, as_of_date)"
 UNDATED = "(select * exclude (as_of_date) from users) as users"
 LATEST = UNDATED.replace(
     "users)", "users qualify row_number() over (partition by user_id order by as_of_date desc) = 1)"
 )
 HASH = "substr(md5('{{ side }}:' || {{ text }}), 1, 16)"
-PAIRS = "from {{ ref('feat_user_item', v=2) }}\n    where {{ at_days('event_at') }}"
+PAIRS = "{{ ref('feat_user_item', v=2) }}"
 USER_WINDOWS = "windows('user_id')"
 # version of the mart -> name of the mutant -> what it changes
 MUTANTS = {
@@ -63,7 +63,7 @@ MUTANTS = {
         "latest snapshot for every day": (
             Edit(MART_V1, BY_DAY, f"left join {LATEST} using (user_id)"),
         ),
-        "fan-out": (Edit(MART_V1, USERS, f"{USERS} union all {USERS}"),),
+        "fan-out": (Edit(MART_V1, USERS, f"(select * from {USERS} union all select * from {USERS})"),),
         "no text reaches the mart": (Edit("warehouse/macros/texts.sql", "<> '' then", "= 'lost' then"),),
         "one text for every row": (Edit("warehouse/macros/texts.sql", HASH, HASH.replace("{{ text }}", "'same'")),),
         "cold rows lost": (
@@ -88,7 +88,7 @@ MUTANTS = {
                  "left join (select * exclude (event_at) from users qualify row_number() over (partition by user_id"
                  " order by event_at desc) = 1) as users using (user_id)"),
         ),
-        "fan-out": (Edit(MART_V2, USERS_V2, f"from (select * {USERS_V2} union all select * {USERS_V2})"),),
+        "fan-out": (Edit(MART_V2, USERS_V2, f"(select * from {USERS_V2} union all select * from {USERS_V2})"),),
         "history one outcome ahead": (
             Edit(
                 "warehouse/models/features/feat_user_history_v2.sql",
@@ -97,8 +97,8 @@ MUTANTS = {
             ),
         ),
         "pairs joined by user alone": (
-            Edit(MART_V2, PAIRS,
-                 PAIRS + " qualify row_number() over (partition by user_id, event_at order by item_id) = 1"),
+            Edit(MART_V2, PAIRS, f"(select * from {PAIRS}"
+                 " qualify row_number() over (partition by user_id, event_at order by item_id) = 1)"),
             Edit(MART_V2, "left join pairs using (user_id, item_id, event_at)",
                  "left join (select * exclude (item_id) from pairs) as pairs using (user_id, event_at)"),
         ),
