@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 # Two commands do all set-up: `make demo` and `make test`.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(firstword $(foreach name,python3.11 python3.12 python3.13 python3,$(shell command -v $(name))))
 BIN := .venv/bin
 DATASET ?= movielens
 EVENTS ?= 200000
@@ -9,18 +9,22 @@ MART ?= training_examples_v1
 RUNS := runs/$(DATASET)
 VARS := --vars '{dataset: $(DATASET)}'
 
-.PHONY: demo ladder test lint proof chaos bench bench-warehouse bench-trainer docs clean
+.PHONY: demo ladder test lint lock proof chaos bench bench-warehouse bench-trainer docs clean
 
-# ---- installs: pinned in pyproject.toml, what they bring along in constraints.txt
+# ---- installs: ranges in pyproject.toml, the exact versions of everything in constraints.txt
 .venv/installed: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "error: Python 3.11 is needed, $(PYTHON) is another: make PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "error: Python 3.11, 3.12 or 3.13 is needed; found '$(PYTHON)': make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all]'
 	@touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,spark]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
+
+# ---- constraints.txt anew, for Python 3.11 to 3.13 at once; it keeps what still fits, LOCK=--upgrade takes the newest
+lock:
+	uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-annotate --custom-compile-command 'make lock' $(LOCK) --output-file constraints.txt pyproject.toml
 
 # ---- the path, end to end: raw log -> marts -> two models -> a report
 demo: .venv/installed

@@ -22,16 +22,14 @@ from typer.main import get_command
 from embeddings.cli import app as embeddings_app
 from trainer import config, mart, metrics
 from trainer.cli import app as trainer_app
-from warehouse.fetch import app as fetch_app
-from warehouse.simulate.__main__ import app as simulate_app
+from warehouse.cli import app as warehouse_app
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference.md"
 PROGRAMS = {
     "trainer": trainer_app,
     "embeddings": embeddings_app,
-    "python -m warehouse.fetch": fetch_app,
-    "python -m warehouse.simulate": simulate_app,
+    "warehouse": warehouse_app,
 }
 
 HEAD = """\
@@ -42,6 +40,7 @@ Made by `python -m docs.make_reference` from the programs themselves; a test fai
 [Commands](#commands) · [Exit codes](#exit-codes) · [Stage keys](#stage-keys) · [Metrics](#metrics) ·
 [Column meta](#column-meta) · [Vars](#vars)
 
+`python -m warehouse.fetch` and `python -m warehouse.simulate` are `warehouse fetch` and `warehouse simulate`.
 Every command has `--help` with an example, and `--json` for programs: standard output then holds JSON alone.
 Progress shows on a terminal only. `--install-completion` of `trainer` and `embeddings` teaches your shell their flags.
 
@@ -195,12 +194,15 @@ def flag_row(command: str, parameter: Any) -> list[str]:
 def commands() -> str:
     parts = ["## Commands\n"]
     for program, app in PROGRAMS.items():
-        group = get_command(app)
-        members = getattr(group, "commands", {})
-        if not members or group.invoke_without_command:
-            parts.append(command_section(program, group))
-        parts += [command_section(f"{program} {name}", command) for name, command in members.items()]
+        parts += command_sections(program, get_command(app))
     return "\n".join(parts)
+
+
+def command_sections(name: str, command: Any) -> list[str]:
+    """One section per command that can be run, in the order of the groups that hold them."""
+    members = getattr(command, "commands", {})
+    own = [command_section(name, command)] if not members or command.invoke_without_command else []
+    return own + [part for inner, one in members.items() for part in command_sections(f"{name} {inner}", one)]
 
 
 def command_section(title: str, command: Any) -> str:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from embeddings.texts import Texts, read_texts
     from embeddings.whitening import Whitening
 
+    __version__: str
+
 _HOMES = {
     "EmbeddingsError": "embeddings.errors",
     "Encoder": "embeddings.encoder",
@@ -36,6 +38,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("storage.installed").version()
     if name not in _HOMES:
         raise AttributeError(f"module 'embeddings' has no attribute {name!r}; it has {', '.join(__all__)}")
     return getattr(import_module(_HOMES[name]), name)

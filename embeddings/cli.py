@@ -16,13 +16,13 @@ from rich.console import Console
 from rich.table import Table
 from safetensors import SafetensorError
 
-from embeddings.errors import EmbeddingsError
+from embeddings.errors import EmbeddingsError, require_extra
+from storage import installed
 
 # Nothing here goes to a hub unless a hub id was named: say so before transformers is first imported.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 app = typer.Typer(
-    help="Texts to vectors: encode the texts mart once a text, whiten, and look at the result.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -36,6 +36,21 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a ta
 Stored = Annotated[str, typer.Option("--encoder", help="Encoder (or store key) whose vectors to use.")]
 DEFAULT_STORE = Path("data/vectors")
 DEFAULT_ENCODER = "e5-small"
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"embeddings {installed.version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Texts to vectors: encode the texts mart once per text, whiten, and look at the result."""
 
 
 def reporting(command: Callable) -> Callable:
@@ -262,6 +277,7 @@ def inspect(
     from embeddings.store import find_store
     from embeddings.texts import read_texts
 
+    require_extra("report", "`embeddings inspect`")  # asked before minutes of work
     vectors = find_store(store, encoder)
     with _doing("comparing vectors"):
         seen = look(read_texts(marts), vectors, n_titles=titles, n_components=dim)

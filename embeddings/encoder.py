@@ -13,7 +13,7 @@ import numpy as np
 from embeddings import int8
 from embeddings.batching import plan_batches
 from embeddings.catalogue import Model, resolve
-from embeddings.errors import EmbeddingsError
+from embeddings.errors import EmbeddingsError, require_extra
 from embeddings.recipe import DTYPES, Recipe, Template
 from embeddings.torch_engine import TorchEngine, cuda_wanted, fast_bf16, fast_tokenizer
 
@@ -99,6 +99,7 @@ class Encoder:
         make, and pays only from some ten thousand texts on: ask for it).
         Raises: EmbeddingsError for an unknown or missing model, and for options that don't fit it.
         """
+        require_extra("embeddings", "Encoding texts")
         if dtype not in ("auto", *DTYPES):
             raise EmbeddingsError(f"Unknown dtype {dtype!r}: expected one of auto, {', '.join(DTYPES)}.")
         if device not in ("auto", "cpu", "cuda"):

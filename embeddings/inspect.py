@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from embeddings.errors import EmbeddingsError
+from embeddings.errors import EmbeddingsError, require_extra
 from embeddings.store import VectorStore
 from embeddings.texts import Texts
 from embeddings.whitening import Whitening
@@ -146,7 +146,11 @@ def _neighbours(texts: Texts, X: np.ndarray, n_titles: int) -> list[tuple[str, l
 
 
 def draw(inspection: Inspection, path: Path | str) -> Path:
-    """The picture: cosines of unrelated pairs before and after, the spectrum, coverage. A PNG."""
+    """The picture: cosines of unrelated pairs before and after, the spectrum, coverage. A PNG.
+
+    Raises: EmbeddingsError where the extra `report` isn't installed.
+    """
+    require_extra("report", "The picture of `embeddings inspect`")
     import matplotlib as mpl
 
     mpl.use("Agg")

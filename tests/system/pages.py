@@ -15,7 +15,7 @@ import yaml
 from tests.warehouse.project import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-PROGRAMS = ("trainer", "embeddings", "dbt", "make", "pip", "python")
+PROGRAMS = ("trainer", "embeddings", "warehouse", "dbt", "make", "pip", "python")
 # Shell words that surround our commands on a page about operations; what they do isn't ours to check.
 SHELL = {"cd", "mv", "jq", "./daily.sh", "export", "echo", "exit", "if", "then", "fi", "else", "set", "tee", "source"}
 
@@ -158,7 +158,10 @@ def parse(words: list[str], complete: bool = True) -> None:
     if words[:2] == ["python", "-m"]:
         program, arguments = " ".join(words[:3]), words[3:]
     match program:
-        case "trainer" | "embeddings" | "dbt" | "python -m warehouse.fetch" | "python -m warehouse.simulate":
+        case (
+            "trainer" | "embeddings" | "warehouse" | "dbt" | "python -m warehouse.fetch"
+            | "python -m warehouse.simulate"
+        ):  # fmt: skip
             options = _parse_click(program, arguments, complete)
             _check_values(options)
         case "make":
@@ -185,6 +188,8 @@ def app_of(program: str) -> Any:
             from trainer.cli import app
         case "embeddings":
             from embeddings.cli import app
+        case "warehouse":
+            from warehouse.cli import app
         case "python -m warehouse.fetch":
             from warehouse.fetch import app
         case "python -m warehouse.simulate":

@@ -1,0 +1,59 @@
+"""What the installed package says about itself: its version, and which extras are there.
+
+Both come from the package's metadata, so pyproject.toml is the only place that states them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from importlib import metadata
+
+DISTRIBUTION = "first-impression"
+
+
+def version() -> str:
+    """The version of the installed package; "unknown" where the code runs without being installed."""
+    try:
+        return metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def lacking(extra: str, what: str) -> str | None:
+    """The error for a user who asks for `what` without `extra` installed; None where all of its packages are there.
+
+    Also None where the code runs without being installed: then nothing says what belongs to an extra.
+    """
+    missing = [name for name in _packages(extra) if not _is_installed(name)]
+    if not missing:
+        return None
+    return (
+        f"{what} needs {', '.join(missing)}, which this environment doesn't have. "
+        f"Run: pip install '{DISTRIBUTION}[{extra}]'"
+    )
+
+
+def _packages(extra: str) -> Iterator[str]:
+    """The packages of an extra, those of the extras that it includes too."""
+    try:
+        requirements = metadata.requires(DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:
+        return
+    for requirement in requirements:
+        if not re.search(rf"\bextra == ['\"]{re.escape(extra)}['\"]", requirement):
+            continue
+        name = re.match(r"[\w.-]+", requirement)[0]
+        if name == DISTRIBUTION:
+            for inner in re.search(r"\[(.+?)\]", requirement)[1].split(","):
+                yield from _packages(inner.strip())
+        else:
+            yield name
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return False
+    return True

@@ -1,0 +1,139 @@
+"""The package away from its checkout: a wheel that is built, installed beside the core requirements alone, and used."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from typer.testing import CliRunner
+
+from tests.system.pages import app_of
+from tests.warehouse.project import ROOT
+
+PACKAGES = ("trainer", "embeddings", "warehouse", "storage")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+Bare = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def ignored(folder: str, names: list[str]) -> set[str]:
+    return {name for name in names if name == "__pycache__" or name.endswith((".egg-info", ".pyc"))}
+
+
+@pytest.fixture(scope="module")
+def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the sdist and of the wheel that was built from it, without the network."""
+    source, out = (tmp_path_factory.mktemp(name) for name in ("source", "dist"))
+    for name in PACKAGES:
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignored)
+    for name in ("pyproject.toml", "README.md", "LICENSE", "dbt_project.yml", "profiles.yml"):
+        shutil.copy(ROOT / name, source)
+    done = subprocess.run(
+        [sys.executable, "-m", "build", "--no-isolation", "--outdir", out, source], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    return out
+
+
+def core() -> Iterator[str]:
+    """The distributions that the core requirements bring, as they are installed here."""
+    found, wanted = set(), [Requirement(r) for r in PROJECT["dependencies"]]
+    while wanted:
+        requirement = wanted.pop()
+        name = canonicalize_name(requirement.name)
+        if name in found or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+            continue
+        found.add(name)
+        yield name
+        wanted += [Requirement(r) for r in metadata.requires(name) or []]
+
+
+@pytest.fixture(scope="module")
+def bare(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Bare:
+    """`bare(*arguments)` runs Python where there is nothing but the wheel and what its core requires."""
+    home = tmp_path_factory.mktemp("bare")
+    site, work = home / "site", home / "work"
+    work.mkdir()
+    (wheel,) = dist.glob("*.whl")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-compile", "--disable-pip-version-check",
+         "--target", site, wheel],
+        check=True,
+    )  # fmt: skip
+    for name in core():
+        for file in metadata.files(name) or ():
+            top = file.parts[0]
+            if top not in ("..", "__pycache__") and not (site / top).exists():
+                (site / top).symlink_to(Path(str(metadata.distribution(name).locate_file(top))))
+
+    def run(*arguments: object, fails: bool = False) -> subprocess.CompletedProcess[str]:
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+        done = subprocess.run(
+            [sys.executable, "-S", *map(str, arguments)], cwd=work, capture_output=True, text=True,
+            env=environment | {"PYTHONPATH": str(site), "FIRST_IMPRESSION_CACHE": str(home / "cache")},
+        )  # fmt: skip
+        assert fails == (done.returncode != 0), done.stdout + done.stderr
+        return done
+
+    run.site, run.work = site, work
+    return run
+
+
+def test_the_wheel_holds_the_packages_whole_and_nothing_else(dist: Path) -> None:
+    (wheel,) = dist.glob("*.whl")
+    held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    expected = {
+        path.relative_to(ROOT).as_posix()
+        for name in PACKAGES
+        for path in (ROOT / name).rglob("*")
+        if path.is_file() and not ignored("", [*path.relative_to(ROOT).parts]) and path.suffix != ".pyc"
+    }
+    assert held == expected
+
+
+def test_the_wheel_holds_a_whole_dbt_project(bare: Bare) -> None:
+    """What a folder needs to become a project: the two files at its root, and all that they name."""
+    warehouse = bare.site / "warehouse"
+    for name in ("dbt_project.yml", "profiles.yml"):
+        copy = warehouse / "project" / name
+        assert not copy.is_symlink() and copy.read_bytes() == (ROOT / name).read_bytes()
+    for path in ("models", "macros", "tests"):
+        names = {p.relative_to(ROOT / "warehouse") for p in (ROOT / "warehouse" / path).rglob("*") if p.is_file()}
+        assert names and all((warehouse / name).is_file() for name in names if name.suffix != ".pyc")
+
+
+@pytest.mark.parametrize("program", ["trainer", "embeddings", "warehouse"])
+def test_every_command_tells_the_version_of_pyproject(program: str) -> None:
+    result = CliRunner().invoke(app_of(program), ["--version"])
+    assert (result.exit_code, result.output) == (0, f"{program} {PROJECT['version']}\n")
+
+
+def test_the_lock_has_one_version_of_all_that_is_required() -> None:
+    text = (ROOT / "constraints.txt").read_text()
+    assert not re.search(r"://|^-", text, re.MULTILINE), "a lock names no index"
+    lock: dict[str, list[Requirement]] = {}
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            lock.setdefault(canonicalize_name(Requirement(line).name), []).append(Requirement(line))
+    for group in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()):
+        for required in map(Requirement, group):
+            if required.name == PROJECT["name"]:
+                continue
+            for python in ("3.11", "3.12", "3.13"):
+                here = {"python_version": python, "python_full_version": f"{python}.0", "sys_platform": "linux"}
+                exact = [
+                    r for r in lock.get(canonicalize_name(required.name), ()) if not r.marker or r.marker.evaluate(here)
+                ]
+                assert len(exact) == 1, f"{required.name} on Python {python}: run `make lock`"
+                (version,) = [s.version for s in exact[0].specifier]
+                assert required.specifier.contains(version), f"{exact[0]} is outside {required}: run `make lock`"

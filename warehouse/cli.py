@@ -1,0 +1,35 @@
+"""The `warehouse` command: what makes raw logs. The models themselves are built by dbt."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from storage import installed
+from warehouse import fetch
+from warehouse.simulate.__main__ import app as simulate
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True)
+app.command("fetch")(fetch.main)
+app.add_typer(simulate, name="simulate")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"warehouse {installed.version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Raw logs for the feature warehouse: fetch a public one, or simulate one whose true probabilities are known.
+
+    Example: warehouse fetch movielens
+
+    Then: dbt build
+    """
