@@ -75,7 +75,7 @@ def build(
     """
     chosen = select(texts, only=only, user_texts=user_texts)
     wanted = texts.take(chosen.wanted)
-    max_texts = shard_texts or (_LLM_SHARD if encoder.recipe.pooling == "last" else SHARD_TEXTS)
+    max_texts = shard_texts or (_LLM_SHARD if "last" in encoder.recipe.pooling else SHARD_TEXTS)
     with VectorStore.writer(root, encoder.recipe, encoder.dim) as store:
         there = store.has(wanted.ids)
         todo = wanted.take(~there)

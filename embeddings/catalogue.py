@@ -16,12 +16,26 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from embeddings.errors import EmbeddingsError
+from embeddings.head import Step, parse_pooling
+from embeddings.layout import Layout, read_json, read_layout
 from embeddings.recipe import Template
 
 # Written last into a pulled folder: a folder without it is not a model.
 SOURCE_FILE = "SOURCE.json"
 _WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
 _DECODERS = ("llama", "gemma", "qwen", "mistral", "gpt", "phi", "smollm", "olmo", "falcon", "opt", "bloom", "glm")
+# Positions of these are numbered from pad + 1, so two of the table's rows are never a token's.
+_OFFSET_POSITIONS = (
+    "roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm", "mpnet", "xmod", "ibert",
+    "data2vec-text", "longformer", "luke", "mluke",
+)  # fmt: skip
+_FOLDER_TOKENS = 512  # the longest text of a folder that doesn't say; what encoders are trained on
+# Beside the weights, what decides a vector in a folder of `save_pretrained`.
+_DECIDING = (
+    "config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt",
+    "added_tokens.json", "special_tokens_map.json", "model.safetensors.index.json", "sentencepiece.bpe.model",
+    "spiece.model", "tokenizer.model",
+)  # fmt: skip
 
 
 class Wheel(BaseModel):
@@ -72,7 +86,8 @@ class Entry(BaseModel):
 class Model:
     """A folder with a model in it, and the defaults of its recipe.
 
-    Units: max_tokens counts tokens, special ones and the template's included.
+    `folder` is the transformer's; `steps` stand between pooling and the last normalisation; `cut_start` where a text
+    that is too long loses its start. Units: max_tokens counts tokens, special ones and the template's included.
     """
 
     name: str
@@ -83,6 +98,11 @@ class Model:
     template: Template
     normalize: bool
     max_tokens: int
+    steps: tuple[Step, ...] = ()
+    lower_case: bool = False
+    prompt_in_pooling: bool = True
+    cut_start: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @cache
@@ -93,10 +113,21 @@ def catalogue() -> dict[str, Entry]:
 
 
 def cache_dir() -> Path:
-    """Where models are kept: $FIRST_IMPRESSION_CACHE, else the user's cache folder."""
+    """Where models are kept: $FIRST_IMPRESSION_CACHE, else the user's cache folder.
+
+    Raises: EmbeddingsError where neither is set and the user has no home directory.
+    """
     if os.environ.get("FIRST_IMPRESSION_CACHE"):
         return Path(os.environ["FIRST_IMPRESSION_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "first-impression"
+    if os.environ.get("XDG_CACHE_HOME"):
+        return Path(os.environ["XDG_CACHE_HOME"]) / "first-impression"
+    try:
+        return Path.home() / ".cache" / "first-impression"
+    except RuntimeError:
+        raise EmbeddingsError(
+            "There is no home directory to keep models in (HOME isn't set and this user has no entry in the password"
+            " file). Set FIRST_IMPRESSION_CACHE to a folder that can be written."
+        ) from None
 
 
 def model_folder(name: str) -> Path:
@@ -113,11 +144,12 @@ def resolve(name: str, *, pooling: str | None = None, template: Template | None 
 
     Raises: EmbeddingsError for a name that is none of the three, or a model that is not here.
     """
+    pooling = None if pooling is None else parse_pooling(pooling)
     if name in catalogue():
         return _from_catalogue(name, pooling, template)
-    folder = Path(name).expanduser()
+    folder = _expand_user(name)
     if folder.is_dir():
-        return _from_folder(str(folder), folder, _hash_folder(folder), pooling, template)
+        return _from_folder(str(folder), folder, None, pooling, template)
     if name.count("/") == 1 and not name.startswith((".", "/", "~")):
         return _from_hub(name, pooling, template)
     close = difflib.get_close_matches(name, catalogue(), n=1, cutoff=0.4)
@@ -169,35 +201,73 @@ def _check_pulled(name: str, folder: Path) -> None:
         )
 
 
-def _from_folder(name: str, folder: Path, revision: str, pooling: str | None, template: Template | None) -> Model:
-    config_file = folder / "config.json"
-    if not config_file.exists():
+def _expand_user(name: str) -> Path:
+    try:
+        return Path(name).expanduser()
+    except RuntimeError as error:  # no home directory, or no such user
+        raise EmbeddingsError(f"The folder {name!r} can't be found: {error} Give its path without '~'.") from None
+
+
+def _from_folder(
+    name: str, folder: Path, revision: str | None, pooling: str | None, template: Template | None
+) -> Model:
+    layout = read_layout(folder)
+    home = layout.transformer
+    if not (home / "config.json").exists():
         raise EmbeddingsError(
-            f"{folder} is no model folder: expected config.json, a tokenizer and weights (*.safetensors) as"
-            f" `save_pretrained` writes them, found {_listing(folder)}."
+            f"{home} is no model folder: expected config.json, a tokenizer and weights (*.safetensors) as"
+            f" `save_pretrained` writes them, found {_listing(home)}."
         )
-    config = json.loads(config_file.read_text(encoding="utf-8"))
+    if (home / "adapter_config.json").exists():
+        raise EmbeddingsError(
+            f"{home / 'adapter_config.json'}: the folder holds an adapter, not a whole model. Merge it into its base"
+            " model first (peft: merge_and_unload, then save_pretrained) and give that folder."
+        )
+    config = read_json(home / "config.json", dict)
     model_type = str(config.get("model_type", ""))
     kind = "decoder" if model_type.startswith(_DECODERS) else "bert"
-    pooling = pooling or _folder_pooling(folder)
+    pooling = pooling or layout.pooling
     if pooling is None:
         raise EmbeddingsError(
             f"{name} doesn't say how its token states become one vector (no 1_Pooling/config.json). Say it with"
             " --pooling mean|cls|last: its model card names it; decoders use last, BERT types mean or cls."
         )
-    positions = int(config.get("max_position_embeddings", 512))
-    # RoBERTa types number their positions from pad + 1, so two of the table's rows are never a token's.
-    usable = positions - 2 if model_type in ("roberta", "xlm-roberta", "camembert") else positions
+    # A normalisation at the end has a place of its own in recipes.
+    steps, normalize = layout.steps, bool(layout.steps) and layout.steps[-1].label == "normalize"
+    tokenizer = home / "tokenizer_config.json"
+    tokenizer_config = read_json(tokenizer, dict) if tokenizer.exists() else {}
     return Model(
         name=name,
-        folder=folder,
-        revision=revision,
+        folder=home,
+        revision=revision or _hash_folder(folder, layout),
         kind=kind,
         pooling=pooling,
-        template=template or Template(),
-        normalize=(folder / "2_Normalize").exists() or _lists_normalize(folder),
-        max_tokens=min(512, usable),
+        template=template or Template(layout.prompt + "{text}"),
+        normalize=normalize,
+        max_tokens=_longest(home, config, tokenizer_config, layout),
+        steps=steps[:-1] if normalize else steps,
+        lower_case=layout.lower_case,
+        prompt_in_pooling=layout.prompt_in_pooling,
+        cut_start=tokenizer_config.get("truncation_side") == "left",
+        notes=layout.notes if template is None else (),
     )
+
+
+def _longest(home: Path, config: dict, tokenizer_config: dict, layout: Layout) -> int:
+    """The longest text in tokens: what the folder says, as far as the table of positions goes."""
+    positions = config.get("max_position_embeddings")
+    if positions is not None and (not isinstance(positions, int) or isinstance(positions, bool)):
+        raise EmbeddingsError(f"{home / 'config.json'}: max_position_embeddings is {positions!r}. Expected a number.")
+    if positions is not None and positions > 0:
+        positions -= 2 if config.get("model_type") in _OFFSET_POSITIONS else 0
+    else:
+        positions = None  # positions are relative
+    said = layout.max_tokens or tokenizer_config.get("model_max_length")
+    said = int(said) if isinstance(said, int | float) and 0 < said < 1_000_000 else None  # "none" is written as 1e30
+    limits = [limit for limit in (positions, said) if limit is not None]
+    if (not layout.is_listed and layout.max_tokens is None) or not limits:
+        limits.append(_FOLDER_TOKENS)
+    return min(limits)
 
 
 def _from_hub(name: str, pooling: str | None, template: Template | None) -> Model:
@@ -221,29 +291,15 @@ def _from_hub(name: str, pooling: str | None, template: Template | None) -> Mode
     return _from_folder(name, folder, folder.name, pooling, template)
 
 
-def _folder_pooling(folder: Path) -> str | None:
-    file = folder / "1_Pooling" / "config.json"
-    if not file.exists():
-        return None
-    flags = json.loads(file.read_text(encoding="utf-8"))
-    names = {"mean": "pooling_mode_mean_tokens", "cls": "pooling_mode_cls_token", "last": "pooling_mode_lasttoken"}
-    chosen = [pooling for pooling, flag in names.items() if flags.get(flag)]
-    return chosen[0] if len(chosen) == 1 else None
-
-
-def _lists_normalize(folder: Path) -> bool:
-    file = folder / "modules.json"
-    return file.exists() and "Normalize" in file.read_text(encoding="utf-8")
-
-
-def _hash_folder(folder: Path) -> str:
-    """One digest over the files that decide a vector: configuration, tokenizer, weights."""
-    names = {"config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt"}
-    chosen = {path for pattern in _WEIGHT_PATTERNS for path in folder.glob(pattern)}
-    chosen |= {folder / name for name in names if (folder / name).exists()}
+def _hash_folder(folder: Path, layout: Layout) -> str:
+    """One digest over the files that decide a vector: configuration, modules, tokenizer, weights."""
+    home = layout.transformer
+    chosen = {path for pattern in _WEIGHT_PATTERNS for path in home.glob(pattern)}
+    chosen |= {home / name for name in _DECIDING if (home / name).exists()}
+    chosen |= set(layout.files)
     digest = hashlib.sha256()
     for path in sorted(chosen):
-        digest.update(path.name.encode() + b"\0" + file_sha256(path).encode())
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + file_sha256(path).encode())
     return f"sha256:{digest.hexdigest()[:16]}"
 
 

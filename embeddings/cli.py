@@ -146,7 +146,7 @@ def pull(
         if model.kind == "bert":
             say("making its 8-bit form for this processor")
             _, report = int8.ensure(model.folder, model.revision, model.max_tokens)
-            near = report["cosine"][model.pooling]
+            near = report["cosine"][model.pooling]  # a model of the catalogue has no modules behind its pooling
             quality = f" int8 against float32: cosine {near['mean']:.4f} on average, {near['min']:.4f} at least."
     if as_json:
         facts = {"name": name, "was_here": was_here, "folder": str(folder), "revision": model.revision}
@@ -167,7 +167,10 @@ def build(
         str, typer.Option(help="Whole user texts with --only all: cold, all or none of them.")
     ] = "cold",
     store: Store = DEFAULT_STORE,
-    pooling: Annotated[str | None, typer.Option(help="cls, mean or last; needed where the model doesn't say.")] = None,
+    pooling: Annotated[
+        str | None,
+        typer.Option(help="mean, cls, last, max, ... (cls+mean joins two); needed where the model doesn't say."),
+    ] = None,
     template: Annotated[str | None, typer.Option(help="Text around a text, for example 'query: {text}'.")] = None,
     dtype: Annotated[str, typer.Option(help="auto, int8, bf16 or fp32.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",

@@ -14,6 +14,7 @@ from embeddings import int8
 from embeddings.batching import plan_batches
 from embeddings.catalogue import Model, resolve
 from embeddings.errors import EmbeddingsError, require_extra
+from embeddings.head import Head, Normalize, labels
 from embeddings.recipe import DTYPES, Recipe, Template
 from embeddings.torch_engine import TorchEngine, cuda_wanted, fast_bf16, fast_tokenizer
 
@@ -28,10 +29,14 @@ _SLACK = 2
 
 @dataclass(frozen=True)
 class Tokens:
-    """Texts as token ids, ready to encode. `n_cut` of them were longer than the model takes and lost their end."""
+    """Texts as token ids, ready to encode. `n_cut` of them were longer than the model takes and lost their end.
+
+    `starts` is the first token of each that pooling counts: 0, or the one after a prompt that doesn't count.
+    """
 
     ids: list[list[int]]
     n_cut: int
+    starts: list[int]
 
     @property
     def n_tokens(self) -> int:
@@ -62,20 +67,38 @@ class Encoder:
     """
 
     def __init__(
-        self, recipe: Recipe, engine, tokenizer, *, workers: int, batch_tokens: int, notes: Sequence[str] = ()
+        self,
+        recipe: Recipe,
+        engine,
+        tokenizer,
+        head: Head,
+        *,
+        workers: int,
+        batch_tokens: int,
+        cut_start: bool = False,
+        notes: Sequence[str] = (),
     ):
         self.recipe = recipe
-        self.dim: int = engine.dim
+        self.dim: int = head.width(engine.dim)
+        self._head = head
+        self._cut_start = cut_start
         self.notes = tuple(notes)
         self._engine = engine
         self._tokenizer = tokenizer
         self._workers = workers
         self._batch_tokens = batch_tokens
         self._lengths_of_parts: dict[str, int] = {"": 0}
+        self._lengths_of_prompts: dict[str, int] = {"": 0}
         tokenizer.no_padding()
         tokenizer.no_truncation()
-        self._n_special = len(tokenizer.encode("").ids)
-        tokenizer.enable_truncation(recipe.max_tokens)
+        empty = tokenizer.encode("")
+        self._n_special = len(empty.ids)
+        if any(empty.type_ids):
+            raise EmbeddingsError(
+                f"The tokenizer of {recipe.encoder} marks tokens with types other than 0, which isn't supported here."
+                " Take another encoder: `embeddings models` lists some."
+            )
+        tokenizer.enable_truncation(recipe.max_tokens, direction="left" if cut_start else "right")
 
     @classmethod
     def open(
@@ -91,9 +114,10 @@ class Encoder:
     ) -> Encoder:
         """A name of the catalogue, a folder or a hub id -> an encoder.
 
-        Args: pooling, "mean", "cls" or "last"; template, what is written around a text, with `{text}` in it (None
-        takes the catalogue's, or the folder's own, for both); device, "auto", "cpu" or "cuda"; threads, on a CPU, None
-        for all physical cores; max_tokens, the longest text, None for what the model takes.
+        Args: pooling, "mean", "cls", "last", "max", "mean_sqrt_len", "weightedmean", or several joined by "+";
+        template, what is written around a text, with `{text}` in it (None takes the catalogue's, or the folder's own,
+        for both); device, "auto", "cpu" or "cuda"; threads, on a CPU, None for all physical cores; max_tokens, the
+        longest text, None for what the model takes.
         dtype "auto": on CUDA bf16; on a CPU int8 for BERT types where its vectors stay within 0.97 cosine of float32
         on this processor, else fp32; for decoders bf16 where the processor has it (their int8 form takes minutes to
         make, and pays only from some ten thousand texts on: ask for it).
@@ -116,7 +140,7 @@ class Encoder:
             raise EmbeddingsError("int8 runs on the CPU: use --device cpu with it, or --dtype bf16 on CUDA.")
         notes: list[str] = []
         if dtype == "auto":
-            dtype, notes = _choose_dtype(model, cuda, pooling or model.pooling)
+            dtype, notes = _choose_dtype(model, cuda)
         recipe = Recipe(
             encoder=model.name,
             revision=model.revision,
@@ -125,35 +149,63 @@ class Encoder:
             normalize=model.normalize,
             max_tokens=limit,
             dtype=dtype,
+            steps=labels(model.steps),
+            lower_case=model.lower_case,
+            prompt_in_pooling=model.prompt_in_pooling,
         )
-        home = model.folder
         if dtype == "int8":
-            home, _ = int8.ensure(model.folder, model.revision, model.max_tokens)
-            engine = int8.Int8Engine(home)
+            home, _ = int8.ensure(model.folder, model.revision, model.max_tokens, lower_case=model.lower_case)
+            engine, tokenizer = int8.Int8Engine(home), fast_tokenizer(home)
         else:
             engine = TorchEngine(model.folder, dtype=dtype, device="cuda" if cuda else "cpu")
+            tokenizer = fast_tokenizer(model.folder, lower_case=model.lower_case)
+            engine.check_tokenizer(tokenizer)
         workers, batch_tokens = (1, _CUDA_TOKENS) if cuda else (threads, _CPU_TOKENS)
-        return cls(recipe, engine, fast_tokenizer(home), workers=workers, batch_tokens=batch_tokens, notes=notes)
+        return cls(
+            recipe,
+            engine,
+            tokenizer,
+            _head(model),
+            workers=workers,
+            batch_tokens=batch_tokens,
+            cut_start=model.cut_start,
+            notes=[*model.notes, *notes],
+        )
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
-        """Template and token ids. A text that is too long loses its own end, never the template's."""
-        template, limit = self.recipe.template, self.recipe.max_tokens
-        prepared, n_cut = [], 0
+        """Template and token ids. A text that is too long loses its own end, never the template's.
+
+        Raises: EmbeddingsError where the template alone fills the longest text.
+        """
+        template, limit, from_end = self.recipe.template, self.recipe.max_tokens, self._cut_start
+        prepared, n_cut, starts = [], 0, []
         for text in texts:
-            short = text[: limit * _CHARACTERS_A_TOKEN]
+            short = text[-limit * _CHARACTERS_A_TOKEN :] if from_end else text[: limit * _CHARACTERS_A_TOKEN]
             before, after = template.around(short)
             room = limit - self._n_special - self._n_tokens(before) - self._n_tokens(after)
+            if room < 1:
+                raise EmbeddingsError(
+                    f"The template {before + '{text}' + after!r} takes all {limit} tokens that"
+                    f" {self.recipe.encoder} reads at most. Give a shorter one with --template, or raise --max-tokens."
+                )
             # Fewer characters than tokens of room can't be too long, except for bytes: a character has at most four.
             if len(short) * 4 > room:
                 encoding = self._tokenizer.encode(short, add_special_tokens=False)
                 whole = len(encoding.ids) <= room and not encoding.overflowing and len(short) == len(text)
                 if not whole:
                     n_cut += 1
-                    kept = max(1, room - _SLACK)
-                    short = short[: encoding.offsets[:kept][-1][1]] if encoding.ids else short
+                    if encoding.ids and (before if from_end else after):
+                        kept = max(1, room - _SLACK)
+                        short = (
+                            short[encoding.offsets[-kept:][0][0] :]
+                            if from_end
+                            else short[: encoding.offsets[:kept][-1][1]]
+                        )
+                    # Where nothing follows the text, the tokenizer's own cut is exact.
             prepared.append(before + short + after)
+            starts.append(0 if self.recipe.prompt_in_pooling else self._n_prompt(before))
         encodings = self._tokenizer.encode_batch_fast(prepared)
-        return Tokens([encoding.ids for encoding in encodings], n_cut)
+        return Tokens([encoding.ids for encoding in encodings], n_cut, starts)
 
     def encode(self, texts: Sequence[str] | Tokens, *, progress: Callable[[int], None] = lambda _: None) -> np.ndarray:
         """One vector a text.
@@ -169,7 +221,8 @@ class Encoder:
 
         def run(batch: np.ndarray) -> None:
             states_BSD = self._engine.states([tokens.ids[i] for i in batch])
-            out_ND[batch] = self._pool(states_BSD, np.array([lengths[i] for i in batch]))
+            starts_B = np.array([tokens.starts[i] for i in batch])
+            out_ND[batch] = self._head(states_BSD, np.array([lengths[i] for i in batch]), starts_B)
             progress(len(batch))
 
         # A thread a batch and a core a thread: threads that share one product wait for each other at every layer, and
@@ -190,33 +243,33 @@ class Encoder:
             self._lengths_of_parts[part] = len(self._tokenizer.encode(part, add_special_tokens=False).ids)
         return self._lengths_of_parts[part]
 
-    def _pool(self, states_BSD: np.ndarray, lengths_B: np.ndarray) -> np.ndarray:
-        n_longest = states_BSD.shape[1]
-        match self.recipe.pooling:
-            case "cls":
-                pooled_BD = states_BSD[:, 0]
-            case "last":
-                pooled_BD = states_BSD[np.arange(len(lengths_B)), lengths_B - 1]
-            case _ if (lengths_B == n_longest).all():
-                pooled_BD = states_BSD.mean(axis=1)
-            case _:
-                real_BS1 = (np.arange(n_longest) < lengths_B[:, None])[..., None]
-                pooled_BD = np.where(real_BS1, states_BSD, 0).sum(axis=1) / lengths_B[:, None]
-        if self.recipe.normalize:
-            pooled_BD = pooled_BD / np.maximum(np.linalg.norm(pooled_BD, axis=1, keepdims=True), 1e-12)
-        return pooled_BD
+    def _n_prompt(self, before: str) -> int:
+        """Tokens that a prompt adds before a text, the leading special ones included.
+
+        Source: sentence-transformers' `Transformer._get_prompt_length`: the prompt is tokenized alone, and a special
+        token at its end isn't the prompt's.
+        """
+        if before not in self._lengths_of_prompts:
+            ids = self._tokenizer.encode(before).ids
+            last = self._tokenizer.get_added_tokens_decoder().get(ids[-1])
+            self._lengths_of_prompts[before] = len(ids) - int(last is not None and last.special)
+        return self._lengths_of_prompts[before]
 
 
-def _choose_dtype(model: Model, cuda: bool, pooling: str) -> tuple[str, list[str]]:
+def _head(model: Model) -> Head:
+    return Head(model.pooling, (*model.steps, *([Normalize()] if model.normalize else [])))
+
+
+def _choose_dtype(model: Model, cuda: bool) -> tuple[str, list[str]]:
     if cuda:
         return "bf16", []
     if model.kind == "decoder":
         return ("bf16" if fast_bf16() else "fp32"), []
     try:
-        _, report = int8.ensure(model.folder, model.revision, model.max_tokens)
+        home, _ = int8.ensure(model.folder, model.revision, model.max_tokens, lower_case=model.lower_case)
     except EmbeddingsError as error:
         return "fp32", [f"fp32 instead of int8: {error}"]
-    near = report["cosine"][pooling]["min"]
+    near = int8.nearness(home, _head(model))["min"]
     if near < int8.MIN_COSINE:
         return "fp32", [f"fp32 instead of int8: on this processor int8 comes only within {near:.3f} cosine of float32."]
     return "int8", []

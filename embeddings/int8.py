@@ -24,9 +24,10 @@ import numpy as np
 
 from embeddings.catalogue import cache_dir
 from embeddings.errors import EmbeddingsError
+from embeddings.head import POOLINGS, Head
 from embeddings.locking import exclusive
 
-FORMAT = 1  # raise it when the graph this file writes changes
+FORMAT = 2  # raise it when the graph this file writes changes
 MIN_COSINE = 0.97  # of any probe to its float32 vector; below it, int8 is not the default on this machine
 _OPSET = 20  # the first with Gelu as one operator
 # onnxruntime's fused form is several times slower on CPU than Add and LayerNormalization apart.
@@ -66,8 +67,8 @@ def folder_of(revision: str) -> Path:
     return cache_dir() / "int8" / f"{safe}-v{FORMAT}"
 
 
-def ensure(model_folder: Path, revision: str, max_tokens: int) -> tuple[Path, dict]:
-    """The int8 form of a model, made once a machine, and how near it comes to float32 here.
+def ensure(model_folder: Path, revision: str, max_tokens: int, *, lower_case: bool = False) -> tuple[Path, dict]:
+    """The int8 form of a model, made once per machine, and how near it comes to float32 here.
 
     Returns: its folder; {"cosine": {pooling: {"min", "mean"}}, ...} measured on this machine's processor, because
     8-bit products saturate on some.
@@ -82,11 +83,24 @@ def ensure(model_folder: Path, revision: str, max_tokens: int) -> tuple[Path, di
                 shutil.rmtree(aside, ignore_errors=True)  # a killed call's
                 aside.mkdir()
                 try:
-                    _make(model_folder, aside, max_tokens)
+                    _make(model_folder, aside, max_tokens, lower_case)
                     aside.rename(folder)
                 finally:
                     shutil.rmtree(aside, ignore_errors=True)
     return folder, json.loads((folder / "int8.json").read_text(encoding="utf-8"))
+
+
+def nearness(folder: Path, head: Head) -> dict[str, float]:
+    """Cosines of the probes' vectors to float32, least and mean, after this pooling and what follows it."""
+    with np.load(folder / "probes.npz") as probes:
+        lengths, exact_TD, rounded_TD = probes["lengths"], probes["exact"], probes["rounded"]
+    cosines, at = [], 0
+    for n in lengths:
+        length, start = np.array([n]), np.array([0])
+        a_D, b_D = (head(states_TD[None, at : at + n], length, start)[0] for states_TD in (exact_TD, rounded_TD))
+        cosines.append(float(a_D @ b_D / max(np.linalg.norm(a_D) * np.linalg.norm(b_D), 1e-12)))
+        at += n
+    return {"min": min(cosines), "mean": float(np.mean(cosines))}
 
 
 class Int8Engine:
@@ -118,15 +132,18 @@ class Int8Engine:
         return self._session.run(None, {"embedded": embedded_BSD})[0]
 
 
-def _make(model_folder: Path, out: Path, max_tokens: int) -> None:
+def _make(model_folder: Path, out: Path, max_tokens: int, lower_case: bool) -> None:
     import onnx
     import torch
-    from tokenizers import Tokenizer
 
     from embeddings.torch_engine import TorchEngine, fast_tokenizer
 
-    fast_tokenizer(model_folder).save(str(out / "tokenizer.json"))
+    tokenizer = fast_tokenizer(model_folder, lower_case=lower_case)
+    tokenizer.no_truncation()  # folders bring their own along
+    tokenizer.no_padding()
+    tokenizer.save(str(out / "tokenizer.json"))
     engine = TorchEngine(model_folder, dtype="fp32", device="cpu", eager=True)
+    engine.check_tokenizer(tokenizer)
     try:
         proto = _export(engine.model, max_tokens)
     except Exception as error:  # the exporter raises whatever the architecture trips over
@@ -145,19 +162,15 @@ def _make(model_folder: Path, out: Path, max_tokens: int) -> None:
     np.save(out / "table.npy", torch.cat(rows).to(torch.float16).numpy())
 
     # The probes, in both: what a user's texts will meet on this processor.
-    tokenizer = Tokenizer.from_file(str(out / "tokenizer.json"))
-    tokenizer.no_padding()
-    small, cosines = Int8Engine(out), {"mean": [], "cls": [], "last": []}
-    for encoding in tokenizer.encode_batch(list(PROBES)):
-        ids = [encoding.ids[:max_tokens]]
-        exact_SD, rounded_SD = engine.states(ids)[0], small.states(ids)[0]
-        for pooling, pick in (("mean", lambda x: x.mean(0)), ("cls", lambda x: x[0]), ("last", lambda x: x[-1])):
-            a, b = pick(exact_SD), pick(rounded_SD)
-            cosines[pooling].append(float(a @ b / max(np.linalg.norm(a) * np.linalg.norm(b), 1e-12)))
+    small = Int8Engine(out)
+    ids = [encoding.ids[:max_tokens] for encoding in tokenizer.encode_batch(list(PROBES))]
+    exact, rounded = ([engine_of.states([one])[0] for one in ids] for engine_of in (engine, small))
+    lengths = np.array([len(one) for one in ids])
+    np.savez(out / "probes.npz", lengths=lengths, exact=np.concatenate(exact), rounded=np.concatenate(rounded))
     report = {
         "n_rounded": n_rounded,
         "n_probes": len(PROBES),
-        "cosine": {k: {"min": min(v), "mean": float(np.mean(v))} for k, v in cosines.items()},
+        "cosine": {pooling: nearness(out, Head(pooling)) for pooling in POOLINGS},
     }
     (out / "int8.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
@@ -175,7 +188,7 @@ def _export(model, max_tokens: int):
             return self.model(inputs_embeds=embedded_BSD).last_hidden_state
 
     model.config.use_cache = False
-    example = torch.randn(2, 7, model.config.hidden_size)
+    example = torch.randn(2, 7, model.get_input_embeddings().weight.shape[1])
     batch = torch.export.Dim("B", min=1, max=1 << 16)
     length = torch.export.Dim("S", min=2, max=max_tokens)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it reports every package it could also have exported

@@ -8,8 +8,8 @@ import re
 from dataclasses import asdict, dataclass
 
 from embeddings.errors import EmbeddingsError
+from embeddings.head import parse_pooling
 
-POOLINGS = ("mean", "cls", "last")
 DTYPES = ("int8", "bf16", "fp32")
 _SLOT = "{text}"
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
@@ -55,7 +55,10 @@ class Template:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that a vector depends on besides its text. Vectors of different recipes never share a store."""
+    """Everything that a vector depends on besides its text. Vectors of different recipes never share a store.
+
+    `steps` are the modules between pooling and the last normalisation, in words; their weights are part of `revision`.
+    """
 
     encoder: str
     revision: str
@@ -64,22 +67,30 @@ class Recipe:
     normalize: bool
     max_tokens: int
     dtype: str
+    steps: tuple[str, ...] = ()
+    lower_case: bool = False
+    prompt_in_pooling: bool = True
 
     def __post_init__(self) -> None:
-        for name, value, allowed in (("pooling", self.pooling, POOLINGS), ("dtype", self.dtype, DTYPES)):
-            if value not in allowed:
-                raise EmbeddingsError(f"Unknown {name} {value!r}: expected one of {', '.join(allowed)}.")
+        if self.dtype not in DTYPES:
+            raise EmbeddingsError(f"Unknown dtype {self.dtype!r}: expected one of {', '.join(DTYPES)}.")
+        parse_pooling(self.pooling)
 
     @property
     def key(self) -> str:
         """The name of the store's folder: readable first, then enough of a hash to be unique."""
         digest = hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
         slug = re.sub(r"[^a-z0-9]+", "-", self.encoder.lower().rstrip("/").rsplit("/", 1)[-1]).strip("-")
-        return f"{slug or 'encoder'}-{self.pooling}-{self.dtype}-{digest[:10]}"
+        pooling = self.pooling.replace("+", "-").replace("_", "-")
+        return f"{slug or 'encoder'}-{pooling}-{self.dtype}-{digest[:10]}"
 
     def as_dict(self) -> dict:
-        return asdict(self)
+        """As stores keep it. What most recipes don't have is left out, so that their keys stay what they were."""
+        fields = asdict(self) | {"steps": list(self.steps)}
+        usual = {"steps": [], "lower_case": False, "prompt_in_pooling": True}
+        return {name: value for name, value in fields.items() if name not in usual or value != usual[name]}
 
     @classmethod
     def from_dict(cls, fields: dict) -> Recipe:
-        return cls(**{**fields, "template": Template(**fields["template"])})
+        steps = tuple(fields.get("steps", ()))
+        return cls(**{**fields, "template": Template(**fields["template"]), "steps": steps})

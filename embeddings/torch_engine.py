@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from embeddings.catalogue import SOURCE_FILE
 from embeddings.errors import EmbeddingsError
 
 
@@ -22,7 +23,6 @@ class TorchEngine:
 
     def __init__(self, folder: Path, *, dtype: str, device: str, eager: bool = False) -> None:
         import torch
-        from transformers import AutoModel
         from transformers.utils import logging
 
         if device == "cuda" and not torch.cuda.is_available():
@@ -35,17 +35,50 @@ class TorchEngine:
         extra = {"attn_implementation": "eager"} if eager else {}
         wanted = {"fp32": torch.float32, "bf16": torch.bfloat16}[dtype]
         try:
-            model = AutoModel.from_pretrained(
-                folder, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=wanted, **extra
+            model, info = _model_class(folder).from_pretrained(
+                folder,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                dtype=wanted,
+                output_loading_info=True,
+                **extra,
             )
-        except (OSError, ValueError) as error:
+        except EmbeddingsError:
+            raise
+        except Exception as error:  # transformers raises whatever it trips over
             raise EmbeddingsError(
-                f"Could not load the model in {folder}: {str(error).splitlines()[0]} Expected a folder as"
-                " `save_pretrained` writes it. For a model of the catalogue, `embeddings pull NAME --force` renews it."
+                f"Could not load the model in {folder}: {(str(error).splitlines() or [type(error).__name__])[0]}"
+                " Expected a folder as `save_pretrained` writes it. For a model of the catalogue,"
+                " `embeddings pull NAME --force` renews it."
             ) from error
+        # What the files lack, transformers fills with random numbers.
+        missing = sorted(name for name in info["missing_keys"] if "pooler." not in name)
+        if missing:
+            raise EmbeddingsError(
+                f"Could not load the model in {folder}: its weights lack {len(missing)} tensors that"
+                f" {type(model).__name__} needs, {missing[0]} for one. Copy the folder again, weights and config.json"
+                " from the same place."
+            )
         self.model = model.eval().to(device)
-        self.dim = int(model.config.hidden_size)
         self._device = device
+        try:
+            self.dim = int(self.states([[0, 0]]).shape[2])
+        except Exception as error:
+            raise EmbeddingsError(
+                f"The model in {folder} ({type(model).__name__}) gives no states for the tokens of a text"
+                f" ({type(error).__name__}: {str(error)[:150]}), so it is no text encoder. Take another: `embeddings"
+                " models` lists some."
+            ) from error
+
+    def check_tokenizer(self, tokenizer) -> None:
+        """Raises: EmbeddingsError where the tokenizer knows tokens that the model has no row for."""
+        n_tokens, n_rows = tokenizer.get_vocab_size(), self.model.get_input_embeddings().weight.shape[0]
+        if n_tokens > n_rows:
+            raise EmbeddingsError(
+                f"The tokenizer knows {n_tokens:,} tokens and the model's table has {n_rows:,} rows, so they aren't of"
+                " one model. Copy its folder again, all files from the same place."
+            )
 
     def states(self, ids: Sequence[Sequence[int]]) -> np.ndarray:
         """Last hidden states, padded on the right. Shapes: B lists of up to S ids -> (B, S, D), float32.
@@ -81,25 +114,64 @@ def _one_core(device: str) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def fast_tokenizer(folder: Path):
+def _model_class(folder: Path):
+    """The class that gives states of a text's tokens; of an encoder and decoder, the encoder.
+
+    Raises: EmbeddingsError for models that don't read text, or whose encoder can't be had alone.
+    """
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    name = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel"}.get(config.model_type)
+    if name:
+        return getattr(transformers, name)
+    other = [key for key in ("vision_config", "audio_config") if getattr(config, key, None) is not None]
+    if other or config.is_encoder_decoder:
+        why = "is an encoder and a decoder" if config.is_encoder_decoder else f"has a {other[0]}, so it isn't for text"
+        raise EmbeddingsError(
+            f"{folder / 'config.json'}: model_type {config.model_type!r} {why}. Supported are text encoders (BERT and"
+            " its kin), decoders, and the encoders of T5, mT5 and UMT5. Take another: `embeddings models` lists some."
+        )
+    return transformers.AutoModel
+
+
+_VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "*.tiktoken", "merges.txt")
+
+
+def fast_tokenizer(folder: Path, *, lower_case: bool = False):
     """The model's tokenizer as the `tokenizers` library runs it.
 
+    Of a model folder it is the one that transformers makes of it, because tokenizer_config.json may say more than
+    tokenizer.json does; of the catalogue's and int8 folders, tokenizer.json as it stands.
+    Args: lower_case, put texts in lower case first, as sentence-transformers' do_lower_case does.
     Raises: EmbeddingsError where there is none, or only a slow one.
     """
-    from tokenizers import Tokenizer
+    from tokenizers import Tokenizer, normalizers
 
     file = folder / "tokenizer.json"
-    if file.exists():
+    if file.exists() and ((folder / SOURCE_FILE).exists() or not (folder / "config.json").exists()):
         return Tokenizer.from_file(str(file))
+    if not any(path for pattern in _VOCABULARIES for path in folder.glob(pattern)):
+        raise EmbeddingsError(
+            f"{folder} has no tokenizer: expected tokenizer.json. Copy the model's folder whole, or save its tokenizer"
+            " with `save_pretrained`."
+        )
     from transformers import AutoTokenizer
+    from transformers.utils import logging
 
+    logging.set_verbosity_error()
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False).backend_tokenizer
-    except (OSError, ValueError, AttributeError, ImportError) as error:
+        made = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        tokenizer = made.backend_tokenizer
+    except Exception as error:  # transformers raises whatever it trips over
         raise EmbeddingsError(
             f"{folder} has no tokenizer.json and no tokenizer that can be turned into one"
-            f" ({str(error).splitlines()[0][:150]}). Save it with a fast tokenizer."
+            f" ({(str(error).splitlines() or [type(error).__name__])[0][:150]}). Save it with a fast tokenizer."
         ) from error
+    if lower_case:
+        own = [tokenizer.normalizer] if tokenizer.normalizer is not None else []
+        tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *own])
+    return tokenizer
 
 
 def fast_bf16() -> bool:

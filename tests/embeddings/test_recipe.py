@@ -14,6 +14,9 @@ CHANGES = {
     "normalize": False,
     "max_tokens": 256,
     "dtype": "fp32",
+    "steps": ("dense 384>128 Tanh",),
+    "lower_case": True,
+    "prompt_in_pooling": False,
 }
 
 
@@ -52,5 +55,5 @@ def test_is_chinese(text, expected):
 
 
 def test_unknown_pooling_is_named():
-    with pytest.raises(EmbeddingsError, match=r"pooling 'max'.*mean, cls, last"):
-        dataclasses.replace(RECIPE, pooling="max")
+    with pytest.raises(EmbeddingsError, match=r"pooling 'median'.*mean, cls, last"):
+        dataclasses.replace(RECIPE, pooling="median")

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,6 +146,10 @@ def provoke() -> Iterator[str]:
     texts_mart(Path("some"), 60)
     yield wrong("embeddings build --marts some")
     yield wrong("embeddings build --marts some --encoder BAAI/bge-small-zh-v1.5 --pooling cls")
+    Path("routed").mkdir()
+    router = {"name": "0", "path": "", "type": "sentence_transformers.models.Router"}
+    Path("routed/modules.json").write_text(json.dumps([router]))
+    yield wrong("embeddings build --marts some --encoder routed")
     yield wrong("embeddings build --marts nowhere")
     with VectorStore.writer(
         Path("data/vectors"), Recipe("e5-small", "r", "mean", Template(), True, 64, "fp32"), 20
