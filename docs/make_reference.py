@@ -1,7 +1,8 @@
 """Writes docs/reference.md from the programs themselves: `python -m docs.make_reference`. A test says when it is stale.
 
 Nothing here is described twice: flags come from the commands, stage keys from trainer/config.py, metrics from the
-docstrings of trainer/metrics.py, vars from the comments of dbt_project.yml. What lacks a description stops the script.
+docstrings of trainer/metrics/metrics.py, vars from the comments of dbt_project.yml. What lacks a description stops the
+script.
 """
 
 from __future__ import annotations
@@ -20,8 +21,10 @@ from pydantic.fields import FieldInfo
 from typer.main import get_command
 
 from embeddings.cli import app as embeddings_app
-from trainer import config, mart, metrics
+from trainer import config
 from trainer.cli import app as trainer_app
+from trainer.contract import schema
+from trainer.metrics import metrics
 from warehouse.cli import app as warehouse_app
 
 ROOT = Path(__file__).parents[1]
@@ -65,7 +68,7 @@ AUC), `trainer fit` with `--track` (a tracker failed; the run is whole) and `emb
 `dbt` has its own: 0, 1 (a model or a test failed), 2 (dbt couldn't start: a wrong flag, a project that doesn't parse).
 """
 
-# Metrics that are a number of their own in metrics.json, rather than a function of trainer/metrics.py.
+# Metrics that are a number of their own in metrics.json, rather than a function of trainer/metrics/metrics.py.
 COUNTS = {
     "n": "Rows.",
     "positives": "Rows with label 1.",
@@ -117,15 +120,15 @@ IMPORTANCE = {
 # Keys of a column's `config: meta:` in yml, and the values each may have.
 META: dict[str, tuple[Iterable[str], str]] = {
     "role": (
-        mart.ROLES,
+        schema.ROLES,
         "What the column is to the trainer. Of these `feature`, `text_id`, `history` and `key` with a kind become "
         "inputs. Columns of other models also have `measure`, `text`, `side`.",
     ),
-    "kind": (mart.KINDS, "A number, a category, or a list of a fixed length. A key with a kind is an id to embed."),
-    "transform": (mart.TRANSFORMS, "What happens to a number before it is standardised; by default none."),
-    "group": (mart.GROUPS, "Whose measure it is: for reports, importance and the gates that know user and item."),
-    "names": (mart.NAME_LISTS, "Of a list: the var that names its positions, in order."),
-    "of": (mart.HISTORY_OF, "Of a list with role history: what it holds of the user's latest outcomes."),
+    "kind": (schema.KINDS, "A number, a category, or a list of a fixed length. A key with a kind is an id to embed."),
+    "transform": (schema.TRANSFORMS, "What happens to a number before it is standardised; by default none."),
+    "group": (schema.GROUPS, "Whose measure it is: for reports, importance and the gates that know user and item."),
+    "names": (schema.NAME_LISTS, "Of a list: the var that names its positions, in order."),
+    "of": (schema.HISTORY_OF, "Of a list with role history: what it holds of the user's latest outcomes."),
     "cold_only": (("true",), "Of a text_id: only cold rows have it, so it is a text for the fallback alone."),
 }
 
@@ -249,11 +252,11 @@ def stage_keys() -> str:
         "A stage file is one complete YAML; an unknown key is an error. `trainer/stages/` holds the ladder's. A stage "
         "of trees has neither `training` nor `placebo`.\n",
         table(head, network),
-        "### inputs\n", table(head, key_rows(config.Inputs)),
-        "### inputs.texts and inputs.llm\n", table(head, key_rows(config.Texts)),
-        "### training\n", described("Training", config.Training.__doc__) + "\n",
-        table(head, key_rows(config.Training)),
-        "### evaluation\n", table(head, key_rows(config.Evaluation)),
+        "### inputs\n", table(head, key_rows(config.InputsConfig)),
+        "### inputs.texts and inputs.llm\n", table(head, key_rows(config.TextsConfig)),
+        "### training\n", described("Training", config.TrainingConfig.__doc__) + "\n",
+        table(head, key_rows(config.TrainingConfig)),
+        "### evaluation\n", table(head, key_rows(config.EvaluationConfig)),
     ]  # fmt: skip
     models: dict[str, type[BaseModel]] = {"gbdt": config.Gbdt, **config.KINDS}
     kinds: dict[tuple[str, ...], list[str]] = {}

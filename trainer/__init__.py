@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trainer.api import Run, load_run
-    from trainer.errors import TrainerError
+    from trainer.base.errors import TrainerError
 
     __version__: str
 
-_HOMES = {"Run": "trainer.api", "TrainerError": "trainer.errors", "load_run": "trainer.api"}
+_HOMES = {"Run": "trainer.api", "TrainerError": "trainer.base.errors", "load_run": "trainer.api"}
 __all__ = ["Run", "TrainerError", "load_run"]
 
 

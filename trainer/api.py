@@ -17,10 +17,10 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from trainer.errors import TrainerError
-from trainer.files import read_json
-from trainer.scoring import Model
-from trainer.train import PREDICT_BATCH
+from trainer.base.errors import TrainerError
+from trainer.base.files import read_json
+from trainer.serving.score import Model
+from trainer.training.loop import PREDICT_BATCH
 
 
 class ArrowTable(Protocol):
@@ -42,7 +42,7 @@ class Run:
     @property
     def columns(self) -> dict[str, str]:
         """The columns that `predict` needs, with the types of the contract the run was trained with."""
-        return {name: column.data_type for name, column in self.model.needed.columns.items()}
+        return {name: column.data_type for name, column in self.model.required.columns.items()}
 
     @property
     def scenes(self) -> tuple[str, ...]:
@@ -68,8 +68,8 @@ class Run:
         scene that is NULL or unknown.
         """
         table = _as_arrow(rows)
-        self.model.needed.check(table.schema, "The table")
-        table = table.select(self.model.needed.names)
+        self.model.required.check(table.schema, "The table")
+        table = table.select(self.model.required.names)
         blocks = [table.slice(s, PREDICT_BATCH) for s in range(0, len(table), PREDICT_BATCH)]
         return np.concatenate([np.empty(0), *(self.model.probabilities(block, "the table") for block in blocks)])
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
-from trainer.errors import TrainerError, nearest
+from trainer.base.errors import TrainerError, nearest
 
 STAGES = Path(__file__).parent / "stages"
 _LARGEST = 100_000  # bytes of a stage file
@@ -22,7 +22,7 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class Texts(_Strict):
+class TextsConfig(_Strict):
     """Which vectors of texts a stage reads."""
 
     encoder: Annotated[str, Field(description="The encoder whose vectors are read: its name, or the key of a store.")]
@@ -37,15 +37,17 @@ class Texts(_Strict):
     ]
 
 
-class Inputs(_Strict):
-    """What a stage makes of the columns. Texts, llm and history: only for stages whose model reads them."""
+class InputsConfig(_Strict):
+    """What a stage makes of the columns. TextsConfig, llm and history: only for stages whose model reads them."""
 
     min_count: Annotated[int, Field(ge=1, description="Values rarer than this in train share the row of the unseen.")]
     clip: Annotated[
         float, Field(gt=0, description="Numbers are cut off at this many standard deviations from their mean.")
     ]
-    texts: Annotated[Texts | None, Field(description="Vectors of titles and entities.")] = None
-    llm: Annotated[Texts | None, Field(description="A language model's vectors, read for cold rows alone.")] = None
+    texts: Annotated[TextsConfig | None, Field(description="Vectors of titles and entities.")] = None
+    llm: Annotated[
+        TextsConfig | None, Field(description="A language model's vectors, read for cold rows alone.")
+    ] = None
     history: Annotated[
         Annotated[int, Field(ge=1)] | None, Field(description="How many of the latest outcomes of a user are read.")
     ] = None
@@ -172,7 +174,7 @@ READS = {
 OPTIONAL = {"interest": {"texts"}}
 
 
-class Training(_Strict):
+class TrainingConfig(_Strict):
     """How a network is trained: learning rates warm up, then follow a cosine down to 0 over `epochs`."""
 
     epochs: Annotated[int, Field(ge=1, description="Passes over the train rows; a small log gets more (min_steps).")]
@@ -205,7 +207,7 @@ class Training(_Strict):
     metric: Annotated[Literal["auc", "log_loss"], Field(description="What validation chooses by.")]
 
 
-class Evaluation(_Strict):
+class EvaluationConfig(_Strict):
     """How a run is measured."""
 
     resamples: Annotated[int, Field(ge=10, description="Samples of the bootstrap by user.")]
@@ -218,9 +220,9 @@ class GbdtStage(_Strict):
     stage: Annotated[str, Field(description="Its name.")]
     seed: Annotated[int, Field(ge=0, lt=2**32, description="Of every random choice.")]
     threads: Annotated[int, Field(ge=1, description="CPU threads.")]
-    inputs: Annotated[Inputs, Field(description="What is read.")]
+    inputs: Annotated[InputsConfig, Field(description="What is read.")]
     model: Annotated[Gbdt, Field(description="The architecture.")]
-    evaluation: Annotated[Evaluation, Field(description="How the run is measured.")]
+    evaluation: Annotated[EvaluationConfig, Field(description="How the run is measured.")]
     calibration: Annotated[
         Literal["none", "temperature"], Field(description="temperature: by scene, fit on validation.")
     ] = "none"
@@ -235,10 +237,10 @@ class NetworkStage(_Strict):
     stage: Annotated[str, Field(description="Its name.")]
     seed: Annotated[int, Field(ge=0, lt=2**32, description="Of every random choice.")]
     threads: Annotated[int, Field(ge=1, description="CPU threads.")]
-    inputs: Annotated[Inputs, Field(description="What is read.")]
+    inputs: Annotated[InputsConfig, Field(description="What is read.")]
     model: Annotated[Network, Field(discriminator="kind", description="The architecture.")]
-    training: Annotated[Training, Field(description="How it is trained.")]
-    evaluation: Annotated[Evaluation, Field(description="How the run is measured.")]
+    training: Annotated[TrainingConfig, Field(description="How it is trained.")]
+    evaluation: Annotated[EvaluationConfig, Field(description="How the run is measured.")]
     calibration: Annotated[
         Literal["none", "temperature"], Field(description="temperature: by scene, fit on validation.")
     ] = "none"

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from trainer.blocks import Needed
-from trainer.errors import TrainerError
-from trainer.files import read_json, written_aside
-from trainer.inputs import Inputs
-from trainer.mart import Column
+from storage import atomic
+from trainer.base.errors import TrainerError
+from trainer.base.files import read_json
+from trainer.contract.schema import Column
+from trainer.inputs.features import FittedInputs
+from trainer.inputs.table import RequiredColumns
 
 if TYPE_CHECKING:
     from mlflow.models import ModelSignature
@@ -93,9 +94,9 @@ def signature(run: Path) -> ModelSignature:
 
     came_from = read_json(run / "lineage.json")
     contract = tuple(Column(**column) for column in came_from["columns"])
-    needed = Needed.of(Inputs.load(run), contract, came_from["variables"])
+    required = RequiredColumns.of(FittedInputs.load(run), contract, came_from["variables"])
     columns = []
-    for name, column in needed.columns.items():
+    for name, column in required.columns.items():
         inner = _TYPES[column.data_type.removesuffix("[]")]
         columns.append(ColSpec(Array(inner) if column.data_type.endswith("[]") else inner, name, required=False))
     return ModelSignature(inputs=Schema(columns), outputs=Schema([ColSpec("double", "probability")]))
@@ -145,7 +146,7 @@ def _to_tensorboard(run: Path) -> str:
     from torch.utils.tensorboard import SummaryWriter
 
     metrics, training = read_json(run / "metrics.json"), read_json(run / "training.json")
-    with written_aside(run / FOLDER) as aside, SummaryWriter(str(aside)) as writer:
+    with atomic.folder(run / FOLDER) as aside, SummaryWriter(str(aside)) as writer:
         for key, value, step in learning_curve(training):
             writer.add_scalar(key, value, step)
         for key, value in final_metrics(metrics).items():

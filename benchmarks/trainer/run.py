@@ -116,10 +116,10 @@ def write_vectors(folder: Path, texts: int) -> None:
 
 def ours(stage: str, folder: Path, threads: int, amp: bool, as_peers: bool = False) -> dict:
     """One epoch of one of the trainer's stages; of 02_mmoe at the peers' sizes where `as_peers`."""
+    from trainer.columns.build import open_columns
     from trainer.config import load_stage, parse_stage
-    from trainer.data import open_columns
-    from trainer.fitted import Execution, fit
-    from trainer.mart import read_contract
+    from trainer.contract.read import read_contract
+    from trainer.training.fit import Execution, fit
 
     os.chdir(folder)  # away from any manifest
     import torch._dynamo  # noqa: F401  the first optimiser brings it; the peers have built theirs when their clock starts
@@ -217,7 +217,7 @@ def worker(side: str, folder: Path, threads: int, amp: bool) -> None:
             out = rechub(folder, threads)
         case _:
             out = ours("02_mmoe" if side == "ours" else side, folder, threads, amp, as_peers=side == "ours")
-    from trainer.memory import peak_rss_mib
+    from trainer.base.paging import peak_rss_mib
 
     out["rss"] = peak_rss_mib()
     print("RESULT " + json.dumps(out))

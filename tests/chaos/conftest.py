@@ -232,7 +232,7 @@ def write_stage(path: Path, **training: object) -> None:
 
 
 def promised(run: Path) -> dict[str, str]:
-    from trainer.run import PROMISED
+    from trainer.run.directory import PROMISED
 
     assert (run / "DONE").exists()
     return contents(run, *PROMISED) | contents(run / "vocab")

@@ -16,7 +16,7 @@ import pytest
 from tests.chaos.conftest import MODELS
 from tests.chaos.harness import SEED, Scene, Zygote, contents
 from tests.trainer.conftest import make_toy
-from trainer.data import open_mart
+from trainer.columns.build import open_mart
 from warehouse.folders import exchange, publish_folder
 
 Said = tuple[dict, dict]

@@ -52,7 +52,7 @@ def embeddings() -> Callable[[], object]:
 def trainer() -> Callable[[], object]:
     """The trainer; a checkpoint a step, since a fit as small as this ends before one is due."""
     main = import_module("trainer.cli").main
-    import_module("trainer.run").fit_run.__kwdefaults__["checkpoint_seconds"] = 0.0
+    import_module("trainer.run.directory").fit_run.__kwdefaults__["checkpoint_seconds"] = 0.0
     return main
 
 

@@ -12,11 +12,11 @@ import pytest
 
 from tests.warehouse.logs import random_log, with_column
 from tests.warehouse.project import Edit, Project
+from trainer.columns.build import open_columns
 from trainer.config import Stage, load_stage, parse_stage
-from trainer.data import open_columns
-from trainer.fitted import fit
-from trainer.mart import read_contract
-from trainer.metrics import auc
+from trainer.contract.read import read_contract
+from trainer.metrics.metrics import auc
+from trainer.training.fit import fit
 
 OWN_ROW = Edit("warehouse/macros/windows.sql", "and 1 preceding", "and current row")
 

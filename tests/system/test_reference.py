@@ -9,7 +9,8 @@ import yaml
 from docs import make_reference as reference
 from tests.system.pages import command_of, known_vars
 from tests.warehouse.project import ROOT
-from trainer import drift, importance_file, metrics
+from trainer.evaluation import drift, importance_file
+from trainer.metrics import metrics
 
 MODELS = [
     (path, model)

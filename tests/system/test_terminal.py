@@ -54,7 +54,7 @@ def test_shell_completion(program: str, shell: str, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("command", "stops"),
     [
-        ("trainer report --runs r --output o.html", "trainer.finished.check_finished"),
+        ("trainer report --runs r --output o.html", "trainer.run.integrity.check_finished"),
         ("embeddings models", "embeddings.catalogue.catalogue"),
         ("python -m warehouse.fetch movielens", "warehouse.fetch.fetch"),
         ("python -m warehouse.simulate --events 1000", "warehouse.simulate.__main__.simulate"),
@@ -78,7 +78,7 @@ def test_ctrl_c_is_130_and_a_line(
 def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What people would see: the trainer's progress goes to a terminal that keeps everything."""
     seen = io.StringIO()
-    monkeypatch.setattr("trainer.progress.console", Console(file=seen, force_terminal=True, width=140))
+    monkeypatch.setattr("trainer.base.progress.console", Console(file=seen, force_terminal=True, width=140))
     return seen
 
 

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import trainer
-from tests.trainer.test_scoring import rows_of
+from tests.trainer.serving.test_score import rows_of
 from trainer import TrainerError, load_run
-from trainer.run import fit_run
-from trainer.scoring import score_file
+from trainer.run.directory import fit_run
+from trainer.serving.score import score_file
 
 ROOT = Path(__file__).parents[2]
 
@@ -36,7 +36,7 @@ def test_what_score_writes_in_the_order_of_the_rows(
     run, table = small
     for block in (None, 100):
         if block:
-            monkeypatch.setattr("trainer.scoring.PREDICT_BATCH", block)
+            monkeypatch.setattr("trainer.serving.score.PREDICT_BATCH", block)
             monkeypatch.setattr("trainer.api.PREDICT_BATCH", block)
         pq.write_table(table, tmp_path / "rows.parquet")
         score_file(run, tmp_path / "rows.parquet", tmp_path / "scored.parquet", force=True)

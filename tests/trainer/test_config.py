@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from trainer.base.errors import TrainerError
 from trainer.config import STAGES, dump_stage, load_stage
-from trainer.errors import TrainerError
 
 
 @pytest.mark.parametrize("path", sorted(STAGES.glob("*.yaml")), ids=lambda p: p.stem)

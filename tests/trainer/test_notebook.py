@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from trainer.run import fit_run
+from trainer.run.directory import fit_run
 
 ROOT = Path(__file__).parents[2]
 

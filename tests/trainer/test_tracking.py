@@ -11,10 +11,10 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
+from trainer.base.errors import TrainerError
+from trainer.base.files import read_json
 from trainer.cli import app
-from trainer.errors import TrainerError
-from trainer.files import read_json
-from trainer.run import fit_run
+from trainer.run.directory import fit_run
 from trainer.tracking import check_trackers, final_metrics, flat, learning_curve, track
 
 MLFLOW = "trainer.tracking._to_mlflow"

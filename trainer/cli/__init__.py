@@ -12,9 +12,9 @@ import typer
 from safetensors import SafetensorError
 
 from trainer import __version__
+from trainer.base.errors import TrainerError
+from trainer.base.progress import console
 from trainer.cli import comparing, explaining, fitting, laddering, serving
-from trainer.errors import TrainerError
-from trainer.progress import console
 
 # Before OpenMP is loaded: its threads wait by spinning, which on a shared machine doubles the CPU time of the trees
 # and, once there are more threads than idle cores, stretched 20 seconds to minutes. Sleeping costs a quiet one nothing.

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from trainer.progress import console
+from trainer.base.progress import console
 
 __all__ = ["Bayes", "Json", "Manifest", "Mart", "Marts", "Vectors", "console", "no_value", "out", "show"]
 

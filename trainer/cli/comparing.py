@@ -32,8 +32,8 @@ def compare(
 
     Example: `trainer compare runs/00_gbdt runs/01_dnn`
     """
-    from trainer.compare import compare_runs
-    from trainer.finished import check_finished
+    from trainer.evaluation.compare import compare_runs
+    from trainer.run.integrity import check_finished
 
     for run in (run1, run2):
         check_finished(run)

@@ -31,8 +31,8 @@ def importance(
 
     Example: `trainer importance --run runs/01_dnn`
     """
-    from trainer.importance import run_importance
     from trainer.report import write_report
+    from trainer.run.importance import run_importance
 
     found = run_importance(run, rows=rows, repeats=repeats, seed=seed, marts=marts, mart=mart, vectors=vectors)
     write_report([run], run / "report.html")

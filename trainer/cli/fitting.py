@@ -48,9 +48,9 @@ def fit(
 
     Example: `trainer fit --stage 01_dnn --marts data/marts/movielens --run runs/01_dnn --seed 1`
     """
-    from trainer.placebo import as_placebo
-    from trainer.run import fit_run  # torch takes seconds to import; --help doesn't need it
+    from trainer.run.directory import fit_run  # torch takes seconds to import; --help doesn't need it
     from trainer.tracking import check_trackers
+    from trainer.training.placebo import as_placebo
 
     chosen, trackers = load_stage(stage, seed), list(dict.fromkeys(track or ()))
     check_trackers([tracker.value for tracker in trackers])
@@ -98,7 +98,7 @@ def evaluate(
 
     Example: `trainer evaluate --run runs/01_dnn`
     """
-    from trainer.run import evaluate_run
+    from trainer.run.directory import evaluate_run
 
     results, equal = evaluate_run(run, marts, mart, manifest, vectors)
     show(results, as_json)
@@ -130,8 +130,8 @@ def report(
 
     Example: `trainer report --runs runs/00_gbdt --runs runs/01_dnn --output runs/report.html`
     """
-    from trainer.finished import check_finished
     from trainer.report import write_report
+    from trainer.run.integrity import check_finished
 
     for run in runs:
         check_finished(run)

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from trainer.base.errors import TrainerError
 from trainer.cli.common import Json, Manifest, Mart, Vectors, console, out
-from trainer.errors import TrainerError
 
 
 def ladder(
@@ -55,11 +55,11 @@ def ladder(
 
     Example: `trainer ladder --dataset movielens --seeds 3`
     """
-    from trainer.ladder.page import HEAD, row_of, write_pages
     from trainer.ladder.rungs import read_rungs
     from trainer.ladder.running import make_runs
     from trainer.ladder.table import build_table
     from trainer.ladder.truth import truth_of
+    from trainer.report.ladder_table import HEAD, row_of, write_pages
 
     if (dataset is None) == (marts is None):
         raise TrainerError("Say which log: --dataset movielens, or --marts with a folder (one of the two).")

@@ -29,7 +29,7 @@ def score(
 
     Example: `trainer score --run runs/01_dnn --input rows.parquet --output scored.parquet`
     """
-    from trainer.scoring import score_file
+    from trainer.serving.score import score_file
 
     found = score_file(run, source, output, keep=tuple(keep or ()), vectors=vectors, force=force)
     if as_json:
@@ -50,7 +50,7 @@ def export(
 
     Example: `trainer export --run runs/01_dnn --output model.onnx`
     """
-    from trainer.export import export_run
+    from trainer.serving.onnx import export_run
 
     about = export_run(run, output, force=force)
     if as_json:

@@ -8,13 +8,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from trainer.code import code_hash
+from trainer.base.code_hash import code_hash
+from trainer.base.errors import TrainerError, nearest
+from trainer.base.files import read_json
 from trainer.config import STAGES, Stage, load_stage, parse_stage
-from trainer.errors import TrainerError, nearest
-from trainer.files import read_json
-from trainer.finished import check_finished
-from trainer.placebo import as_placebo, label, reads_texts
-from trainer.vectors import vector_counts
+from trainer.inputs.vectors import vector_counts
+from trainer.run.integrity import check_finished
+from trainer.training.placebo import as_placebo, label, reads_texts
 
 BASELINE = "00_gbdt"
 PACKAGES = ("torch", "numpy", "scikit-learn")  # other versions of these may give other numbers

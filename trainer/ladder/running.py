@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
+from trainer.base.errors import TrainerError
+from trainer.base.progress import console, progress
+from trainer.columns.build import open_mart
 from trainer.config import parse_stage
-from trainer.data import open_mart
-from trainer.errors import TrainerError
+from trainer.contract.schema import Contract
 from trainer.ladder.rungs import Rung, why_redo
 from trainer.ladder.table import NO_AUC
-from trainer.mart import Contract
-from trainer.progress import console, progress
 
 
 @dataclass(frozen=True)
@@ -99,8 +99,8 @@ def _prepare(quiet: bool) -> None:
 
 
 def _fit(raw: dict[str, Any], mart: Path, run: Path, manifest: Path | None, vectors: Path | None, command: str) -> None:
-    from trainer.checkpoint import CheckpointError  # in the child: torch
-    from trainer.run import fit_run
+    from trainer.run.directory import fit_run
+    from trainer.training.checkpoint import CheckpointError  # in the child: torch
 
     run.parent.mkdir(parents=True, exist_ok=True)
     console.print(f"{run}", style="bold")

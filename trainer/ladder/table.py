@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from trainer import bootstrap, metrics
-from trainer.errors import TrainerError
-from trainer.files import read_json
-from trainer.heldout import HeldOut, check_same_rows, read_held_out
+from trainer.base.errors import TrainerError
+from trainer.base.files import read_json
+from trainer.base.progress import progress
+from trainer.evaluation.held_out import HeldOut, check_same_rows, read_held_out
 from trainer.ladder.rungs import BASELINE, Rung
 from trainer.ladder.truth import true_probabilities
-from trainer.progress import progress
+from trainer.metrics import bootstrap, metrics
 
 DEFINITION = (
     "AUC is the mean over seeds. A difference is the mean over seeds of one rung minus that of the other; its 95% "

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from trainer.errors import TrainerError
+from trainer.base.errors import TrainerError
 
 FILE = "true_probabilities.parquet"
 

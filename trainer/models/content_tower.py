@@ -7,7 +7,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from trainer.layers import Batch, Dropout, Extraction, SceneTowers, Sizes, TextJoin, embedding_table, one_hot_levels
+from trainer.inputs.batch import Batch, Sizes
+from trainer.models.layers import Dropout, Extraction, SceneTowers, TextJoin, embedding_table, one_hot_levels
 
 
 class ContentTower(nn.Module):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from trainer.layers import Batch, SceneHeads, Sizes, embedding_table, mlp
+from trainer.inputs.batch import Batch, Sizes
+from trainer.models.layers import SceneHeads, embedding_table, mlp
 
 
 class DNN(nn.Module):

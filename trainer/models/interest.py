@@ -7,7 +7,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from trainer.layers import Batch, Dropout, Extraction, OutcomeAttention, SceneTowers, Sizes, TextJoin, embedding_table
+from trainer.inputs.batch import Batch, Sizes
+from trainer.models.layers import Dropout, Extraction, OutcomeAttention, SceneTowers, TextJoin, embedding_table
 
 
 class Interest(nn.Module):
@@ -17,7 +18,7 @@ class Interest(nn.Module):
     that an item never seen still meets the user's taste; collapses to it where no row has a history.
     Legend: B rows, F id and category fields, E embedding size, X input width, D an attention's or an expert's size,
     T text columns, V dimensions of a text vector, L outcomes, U distinct items or texts among them.
-    Source: Zhou et al. 2018. What differs from it is said at layers.OutcomeAttention.
+    Source: Zhou et al. 2018. What differs from it is said at OutcomeAttention.
     """
 
     def __init__(

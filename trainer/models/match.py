@@ -7,17 +7,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from trainer.layers import (
-    Batch,
-    Dropout,
-    Extraction,
-    Match,
-    OutcomeAttention,
-    SceneTowers,
-    Sizes,
-    TextJoin,
-    embedding_table,
-)
+from trainer.inputs.batch import Batch, Sizes
+from trainer.models.layers import Dropout, Extraction, Match, OutcomeAttention, SceneTowers, TextJoin, embedding_table
 
 
 class Matching(nn.Module):
@@ -27,7 +18,7 @@ class Matching(nn.Module):
     products and as cosines; collapses to it where the weights on the match are 0.
     Legend: B rows, F id and category fields, E embedding size, X input width, D an attention's or an expert's size,
     T text columns, V dimensions of a text vector, L outcomes, U distinct items or texts among them.
-    Source: Rendle 2010 and He et al. 2017 for the products. What differs from them is said at layers.Match.
+    Source: Rendle 2010 and He et al. 2017 for the products. What differs from them is said at Match.
     """
 
     def __init__(

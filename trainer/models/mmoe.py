@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from trainer.layers import Batch, Dropout, Experts, SceneGates, SceneTowers, Sizes, embedding_table, mix
+from trainer.inputs.batch import Batch, Sizes
+from trainer.models.layers import Dropout, Experts, SceneGates, SceneTowers, embedding_table, mix
 
 
 class MMoE(nn.Module):

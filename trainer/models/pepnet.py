@@ -7,7 +7,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from trainer.layers import Batch, Dropout, PriorGate, SceneHeads, Sizes, embedding_table
+from trainer.inputs.batch import Batch, Sizes
+from trainer.models.layers import Dropout, PriorGate, SceneHeads, embedding_table
 
 
 class PEPNet(nn.Module):

@@ -7,7 +7,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from trainer.layers import Batch, Dropout, Extraction, SceneTowers, Sizes, embedding_table
+from trainer.inputs.batch import Batch, Sizes
+from trainer.models.layers import Dropout, Extraction, SceneTowers, embedding_table
 
 
 class PLE(nn.Module):
@@ -16,7 +17,7 @@ class PLE(nn.Module):
     Differs from 02_mmoe in the private experts, which learn from their own scene's rows alone, and in the levels;
     collapses to it with one level and no private experts.
     Legend: B rows, F id and category fields, E embedding size, X input width, D an expert's last size.
-    Source: Tang et al. 2020. What differs from it is said at layers.Extraction.
+    Source: Tang et al. 2020. What differs from it is said at Extraction.
     """
 
     def __init__(

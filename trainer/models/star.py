@@ -7,7 +7,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from trainer.layers import Batch, Dropout, Sizes, StarLinear, by_scene, embedding_table, mlp
+from trainer.inputs.batch import Batch, Sizes
+from trainer.models.layers import Dropout, StarLinear, by_scene, embedding_table, mlp
 
 
 class STAR(nn.Module):

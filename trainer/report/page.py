@@ -8,14 +8,14 @@ from typing import Any
 
 import jinja2
 
-from trainer import charts
-from trainer.files import replace_text
-from trainer.ladder.page import HEAD, row_of
-from trainer.metrics import ANY
-from trainer.report.beside import find_ceiling, find_ladder
+from storage import atomic
+from trainer.metrics.metrics import ANY
+from trainer.report import charts
+from trainer.report.ladder_table import HEAD, row_of
+from trainer.report.related import find_ceiling, find_ladder
 from trainer.report.runs import read_run, short_names
 
-_TEMPLATES = Path(__file__).parents[1] / "templates"
+_TEMPLATES = Path(__file__).parent / "templates"
 COLUMNS = (
     ("auc", "AUC"), ("macro_auc", "macro AUC"), ("gauc", "GAUC"), ("gauc_coverage", "GAUC coverage"),
     ("pr_auc", "PR-AUC"), ("log_loss", "log loss"), ("ne", "NE"), ("ece", "ECE"),
@@ -50,7 +50,7 @@ def write_report(
         learning_charts=[chart for r in loaded if (chart := charts.learning_chart(r["name"], r["training"]))],
         importance_charts=_importances(loaded), drifts=_drifts(loaded), texts=_texts(loaded),
     )  # fmt: skip
-    replace_text(output, html)
+    atomic.text(output, html)
 
 
 def _environment() -> jinja2.Environment:

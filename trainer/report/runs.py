@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from trainer.drift import read_drift
-from trainer.files import read_json
-from trainer.finished import readable
-from trainer.importance_file import read_importance
-from trainer.metrics import ANY, calibration
+from trainer.base.files import read_json
+from trainer.base.readable import readable
+from trainer.evaluation.drift import read_drift
+from trainer.evaluation.importance_file import read_importance
+from trainer.metrics.metrics import ANY, calibration
 
 _SCENE_BINS = 10
 _ROWS_A_BIN = 20  # a bin of fewer rows says little of its positive rate

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from trainer import code
-from trainer.errors import TrainerError
+import trainer
+from trainer.base import code_hash as code
+from trainer.base.errors import TrainerError
 from trainer.ladder.rungs import read_rungs, why_redo
-from trainer.run import fit_run
+from trainer.run.directory import fit_run
 
 
 def stages(folder: Path, **compares_to: str | None) -> list[str]:
@@ -67,19 +69,31 @@ def test_a_run_is_kept_while_stage_rows_and_code_are_the_same(
 
 
 def test_code_that_only_reads_runs_leaves_them_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("train.py", "models/dnn.py", "report.py", "cli/common.py"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+    changes = {"training/loop.py": True, "models/layers/basic.py": True, "config.py": True, "base/new.py": True}
+    changes |= {"report/page.py": False, "cli/common.py": False, "serving/score.py": False, "api.py": False}
+    for name in changes:
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         (tmp_path / name).write_text("one = 1\n")
-    monkeypatch.setattr(code, "_HERE", tmp_path)
+    for folder in code._FOLDERS:
+        (tmp_path / folder).mkdir(exist_ok=True)
+    monkeypatch.setattr(code, "_TRAINER", tmp_path)
 
     def hashed() -> str:
         code.code_hash.cache_clear()
         return code.code_hash()
 
     before = hashed()
-    for name, moves in (("report.py", False), ("cli/common.py", False), ("models/dnn.py", True), ("train.py", True)):
+    for name, moves in changes.items():
         (tmp_path / name).write_text("one = 2\n")
         assert (hashed() != before) == moves, name
         before = hashed()
     monkeypatch.undo()
     code.code_hash.cache_clear()
+
+
+def test_every_folder_below_run_counts() -> None:
+    """The folders that the code's hash covers are those that `run` may import, without the report."""
+    contract = tomllib.loads((Path(trainer.__file__).parents[1] / "pyproject.toml").read_text())
+    layers = next(c for c in contract["tool"]["importlinter"]["contracts"] if c["type"] == "layers")["layers"]
+    below_run = set(layers[layers.index("run") :]) - {"report"}
+    assert below_run == {*code._FOLDERS, *(Path(name).stem for name in code._FILES)}

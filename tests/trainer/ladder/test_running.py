@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from trainer import train as training
-from trainer.checkpoint import Checkpoint
 from trainer.ladder.running import _fit
-from trainer.run import fit_run
+from trainer.run.directory import fit_run
+from trainer.training import loop as training
+from trainer.training.checkpoint import Checkpoint
 
 ROOT = Path(__file__).parents[3]
 

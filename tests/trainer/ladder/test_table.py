@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trainer.errors import TrainerError
-from trainer.ladder.page import markdown, write_pages
+from trainer.base.errors import TrainerError
 from trainer.ladder.rungs import Rung
 from trainer.ladder.table import build_table
 from trainer.ladder.truth import true_probabilities, truth_of
-from trainer.run import fit_run
+from trainer.report.ladder_table import markdown, write_pages
+from trainer.run.directory import fit_run
 
 SEEDS = [1, 2]
 

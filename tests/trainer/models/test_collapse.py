@@ -1,4 +1,4 @@
-"""Each rung, taken back to the one before by copied weights. Legend as in trainer/layers.py."""
+"""Each rung, taken back to the one before by copied weights. Legend as in trainer/models/layers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from trainer.layers import Batch, Sizes
+from trainer.inputs.batch import Batch, Sizes
 from trainer.models.content_tower import ContentTower
 from trainer.models.dnn import DNN
 from trainer.models.interest import Interest

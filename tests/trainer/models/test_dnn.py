@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from trainer.layers import Batch, Sizes
+from trainer.inputs.batch import Batch, Sizes
 from trainer.models.dnn import DNN
 
 SIZES = Sizes(n_embeddings=30, n_fields=3, n_dense=4, n_scenes=3)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.trainer.report.browser import Browser, browser, find
-from trainer.importance_file import write_importance
+from trainer.evaluation.importance_file import write_importance
 from trainer.report import write_report
-from trainer.run import fit_run
+from trainer.run.directory import fit_run
 
 pytestmark = pytest.mark.skipif(find() is None, reason="no chromium is installed")
 

@@ -9,11 +9,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from trainer.drift import read_drift
-from trainer.errors import TrainerError
+from trainer.base.errors import TrainerError
+from trainer.evaluation.drift import read_drift
 from trainer.report import write_report
 from trainer.report.runs import short_names
-from trainer.run import fit_run
+from trainer.run.directory import fit_run
 
 VOID = {"meta", "br", "link", "img", "path", "use"}
 

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from trainer.columns.ragged import Lists, ListWriter, encode, open_lists, read_lists
+
+ROWS = [["b", None], None, [], ["a", "b", "c"], ["c"]]
+
+
+def test_read_in_any_order_from_any_number_of_files(tmp_path: Path) -> None:
+    for part, rows in enumerate((ROWS[:2], ROWS[2:])):
+        pq.write_table(pa.table({"x": pa.array(rows, pa.list_(pa.string()))}), tmp_path / f"{part}.parquet")
+    order = np.array([3, 0, 4, 1, 2])
+    lengths_B, elements_K = read_lists([tmp_path / "0.parquet", tmp_path / "1.parquet"], "x", order)
+    assert lengths_B.tolist() == [3, 2, 1, 0, 0]
+    assert elements_K.to_pylist() == ["a", "b", "c", "b", None, "c"]
+    index: dict[str, int] = {"z": 0}
+    # Codes follow the rows' order, not the files', so another split into files gives the same ones.
+    assert encode(elements_K, index).tolist() == [2, 3, 4, 3, 0, 4]
+    assert list(index) == ["z", "a", "b", "c"]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.int32()])
+def test_a_plain_value_is_a_list_of_one(tmp_path: Path, kind: pa.DataType) -> None:
+    values = [1, None, 2] if kind == pa.int32() else ["1", None, "2"]
+    pq.write_table(pa.table({"x": pa.array(values, kind)}), tmp_path / "0.parquet")
+    lengths_B, elements_K = read_lists([tmp_path / "0.parquet"], "x", np.array([2, 1, 0]))
+    assert lengths_B.tolist() == [1, 0, 1]
+    assert elements_K.to_pylist() == [values[2], values[0]]
+
+
+def test_take_and_padded(tmp_path: Path) -> None:
+    writer = ListWriter(tmp_path, "x", np.int32)
+    writer.append(np.array([2, 0]), np.array([5, 6]))
+    writer.append(np.array([3]), np.array([7, 8, 9]))
+    writer.close()
+    lists = open_lists(tmp_path, "x", np.int32)
+    begin, codes = lists.take(np.array([2, 1, 0, 2]))
+    assert begin.tolist() == [0, 3, 3, 5, 8]
+    assert codes.tolist() == [7, 8, 9, 5, 6, 7, 8, 9]
+    codes_BL, real_BL = lists.padded(np.array([0, 2, 1]), 2)
+    assert codes_BL.tolist() == [[5, 6], [7, 8], [0, 0]]
+    assert real_BL.tolist() == [[True, True], [True, True], [False, False]]
+
+
+def test_no_elements_at_all(tmp_path: Path) -> None:
+    writer = ListWriter(tmp_path, "x", np.int8)
+    writer.append(np.array([0, 0]), np.empty(0))
+    writer.close()
+    lists = open_lists(tmp_path, "x", np.int8)
+    assert lists.take(np.array([1, 0]))[0].tolist() == [0, 0, 0]
+    assert not lists.padded(np.array([0, 1]), 3)[1].any()
+    assert isinstance(lists, Lists)

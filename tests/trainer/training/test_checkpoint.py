@@ -1,0 +1,143 @@
+"""A fit that is killed and resumed, or shared by processes, ends as one that wasn't."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trainer.base.errors import TrainerError
+from trainer.run.directory import PROMISED, fit_run
+from trainer.training import loop as training
+from trainer.training.checkpoint import Checkpoint
+from trainer.training.distributed import Team
+
+ROOT = str(Path(__file__).parents[3])
+QUICK = {"epochs": 3, "min_steps": 60, "batch_size": 128, "threads": 1}
+
+
+def contents(run: Path) -> dict[str, bytes]:
+    return {name: (run / name).read_bytes() for name in PROMISED}
+
+
+def test_killed_in_mid_epoch_and_resumed_gives_the_same_bytes(
+    rich: Any, stage: Any, vectors: Any, tmp_path: Path
+) -> None:
+    """kill -9 at some moment after the ninth checkpoint, then on from whatever checkpoint there is."""
+    marts, root = rich(2000).write(tmp_path / "marts"), vectors(tmp_path / "vectors")
+    one = stage("09_interest", **QUICK)
+    fit_run(one, marts, tmp_path / "whole", vectors=root)
+    (tmp_path / "one.yaml").write_text(json.dumps(one.model_dump(exclude_none=True)))
+    script = (
+        "import sys; from pathlib import Path\n"
+        "from trainer.config import load_stage; from trainer.run.directory import fit_run\n"
+        "fit_run(load_stage('one.yaml'), Path(sys.argv[1]), Path('run'), vectors=Path(sys.argv[2]), resume=True,"
+        " checkpoint_seconds=0)"
+    )
+    kept, kills = tmp_path / "run.checkpoint", 0
+    for after in (9, 10**6):
+        process = subprocess.Popen(
+            [sys.executable, "-c", script, str(marts), str(root)], env=os.environ | {"PYTHONPATH": ROOT},
+            stderr=subprocess.PIPE,
+        )  # fmt: skip
+        seen, saved = 0, None
+        while process.poll() is None and seen < after:
+            try:
+                found = kept.stat().st_mtime_ns
+            except FileNotFoundError:
+                found = None  # not written yet, or the run is finished
+            seen += found != saved
+            saved = found
+            time.sleep(0.001)
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.wait()
+        error = process.stderr.read().decode()
+        process.stderr.close()
+        assert process.returncode in (0, -signal.SIGKILL), error
+    assert kills == 1
+    assert contents(tmp_path / "run") == contents(tmp_path / "whole")
+    assert not list(tmp_path.glob("run.checkpoint*"))
+
+
+def test_resumed_at_a_known_step(toy: Any, stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped between two evaluations, in the second epoch; the steps before it are not done again."""
+    marts, one = toy(2000).write(tmp_path / "marts"), stage("01_dnn", **QUICK)
+    fit_run(one, marts, tmp_path / "whole")
+    step, steps = training._step, []
+
+    def counted(*arguments: Any, **named: Any) -> float:
+        steps.append(1)
+        if len(steps) == 25:
+            raise KeyboardInterrupt
+        return step(*arguments, **named)
+
+    monkeypatch.setattr(training, "_step", counted)
+    with pytest.raises(KeyboardInterrupt):
+        fit_run(one, marts, tmp_path / "run", checkpoint_seconds=0)
+    assert (tmp_path / "run.checkpoint").exists()
+    before = len(steps)
+    fit_run(one, marts, tmp_path / "run", resume=True, checkpoint_seconds=0)
+    total = training.Schedule.of(one.training, sum(s == "train" for s in toy(2000).rows["split"])).n_steps
+    assert len(steps) - before == total - 24
+    assert contents(tmp_path / "run") == contents(tmp_path / "whole")
+
+
+def test_a_checkpoint_of_another_fit_is_refused(toy: Any, stage: Any, tmp_path: Path) -> None:
+    marts = toy(600).write(tmp_path / "marts")
+    Checkpoint(tmp_path / "run.checkpoint", "another").save({"progress": {}})
+    with pytest.raises(TrainerError, match=r"is of another fit.*leave --resume out"):
+        fit_run(stage("01_dnn", **QUICK), marts, tmp_path / "run", resume=True)
+    (tmp_path / "run.checkpoint").write_bytes(b"torn")
+    with pytest.raises(TrainerError, match="can't be read as a checkpoint"):
+        fit_run(stage("01_dnn", **QUICK), marts, tmp_path / "run", resume=True)
+    fit_run(stage("01_dnn", epochs=1), marts, tmp_path / "run")  # without --resume it is written over
+
+
+def test_bfloat16_learns_as_much(toy: Any, stage: Any, tmp_path: Path) -> None:
+    marts, one = toy().write(tmp_path / "marts"), stage("02_mmoe")
+    plain, amp = (fit_run(one, marts, tmp_path / str(a), amp=a)["splits"]["test"]["auc"] for a in (False, True))
+    assert plain != amp
+    assert amp == pytest.approx(plain, abs=0.02) and amp > 0.6
+    assert json.loads((tmp_path / "True" / "lineage.json").read_text())["amp"] is True
+
+
+def test_two_processes_learn_as_one(rich: Any, stage: Any, vectors: Any, tmp_path: Path) -> None:
+    """Without dropout the only difference is the order of sums."""
+    marts, root = rich(2000).write(tmp_path / "marts"), vectors(tmp_path / "vectors")
+    one = stage(
+        "09_interest", **QUICK, id_dropout=0.0, dropout=0.0, embedding_dropout=0.0, text_dropout=0.0,
+        history_dropout=0.0,
+    )  # fmt: skip
+    whole = fit_run(one, marts, tmp_path / "whole", vectors=root)
+    (tmp_path / "one.yaml").write_text(json.dumps(one.model_dump(exclude_none=True)))
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--",
+         "trainer", "fit", "--stage", "one.yaml", "--marts", str(marts), "--run", "run", "--vectors", str(root),
+         "--json"],
+        env=os.environ | {"PYTHONPATH": ROOT, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    shared = json.loads(done.stdout)  # printed by one process alone
+    for split in ("val", "test"):
+        assert shared["splits"][split]["auc"] == pytest.approx(whole["splits"][split]["auc"], abs=1e-3)
+        assert shared["splits"][split]["log_loss"] == pytest.approx(whole["splits"][split]["log_loss"], abs=1e-3)
+
+
+def test_shares_of_a_batch_are_the_batch() -> None:
+    rows = np.arange(7)
+    shares = [Team(rank, 3).share(rows) for rank in range(3)]
+    assert sorted(np.concatenate([own for own, _ in shares])) == list(range(7))
+    assert sum(part for _, part in shares) == pytest.approx(1)
+    own, part = Team(1, 2).share(rows[:1])
+    assert len(own) == 1 and part == 0
+    assert Team().share(rows)[1] == 1

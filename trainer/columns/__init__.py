@@ -1,0 +1,1 @@
+"""The mart's rows as arrays: read and checked, ragged lists, the column store."""

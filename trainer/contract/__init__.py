@@ -1,0 +1,1 @@
+"""The training mart as dbt promises it: schema, reading, Parquet files, manifest."""

@@ -1,0 +1,82 @@
+"""The mart's build record against dbt's manifest. This folder is the only one in the trainer that knows dbt."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from trainer.base.errors import TrainerError, nearest
+from trainer.contract.schema import Column, column_of
+
+DEFAULT_MANIFEST = Path("target/manifest.json")
+_MANIFEST_WAITS = (0.1, 0.2, 0.4)  # seconds
+
+
+def check_manifest(given: Path | None, record: dict[str, Any], columns: tuple[Column, ...]) -> dict[str, Any] | None:
+    """Compare the build record with dbt's manifest; return what a run should remember of it, or None without one."""
+    path = given or DEFAULT_MANIFEST
+    if not path.exists():
+        if given:
+            raise TrainerError(f"No manifest {path}. `dbt parse` writes target/manifest.json; or leave --manifest out.")
+        return None
+    try:
+        manifest = _read_manifest(path)
+        nodes = manifest["nodes"]
+        known_columns = list(nodes[record["unique_id"]]["columns"].values()) if record["unique_id"] in nodes else []
+        checksums = {name: nodes.get(name, {}).get("checksum", {}).get("checksum") for name in record["node_checksums"]}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise TrainerError(f"{path} isn't a dbt manifest. Run `dbt parse`, or point --manifest at one.") from None
+    unique_id = record["unique_id"]
+    if unique_id not in nodes:
+        raise TrainerError(
+            f"{path} doesn't know {unique_id}, which this mart was built as{nearest(unique_id, nodes)}. "
+            "Run `dbt build`, or point --manifest at the project's own."
+        )
+    node = nodes[unique_id]
+    theirs = [
+        column_of(c | {"meta": c.get("meta") or c.get("config", {}).get("meta")}, Path(unique_id))
+        for c in known_columns
+    ]
+    _compare_columns(columns, theirs, path)
+    for name, checksum in sorted(record["node_checksums"].items()):
+        known = checksums[name]
+        if known and known != checksum:
+            raise TrainerError(
+                f"The mart was built by other code than {path} describes: {name} has changed since "
+                f"(built {checksum[:12]}, now {known[:12]}). Run `dbt build`."
+            )
+    return {
+        "path": str(path),
+        "invocation_id": manifest.get("metadata", {}).get("invocation_id"),
+        "contract_checksum": (node.get("contract") or {}).get("checksum"),
+        "node_checksum": (node.get("checksum") or {}).get("checksum"),
+    }
+
+
+def _read_manifest(path: Path) -> Any:
+    """dbt writes it in place: half of one becomes a whole one in a moment, or was left by a dbt that was killed."""
+    for seconds in _MANIFEST_WAITS:
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError:
+            time.sleep(seconds)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _compare_columns(ours: tuple[Column, ...], theirs: list[Column], path: Path) -> None:
+    built, declared = {c.name: c for c in ours}, {c.name: c for c in theirs}
+    for name in [*built, *(n for n in declared if n not in built)]:
+        if name not in declared:
+            raise TrainerError(
+                f"Column {name}: the mart was built with it, {path} doesn't declare it. Run `dbt build`."
+            )
+        if name not in built:
+            raise TrainerError(f"Column {name}: {path} declares it, the mart was built without it. Run `dbt build`.")
+        for part in ("data_type", "role", "kind", "transform", "group", "names", "of"):
+            a, b = getattr(built[name], part), getattr(declared[name], part)
+            if a != b:
+                raise TrainerError(
+                    f"Column {name}: the mart was built with {part} {a}, {path} says {b}. Run `dbt build`."
+                )

@@ -1,0 +1,1 @@
+"""Held-out rows: predicted, calibrated, measured, compared; drift and text coverage."""

@@ -1,0 +1,71 @@
+"""Two runs on the same held-out rows: every metric's difference, with an interval by paired bootstrap of users."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer.base.errors import TrainerError
+from trainer.base.progress import progress
+from trainer.evaluation.held_out import HeldOut, check_same_rows, read_held_out
+from trainer.metrics import bootstrap, metrics
+
+SEED = 0  # one for all: the same samples of users wherever runs are compared
+
+
+def compare_runs(
+    a: Path, b: Path, *, split: str = "test", resamples: int = 200, min_class: int = 30, by_part: bool = True
+) -> dict[str, Any]:
+    """`b` minus `a` for every metric, overall and (unless `by_part` is False) by scene and level.
+
+    A part with fewer than `min_class` positives or negatives is marked `too_small`, and nothing else is said of it.
+    A sample draws users from the whole split, also for a part of it.
+    Raises: TrainerError when the runs hold other rows, or none.
+    """
+    one, two = read_held_out(a, split), read_held_out(b, split)
+    check_same_rows(one, two)
+    if not len(one.label_B):
+        raise TrainerError(f"{a} holds no {split} rows; nothing can be compared.")
+    weight_RU = bootstrap.draw(one.users, resamples, SEED)
+    parts = one.parts() if by_part else one.parts()[:1]
+    out: list[dict[str, Any]] = []
+    with progress() as bar:
+        task = bar.add_task("Resampling users", total=len(parts) * len(bootstrap.METRICS), note="", unit="metrics")
+        for kind, name, in_B in parts:
+            n_pos = int(one.label_B[in_B].sum())
+            n = int(in_B.sum())
+            part: dict[str, Any] = {"kind": kind, "name": name, "n": n, "positives": n_pos, "metrics": {}}
+            part["too_small"] = min(n_pos, n - n_pos) < min_class
+            for metric, (whole, sampled) in bootstrap.METRICS.items():
+                if not part["too_small"]:
+                    rows_a, rows_b = one.rows.where(in_B), two.rows.where(in_B)
+                    points = whole(rows_a), whole(rows_b)
+                    found = bootstrap.difference(*points, sampled(rows_a, weight_RU), sampled(rows_b, weight_RU))
+                    part["metrics"][metric] = {"a": points[0], "b": points[1]} | found
+                bar.update(task, advance=1)
+            if kind == "all" and not part["too_small"]:
+                part["metrics"]["macro_auc"] = macro_difference(one, two, weight_RU)
+            out.append(part)
+    return {"a": str(a), "b": str(b), "split": split, "users": one.users, "resamples": resamples, "parts": out}
+
+
+def macro_difference(one: HeldOut, two: HeldOut, weight_RU: np.ndarray) -> dict[str, Any]:
+    """Macro AUC over the scenes that have an AUC; a sample in which one of them has none is left out."""
+    points: list[list[float]] = [[], []]
+    samples: list[list[np.ndarray]] = [[], []]
+    for scene in sorted(set(one.scene_B)):
+        in_B = one.scene_B == scene
+        for k, run in enumerate((one, two)):
+            rows = run.rows.where(in_B)
+            value = metrics.auc(rows.label_B, rows.probability_B)
+            if value is not None:
+                points[k].append(value)
+                samples[k].append(bootstrap.auc(rows, weight_RU))
+    if not points[0]:
+        return {"a": None, "b": None} | bootstrap.difference(None, None, np.empty(0), np.empty(0))
+    mean_a, mean_b = (float(np.mean(p)) for p in points)
+    return {"a": mean_a, "b": mean_b} | bootstrap.difference(
+        mean_a, mean_b, *(np.mean(np.stack(s), axis=0) for s in samples)
+    )

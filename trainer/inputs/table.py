@@ -1,0 +1,162 @@
+"""A block of rows as a column store: what columns/build.py makes of a mart, for rows without label, split or time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from trainer.base.errors import TrainerError, nearest
+from trainer.columns.ragged import Lists, encode
+from trainer.columns.rows import Advice, Part, outcomes
+from trainer.columns.store import Columns, History, TextColumn
+from trainer.contract.schema import LEVELS, Column, Input, inputs_of
+from trainer.inputs.features import FittedInputs
+
+_NOWHERE = Path("a block of rows")  # where a mart's columns would have their folder
+_ADVICE = Advice(
+    "Leave such rows out, or train again with them.", "The run reads lists of that length.", "Leave such rows out."
+)
+
+
+@dataclass(frozen=True)
+class RequiredColumns:
+    """The contract's columns that a run's inputs are made of.
+
+    inputs: those of the model. lengths: of each list column that is spread over positions. texts, history, levels:
+    empty where the run reads none.
+    """
+
+    columns: dict[str, Column]
+    inputs: tuple[Input, ...]
+    scene: str
+    lengths: dict[str, int]
+    texts: tuple[Column, ...]
+    history: dict[str, Column]
+    levels: tuple[Column, ...]
+    ids: dict[str, str]
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.columns)
+
+    @classmethod
+    def of(cls, inputs: FittedInputs, contract: tuple[Column, ...], variables: dict[str, Any]) -> RequiredColumns:
+        """From what the run saved: its inputs, and the contract it was trained with."""
+        by_name = {c.name: c for c in contract}
+        wanted = {*(d.name for d in inputs.dense), *(c.name for c in inputs.codes)}
+        own = tuple(i for i in inputs_of(contract, variables) if i.name in wanted)
+        scene = next(c for c in contract if c.role == "scene")
+        texts = tuple(by_name[name] for name, _ in inputs.text_columns)
+        history = {c.of: c for c in contract if c.role == "history" and c.of} if inputs.history else {}
+        if not inputs.sizes.past_texts:
+            history.pop("text_id", None)
+        reads_levels = bool(inputs.text_columns or inputs.history)
+        levels = tuple(c for c in contract if c.role == "level") if reads_levels else ()
+        names = [scene.name, *(i.column for i in own), *(c.name for c in (*texts, *history.values(), *levels))]
+        lengths = {i.column: len(variables[by_name[i.column].names]) for i in own if i.position >= 0}
+        ids = {i.group: i.name for i in own if i.is_id and i.group}
+        return cls({n: by_name[n] for n in dict.fromkeys(names)}, own, scene.name, lengths, texts, history, levels, ids)
+
+    def check(self, schema: pa.Schema, where: str) -> None:
+        """Raises: TrainerError naming the first column that is missing, or has a type that can't be read as its own."""
+        for name, column in self.columns.items():
+            if name not in schema.names:
+                raise TrainerError(
+                    f"{where} has no column {name} ({column.data_type}), which the run reads"
+                    f"{nearest(name, schema.names)}. Add it; where it isn't known, make it NULL."
+                )
+            found = schema.field(name).type
+            if not _fits(found, column.data_type):
+                raise TrainerError(
+                    f"{where}: column {name} is {found}; the run reads it as {column.data_type}. Cast it."
+                )
+
+
+def _fits(found: pa.DataType, expected: str) -> bool:
+    if pa.types.is_null(found):
+        return True
+    if expected.endswith("[]"):
+        lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+        return any(is_list(found) for is_list in lists) and _fits(found.value_type, expected[:-2])
+    if pa.types.is_dictionary(found):
+        return _fits(found.value_type, expected)
+    if expected == "string":
+        return pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found)
+    numbers = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
+    return any(is_number(found) for is_number in numbers)
+
+
+def block_columns(table: pa.Table, required: RequiredColumns, scenes: tuple[str, ...], where: str) -> Columns:
+    """The block as a column store in memory; label, split and time are zeros.
+
+    Raises: TrainerError for a scene that is NULL or unknown to the run, a list of the wrong length, an unknown level.
+    """
+    n = len(table)
+    table = _plain(table, required)
+    part = Part(table, required.lengths, where, _ADVICE)
+    dense = [i for i in required.inputs if i.kind == "dense"]
+    codes = [i for i in required.inputs if i.kind == "categorical"]
+    dictionaries: dict[str, dict[str, int]] = {i.name: {} for i in codes}
+    dense_ND, codes_NC = np.empty((n, len(dense)), np.float32), np.empty((n, len(codes)), np.int32)
+    for d, i in enumerate(dense):
+        dense_ND[:, d], _ = part.numbers(i.column, i.position)
+    for c, i in enumerate(codes):
+        codes_NC[:, c] = part.encoded(i.column, i.position, dictionaries[i.name])
+    text_index: dict[str, int] = {}
+    item_index = dictionaries.get(required.ids.get("item", ""), {})
+    texts = tuple(TextColumn(c.name, c.group, _lists(table, c.name, where, text_index)) for c in required.texts)
+    history = None
+    if required.history:
+        indices = {"item_id": item_index, "text_id": text_index}
+        past = {of: _lists(table, c.name, where, indices.get(of)) for of, c in required.history.items()}
+        _check_equal(past, required, where)
+        longest = int(np.diff(past["item_id"].offsets).max(initial=0))
+        history = History(past["item_id"], past.get("text_id"), past["label"], longest)
+    levels = [part.position(c.name, LEVELS, null=-1) for c in required.levels]
+    out = Columns(
+        _NOWHERE, tuple(i.name for i in dense), tuple(i.name for i in codes),
+        tuple(c.group or "" for c in required.levels), required.ids, scenes, "",
+        dense_ND=dense_ND, codes_NC=codes_NC, scene_N=part.position(required.scene, scenes).astype(np.int16),
+        label_N=np.zeros(n, np.uint8), split_N=np.zeros(n, np.uint8),
+        level_NG=np.stack(levels, 1).astype(np.int8) if levels else np.empty((n, 0), np.int8),
+        event_at_N=np.zeros(n, np.int64), texts=texts, history=history,
+    )  # fmt: skip
+    # In place of what the properties would read from the folder of a mart's columns.
+    vars(out).update(
+        dictionaries={name: list(index) for name, index in dictionaries.items()}, text_ids=list(text_index)
+    )
+    return out
+
+
+def _plain(table: pa.Table, required: RequiredColumns) -> pa.Table:
+    """The required columns as strings, numbers, and lists of them, whatever Arrow's kind of those was."""
+    types = {}
+    for name, column in required.columns.items():
+        plain = pa.string() if column.data_type.startswith("string") else pa.float64()
+        types[name] = pa.list_(plain) if column.data_type.endswith("[]") else plain
+    return pa.table({name: table[name].cast(plain, safe=False) for name, plain in types.items()})
+
+
+def _lists(table: pa.Table, name: str, where: str, index: dict[str, int] | None) -> Lists:
+    """A column of lists of any length; a plain value is a list of one, NULL an empty one. Without index: labels."""
+    array = table[name].combine_chunks()
+    if pa.types.is_list(array.type):
+        lengths_B = pc.fill_null(pc.list_value_length(array), 0).to_numpy().astype(np.int64)
+        flat = array.flatten()
+    else:
+        lengths_B, flat = array.is_valid().to_numpy(zero_copy_only=False).astype(np.int64), array.drop_null()
+    codes_K = outcomes(flat, name, where, _ADVICE) if index is None else encode(flat, index)
+    return Lists(np.concatenate([[0], np.cumsum(lengths_B)]).astype(np.int64), codes_K)
+
+
+def _check_equal(past: dict[str, Lists], required: RequiredColumns, where: str) -> None:
+    first = next(iter(past))
+    for of, lists in past.items():
+        if not np.array_equal(lists.offsets, past[first].offsets):
+            a, b = required.history[of].name, required.history[first].name
+            raise TrainerError(f"{where}: the lists of {a} and {b} differ in length in some row.")

@@ -1,0 +1,165 @@
+"""Text vectors as a model sees them: whitened on train texts, one row a text. The only file here that knows embeddings.
+
+Vectors are read from the store by text id, whitened, and kept once a text; rows gather them (text.py). Each column of
+text ids holds texts of one side, so its mean over train texts is the side's mean; a text is told apart from it, and a
+text without a vector *is* it: zero, with a flag that says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+from threadpoolctl import threadpool_limits
+
+import embeddings  # its names load on first use: a stage without texts pays for none of them
+from embeddings import EmbeddingsError
+from trainer.base.errors import TrainerError
+from trainer.base.files import is_plain
+from trainer.base.progress import progress
+from trainer.columns.store import evenly_spaced
+
+DEFAULT_VECTORS = Path("data/vectors")
+HISTORY = "history"  # stands for the texts of the user's latest outcomes among the columns' names
+_FIT = 50_000  # train texts the whitening is fit on at most, evenly spread: bounds memory
+_BLOCK = 1 << 14  # texts whitened at once
+# The last bits of a matrix product depend on how many threads made it, and NumPy takes as many as there are cores.
+_one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
+
+
+@dataclass(frozen=True, eq=False)
+class TextSpace:
+    """The vectors of one encoder, whitened to V dimensions.
+
+    store: the store's key, a folder below the vectors' root. means: the mean whitened vector of each column's distinct
+    train texts, (V,) float32. coverage: the share of train texts that have a vector.
+    """
+
+    encoder: str
+    store: str
+    whitening: embeddings.Whitening
+    means: dict[str, np.ndarray]
+    coverage: float
+    _tables: dict[tuple[str, int], np.ndarray] = field(default_factory=dict, repr=False)
+
+    @property
+    def dimensions(self) -> int:
+        return self.whitening.n_components
+
+    def table(self, text_ids: Sequence[str], key: str, root: Path) -> np.ndarray:
+        """The whitened vectors of these texts by code: row 0 is NULL's, row 1 + k that of text_ids[k].
+
+        The last column is 1 where there is a vector; the row is zero where there is none. `key` names the list of ids:
+        the same list is read once. Shapes: n ids -> (1 + n, V + 1), float32.
+        Raises: TrainerError when the store is gone or damaged.
+        """
+        at = (key, len(text_ids))
+        if at not in self._tables:
+            try:
+                store = embeddings.VectorStore.open(root / self.store)
+                self._tables[at] = self._whitened(store, text_ids)
+            except EmbeddingsError as error:
+                raise TrainerError(f"{error} The vectors' folder is given by --vectors.") from None
+        return self._tables[at]
+
+    def has(self, text_ids: Sequence[str], root: Path) -> np.ndarray:
+        """Which of these texts have a vector. Shapes: n ids -> (n,), bool."""
+        try:
+            return embeddings.VectorStore.open(root / self.store).has(text_ids)
+        except EmbeddingsError as error:
+            raise TrainerError(f"{error} The vectors' folder is given by --vectors.") from None
+
+    @_one_thread
+    def _whitened(self, store: embeddings.VectorStore, text_ids: Sequence[str]) -> np.ndarray:
+        table = np.zeros((1 + len(text_ids), self.dimensions + 1), np.float32)
+        with progress(quiet=len(text_ids) <= _BLOCK) as bar:
+            task = bar.add_task(f"Whitening {self.encoder}", total=len(text_ids), note="", unit="texts")
+            for s in range(0, len(text_ids), _BLOCK):
+                vectors_ND, found_N = store.load(text_ids[s : s + _BLOCK])
+                block = table[1 + s : 1 + s + len(found_N)]
+                block[found_N, :-1] = self.whitening.transform(vectors_ND[found_N])
+                block[:, -1] = found_N
+                bar.update(task, advance=len(found_N))
+        return table
+
+    def save(self, folder: Path, name: str) -> None:
+        """Write `<name>.safetensors` (mean and matrix) and `<name>_means.safetensors`."""
+        self.whitening.save(
+            folder / f"{name}.safetensors", encoder=self.encoder, store=self.store, coverage=repr(self.coverage)
+        )
+        save_file(self.means, folder / f"{name}_means.safetensors")
+
+    @classmethod
+    def load(cls, folder: Path, name: str) -> TextSpace:
+        """What `save` wrote. Raises: ValueError where a file is damaged."""
+        from safetensors import safe_open
+
+        try:
+            whitening = embeddings.Whitening.load(folder / f"{name}.safetensors")
+        except EmbeddingsError as error:
+            raise ValueError(str(error)) from None
+        with safe_open(folder / f"{name}.safetensors", "numpy") as file:
+            notes = file.metadata()
+        means = load_file(folder / f"{name}_means.safetensors")
+        if not is_plain(notes["store"]):
+            raise ValueError(f"its vector store is {notes['store']!r}, expected the name of a folder")
+        return cls(notes["encoder"], notes["store"], whitening, means, float(notes["coverage"]))
+
+
+@_one_thread
+def fit_text_space(
+    text_ids: Sequence[str],
+    columns: dict[str, np.ndarray],
+    root: Path,
+    *,
+    encoder: str,
+    dimensions: int,
+    min_coverage: float,
+    build: str,
+) -> TextSpace:
+    """Whiten an encoder's vectors on the distinct texts of train rows.
+
+    columns: for each column of text ids the distinct codes (1 + position in text_ids) its train rows hold, ascending;
+    the entry HISTORY, if any, gets a mean of its own and decides nothing else. build: the command that makes vectors.
+    Raises: TrainerError where there is no store, the coverage is too low, or the vectors can't be whitened.
+    """
+    train = np.unique(np.concatenate([codes for name, codes in columns.items() if name != HISTORY]))
+    if not len(train):
+        raise TrainerError(
+            "No train row has a text: its columns with role text_id are NULL or empty lists. This stage reads "
+            "texts; see whether staging picks the log's text columns, or train a stage without texts, such as 03_ple."
+        )
+    try:
+        store = embeddings.find_store(root, encoder)
+        found = store.has([text_ids[k - 1] for k in train])
+        coverage = float(found.mean())
+        if coverage < min_coverage:
+            raise TrainerError(
+                f"Only {coverage:.1%} of the {len(train):,} train texts have a vector in {store.path}; expected "
+                f"{min_coverage:.0%} or more (min_text_coverage). Run `{build}`; it encodes only what is missing."
+            )
+        with_vector = evenly_spaced(train[found], _FIT)
+        ids = sorted(text_ids[k - 1] for k in with_vector)  # in an order that isn't the log's
+        whitening = embeddings.Whitening(dimensions).fit(store.load(ids)[0], ids=ids)
+    except EmbeddingsError as error:
+        raise TrainerError(
+            f"{error} Here --dim is the stage's `dimensions`, and the vectors' folder is --vectors {root}. "
+            f"Vectors are made by `{build}`."
+        ) from None
+    space = TextSpace(encoder, store.path.name, whitening, {}, coverage)
+    for name, codes in columns.items():
+        total, n = np.zeros(dimensions), 0
+        for s in range(0, len(codes), _BLOCK):
+            table = space._whitened(store, [text_ids[k - 1] for k in codes[s : s + _BLOCK] if k])
+            total += table[1:, :-1].sum(0, dtype=np.float64)
+            n += int(table[:, -1].sum())
+        space.means[name] = (total / max(1, n)).astype(np.float32)
+    return space
+
+
+def vector_counts(root: Path, stores: Iterable[str]) -> dict[str, int]:
+    """How many vectors each store holds; 0 for one that is gone. A recipe's vectors don't change, but come to more."""
+    return {key: len(embeddings.VectorStore.open(root / key)) if (root / key).is_dir() else 0 for key in stores}

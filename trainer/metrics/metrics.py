@@ -1,0 +1,288 @@
+"""Metrics of predictions: AUC and its kin, calibration, and intervals that resample users. NumPy alone.
+
+Undefined is None with a reason, never 0 or 1. Legend: B rows, U users.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from trainer.base.progress import Tick, silent
+from trainer.contract.schema import LEVELS
+
+ONE_CLASS = "one class only"
+NO_ROWS = "no rows"
+ECE_BINS = 20
+ANY = "all"
+
+
+def _group_ids(sorted_B: np.ndarray) -> np.ndarray:
+    """0, 1, 2 ... for the runs of equal values in a sorted array."""
+    return np.cumsum(np.r_[False, sorted_B[1:] != sorted_B[:-1]])
+
+
+def auc(label_B: np.ndarray, score_B: np.ndarray) -> float | None:
+    """Area under the ROC curve, a tie counting one half; None unless both classes occur.
+
+    Source: Hanley & McNeil 1982; equal to scikit-learn's roc_auc_score.
+    """
+    label_B = np.asarray(label_B, bool)
+    n_pos, n_neg = int(label_B.sum()), int((~label_B).sum())
+    if not n_pos or not n_neg:
+        return None
+    order = np.argsort(score_B, kind="stable")
+    group_B = _group_ids(score_B[order])
+    neg_G = np.bincount(group_B, ~label_B[order])
+    pos_G = np.bincount(group_B, label_B[order])
+    below_G = np.cumsum(neg_G) - neg_G
+    return float((pos_G * (below_G + 0.5 * neg_G)).sum() / n_pos / n_neg)
+
+
+def pr_auc(label_B: np.ndarray, score_B: np.ndarray) -> float | None:
+    """Average precision: precision at each score, weighted by the recall gained. Equal to scikit-learn's."""
+    label_B = np.asarray(label_B, bool)
+    if not 0 < label_B.sum() < len(label_B):
+        return None
+    order = np.argsort(-score_B, kind="stable")
+    last_B = np.r_[score_B[order][1:] != score_B[order][:-1], True]
+    hits = np.cumsum(label_B[order])[last_B]
+    seen = np.flatnonzero(last_B) + 1
+    return float((np.diff(np.r_[0, hits]) * hits / seen).sum() / label_B.sum())
+
+
+def log_loss(label_B: np.ndarray, probability_B: np.ndarray) -> float | None:
+    """Mean negative log likelihood, in nats; probabilities are kept 2^-52 away from 0 and 1, as in scikit-learn."""
+    if not len(label_B):
+        return None
+    eps = np.finfo(np.float64).eps
+    p_B = np.clip(np.asarray(probability_B, np.float64), eps, 1 - eps)
+    return float(-np.where(np.asarray(label_B, bool), np.log(p_B), np.log1p(-p_B)).mean())
+
+
+def normalized_entropy(label_B: np.ndarray, probability_B: np.ndarray) -> float | None:
+    """Log loss over that of the constant positive rate of the same rows; below 1 is better than the rate.
+
+    Source: He et al. 2014, eq. 3. None unless both classes occur.
+    """
+    rate = float(np.mean(label_B)) if len(label_B) else 0.0
+    if not 0 < rate < 1:
+        return None
+    return log_loss(label_B, probability_B) / -(rate * math.log(rate) + (1 - rate) * math.log1p(-rate))
+
+
+def calibration(label_B: np.ndarray, probability_B: np.ndarray, bins: int = ECE_BINS) -> list[dict[str, float]]:
+    """Rows in order of probability, cut into `bins` bins of equal size: n, mean probability, positive rate of each."""
+    order = np.argsort(probability_B, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    return [
+        {"n": len(p), "probability": float(probability_B[p].mean()), "positive_rate": float(np.mean(label_B[p]))}
+        for p in parts
+    ]
+
+
+def ece(label_B: np.ndarray, probability_B: np.ndarray) -> float | None:
+    """Expected calibration error over ECE_BINS bins of equal size: |probability - positive rate|, weighted by n."""
+    if not len(label_B):
+        return None
+    return sum(c["n"] * abs(c["probability"] - c["positive_rate"]) for c in calibration(label_B, probability_B)) / len(
+        label_B
+    )
+
+
+def auc_by_user(
+    label_B: np.ndarray, score_B: np.ndarray, user_B: np.ndarray, users: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each user's own AUC, NaN with one class only, and rows. Shapes: user_B in 0 .. U-1 -> (U,) and (U,)."""
+    label_B = np.asarray(label_B, bool)
+    order = np.lexsort((score_B, user_B))
+    user, score, label = user_B[order], score_B[order], label_B[order]
+    first_B = np.r_[True, (user[1:] != user[:-1]) | (score[1:] != score[:-1])][: len(user)]
+    tie_B = np.cumsum(first_B) - 1
+    neg_T, pos_T, user_of_T = np.bincount(tie_B, ~label), np.bincount(tie_B, label), user[first_B]
+    neg_U, pos_U, n_U = (np.bincount(user, w, minlength=users) for w in (~label, label, np.ones(len(user))))
+    # Negatives of the same user below each tie: all negatives below, less those of earlier users.
+    below_T = np.cumsum(neg_T) - neg_T - (np.cumsum(neg_U) - neg_U)[user_of_T]
+    won_U = np.bincount(user_of_T, pos_T * (below_T + 0.5 * neg_T), minlength=users)
+    pairs_U = neg_U * pos_U
+    return np.where(pairs_U > 0, won_U / np.maximum(pairs_U, 1), np.nan), n_U
+
+
+def gauc(label_B: np.ndarray, score_B: np.ndarray, user_B: np.ndarray) -> tuple[float | None, float | None]:
+    """AUC within each user, weighted by the user's rows; and the share of rows that count, None of no rows.
+
+    Users with one class only have no AUC and are left out.
+    Source: Zhu et al. 2017 (OCPC), with impressions as weights.
+    """
+    if not len(label_B):
+        return None, None
+    user_B, users = dense_ids(user_B)
+    auc_U, n_U = auc_by_user(label_B, score_B, user_B, users)
+    counts_U = ~np.isnan(auc_U)
+    if not counts_U.any():
+        return None, 0.0
+    n = float(n_U[counts_U].sum())
+    return float((auc_U * n_U)[counts_U].sum() / n), n / float(n_U.sum())
+
+
+def auc_bootstrap(
+    label_B: np.ndarray, score_B: np.ndarray, user_B: np.ndarray, resamples: int, seed: int
+) -> np.ndarray:
+    """AUC of `resamples` bootstrap samples of users, drawn with replacement. Shapes: -> (resamples,), float64.
+
+    Samples that hold one class only are left out.
+    """
+    user_B, users = dense_ids(user_B)
+    samples = auc_samples(label_B, score_B, user_B, draw_users(users, resamples, seed))
+    return samples[~np.isnan(samples)]
+
+
+def draw_users(users: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each user is in each bootstrap sample. Shapes: -> `resamples` times (U,), int64."""
+    generator = np.random.default_rng(seed)
+    for _ in range(resamples):
+        yield np.bincount(generator.integers(0, users, users), minlength=users)
+
+
+def auc_samples(
+    label_B: np.ndarray, score_B: np.ndarray, user_B: np.ndarray, weights_U: Iterable[np.ndarray]
+) -> np.ndarray:
+    """AUC under each of the user weights, NaN where one class has no weight. Shapes: user_B in 0 .. U-1 -> (R,).
+
+    The rows are sorted once; a sample's AUC is then a weighted sum over the sorted rows, exact in integers.
+    """
+    label_B = np.asarray(label_B, bool)
+    order = np.argsort(score_B, kind="stable")
+    user_B, label_B, score_B = user_B[order], label_B[order], score_B[order]
+    neg_user, pos_user = user_B[~label_B], user_B[label_B]
+    low = np.searchsorted(score_B[~label_B], score_B[label_B], "left")
+    high = np.searchsorted(score_B[~label_B], score_B[label_B], "right")
+    tied = bool((low != high).any())
+    out = []
+    below = np.zeros(len(neg_user) + 1, np.int64)
+    for weight_U in weights_U:
+        np.cumsum(weight_U[neg_user], out=below[1:])
+        weight_P = weight_U[pos_user].astype(np.int64)
+        total = int(below[-1]) * int(weight_P.sum())
+        won = below[low] + below[high] if tied else 2 * below[low]
+        out.append(int(weight_P @ won) / (2 * total) if total else np.nan)
+    return np.array(out)
+
+
+def dense_ids(values_B: np.ndarray) -> tuple[np.ndarray, int]:
+    """The values as 0 .. U-1 in their sorted order, and U."""
+    unique, inverse = np.unique(values_B, return_inverse=True)
+    return inverse, len(unique)
+
+
+def interval(samples: np.ndarray) -> tuple[float | None, float | None]:
+    """The central 95% of bootstrap samples; None with fewer than 10."""
+    if len(samples) < 10:
+        return None, None
+    low, high = np.quantile(samples, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def summary(
+    label_B: np.ndarray, probability_B: np.ndarray, user_B: np.ndarray, *, resamples: int, seed: int
+) -> dict[str, Any]:
+    """Every metric of one set of rows. `undefined` maps each metric that is None to the reason."""
+    out: dict[str, Any] = {"n": len(label_B), "positives": int(np.sum(label_B))}
+    out["users"] = len(np.unique(user_B))
+    out["positive_rate"] = float(np.mean(label_B)) if len(label_B) else None
+    out["mean_probability"] = float(np.mean(probability_B)) if len(label_B) else None
+    out["auc"] = auc(label_B, probability_B)
+    samples = auc_bootstrap(label_B, probability_B, user_B, resamples, seed) if out["auc"] is not None else np.empty(0)
+    out["auc_low"], out["auc_high"] = interval(samples)
+    out["gauc"], out["gauc_coverage"] = gauc(label_B, probability_B, user_B)
+    out["pr_auc"] = pr_auc(label_B, probability_B)
+    out["log_loss"] = log_loss(label_B, probability_B)
+    out["ne"] = normalized_entropy(label_B, probability_B)
+    out["ece"] = ece(label_B, probability_B)
+    why = NO_ROWS if not len(label_B) else ONE_CLASS
+    special = {"gauc": NO_ROWS if not len(label_B) else "no user has both classes"}
+    if out["auc"] is not None:
+        special |= dict.fromkeys(("auc_low", "auc_high"), "too few resamples with both classes")
+    out["undefined"] = {name: special.get(name, why) for name, value in out.items() if value is None}
+    return out
+
+
+def evaluation(
+    label_B: np.ndarray,
+    probability_B: np.ndarray,
+    user_B: np.ndarray,
+    scene_B: np.ndarray,
+    scenes: Sequence[str],
+    *,
+    resamples: int,
+    seed: int,
+    tick: Tick = silent,
+) -> dict[str, Any]:
+    """`summary` of a split, of each of its scenes, and the macro AUC: the plain mean over scenes that have one."""
+    out = summary(label_B, probability_B, user_B, resamples=resamples, seed=seed)
+    tick(len(label_B))
+    out["scenes"] = {}
+    for s, scene in enumerate(scenes):
+        in_B = scene_B == s
+        out["scenes"][scene] = summary(label_B[in_B], probability_B[in_B], user_B[in_B], resamples=resamples, seed=seed)
+        tick(int(in_B.sum()))
+    defined = [one["auc"] for one in out["scenes"].values() if one["auc"] is not None]
+    out["macro_auc"] = float(np.mean(defined)) if defined else None
+    out["macro_auc_scenes"] = len(defined)
+    if not defined:
+        out["undefined"]["macro_auc"] = "no scene has both classes"
+    return out
+
+
+def cold_start(
+    label_B: np.ndarray,
+    probability_B: np.ndarray,
+    user_B: np.ndarray,
+    level_BG: np.ndarray,
+    level_groups: Sequence[str],
+    scene_B: np.ndarray,
+    scenes: Sequence[str],
+    *,
+    resamples: int,
+    min_class: int,
+    seed: int,
+    alpha_B: np.ndarray | None = None,
+    tick: Tick = silent,
+) -> list[dict[str, Any]]:
+    """The cube user level x item level x scene with all its margins (`all`), one dict a cell, empty ones too.
+
+    A cell with fewer than `min_class` positives or negatives is marked `too_small`, and its AUC left out.
+    alpha_B: the gate of models that have one; a cell tells its mean, None in an empty cell.
+    Shapes: level_BG positions in LEVELS, columns as in level_groups; a group without a level column has `all` only.
+    """
+    everything = np.ones(len(label_B), bool)
+
+    def axis(group: str) -> list[tuple[str, np.ndarray]]:
+        if group not in level_groups:
+            return [(ANY, everything)]
+        column = level_BG[:, list(level_groups).index(group)]
+        return [(ANY, everything), *((level, column == k) for k, level in enumerate(LEVELS))]
+
+    cells = []
+    for user_level, in_user in axis("user"):
+        for item_level, in_item in axis("item"):
+            for scene, in_scene in [(ANY, everything), *((s, scene_B == k) for k, s in enumerate(scenes))]:
+                in_B = np.flatnonzero(in_user & in_item & in_scene)
+                label, n_pos = label_B[in_B], int(label_B[in_B].sum())
+                cell: dict[str, Any] = {
+                    "user_level": user_level, "item_level": item_level, "scene": scene, "n": len(in_B),
+                    "positives": n_pos,
+                    "users": len(np.unique(user_B[in_B])), "auc": None, "auc_low": None, "auc_high": None,
+                    "too_small": min(n_pos, len(in_B) - n_pos) < min_class,
+                    "alpha": float(alpha_B[in_B].mean()) if alpha_B is not None and len(in_B) else None,
+                }  # fmt: skip
+                if not cell["too_small"]:
+                    cell["auc"] = auc(label, probability_B[in_B])
+                    samples = auc_bootstrap(label, probability_B[in_B], user_B[in_B], resamples, seed)
+                    cell["auc_low"], cell["auc_high"] = interval(samples)
+                cells.append(cell)
+                tick(len(in_B))
+    return cells

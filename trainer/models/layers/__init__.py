@@ -1,0 +1,27 @@
+"""The layers that models are made of. Legend: B rows, everything else as each file says."""
+
+from trainer.models.layers.basic import Dropout, embedding_table, mlp, one_hot_levels
+from trainer.models.layers.experts import Experts, Extraction, mix
+from trainer.models.layers.history import OutcomeAttention
+from trainer.models.layers.scenes import PriorGate, SceneGates, SceneHeads, SceneTowers, StarLinear, by_scene, own_scene
+from trainer.models.layers.texts import Match, TextJoin
+
+__all__ = [
+    "Dropout",
+    "Experts",
+    "Extraction",
+    "Match",
+    "OutcomeAttention",
+    "PriorGate",
+    "SceneGates",
+    "SceneHeads",
+    "SceneTowers",
+    "StarLinear",
+    "TextJoin",
+    "by_scene",
+    "embedding_table",
+    "mix",
+    "mlp",
+    "one_hot_levels",
+    "own_scene",
+]

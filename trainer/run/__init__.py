@@ -1,0 +1,1 @@
+"""The run directory: written, sealed, checked, traced back to its data."""

@@ -1,0 +1,188 @@
+"""The run directory: what a fit leaves behind, whole or absent.
+
+config.yaml features.json vocab/ weights.safetensors metrics.json training.json dataset.json cold_start.csv
+cold_start_pivot.csv predictions.parquet drift.csv, and texts.json where the stage reads texts: the same seed and data
+give the same bytes.
+lineage.json timing.json report.html: where it came from and how long it took. DONE, with the sha256 of the
+others, is written last (integrity.py).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from storage import atomic
+from trainer.base.errors import TrainerError
+from trainer.base.files import read_json, write_json
+from trainer.base.paging import peak_rss_mib
+from trainer.base.progress import console
+from trainer.base.readable import readable
+from trainer.columns.build import open_mart
+from trainer.columns.store import Columns, facts
+from trainer.config import Stage, dump_stage, load_stage
+from trainer.contract.read import read_contract
+from trainer.evaluation.calibration import Calibration
+from trainer.evaluation.drift import drift, write_drift
+from trainer.evaluation.predict import cold_start_cells, evaluate, predict_held_out, write_cells, write_predictions
+from trainer.evaluation.texts import text_facts
+from trainer.inputs.vectors import DEFAULT_VECTORS
+from trainer.report import write_report
+from trainer.run.integrity import DONE, check_finished, seal
+from trainer.run.provenance import lineage, vectors_of
+from trainer.training.checkpoint import SECONDS, Checkpoint
+from trainer.training.distributed import team
+from trainer.training.fit import Execution, fit
+from trainer.training.fitted import Fitted
+from trainer.training.loop import UNCHOSEN, TrainingHistory
+from trainer.training.placebo import seen_by
+
+PROMISED = (
+    "config.yaml", "features.json", "weights.safetensors", "metrics.json", "training.json", "dataset.json",
+    "cold_start.csv", "cold_start_pivot.csv", "predictions.parquet",
+    "drift.csv",
+)  # fmt: skip
+
+
+@dataclass
+class Stopwatch:
+    """Seconds of each named part, in order."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - started, 3)
+
+
+def fit_run(
+    stage: Stage,
+    marts: Path,
+    run: Path,
+    *,
+    mart: str | None = None,
+    manifest: Path | None = None,
+    force: bool = False,
+    command: str = "",
+    bayes: Path | None = None,
+    vectors: Path = DEFAULT_VECTORS,
+    resume: bool = False,
+    amp: bool = False,
+    checkpoint_seconds: float = SECONDS,
+) -> dict[str, Any] | None:
+    """Train a stage on a mart and write the run directory; returns what metrics.json holds.
+
+    Checkpoints go to `<run>.checkpoint`, which is removed when the run is finished; `resume` goes on from there.
+    Under torchrun the first process writes, and the others return None.
+    Raises: TrainerError for bad input, and for a `run` that is finished already unless `force`.
+    """
+    check_free(run, force)
+    watch, started = Stopwatch(), datetime.now(UTC).isoformat(timespec="seconds")
+    with watch("contract"):
+        contract = read_contract(marts, mart, manifest)
+    execution = Execution(run.with_name(f"{run.name}.checkpoint"), resume, checkpoint_seconds, amp)
+    with team() as processes, atomic.folder(run) if processes.leads else nullcontext() as aside:
+        with watch("columns"), processes.leader_first():
+            contract, columns = open_mart(marts, mart, manifest, contract)
+            columns = seen_by(stage, columns)
+        with watch("fit"):
+            fitted, history = fit(stage, contract, columns, vectors, replace(execution, team=processes))
+        if aside is None:
+            return None
+        _say_what_is_odd(columns, history)
+        with watch("predict"):
+            predictions = predict_held_out(fitted, columns)
+        with watch("evaluate"):
+            results = evaluate(stage, contract, columns, predictions)
+            cells = cold_start_cells(stage, columns, predictions)
+        (aside / "config.yaml").write_text(dump_stage(stage), encoding="utf-8")
+        fitted.save(aside)
+        if predictions.calibration is not None:
+            predictions.calibration.save(aside)
+        write_json(aside / "metrics.json", results)
+        write_json(aside / "training.json", {
+            "parameters": fitted.n_parameters, "best_step": history.best_step, "stopped": history.stopped,
+            "evaluations": history.evaluations,
+        })  # fmt: skip
+        write_json(aside / "dataset.json", {
+            "dataset": contract.dataset, "mart": f"{contract.model}_v{contract.version}",
+            "inputs": len(contract.inputs), "stand_ins": fitted.inputs.stand_ins, "splits": facts(columns),
+            "text_coverage": fitted.inputs.text_coverage, "not_finite": columns.not_finite,
+        })  # fmt: skip
+        write_cells(aside, cells, columns.scenes)
+        write_predictions(aside / "predictions.parquet", columns, predictions)
+        with watch("describe"):
+            write_drift(aside, drift(columns))
+            about_texts = text_facts(fitted, contract, columns)
+        if about_texts is not None:
+            write_json(aside / "texts.json", about_texts)
+        write_json(aside / "lineage.json", lineage(fitted, contract, columns, command) | {"amp": amp})
+        write_json(aside / "timing.json", {
+            "started_at": started, "seconds": watch.seconds,
+            "train_rows_per_second": round(history.rows_per_second) or None,
+            "peak_rss_mib": peak_rss_mib(),
+        })  # fmt: skip
+        write_report([aside], aside / "report.html", bayes=bayes, names=[run.name])
+        seal(aside)
+        Checkpoint(execution.checkpoint, "").remove()  # before the run appears: nothing comes back here for it later
+    return results
+
+
+def _say_what_is_odd(columns: Columns, history: TrainingHistory) -> None:
+    """What the run directory says too, but a reader of figures should know at once."""
+    for name, n in columns.not_finite.items():
+        console.print(
+            f"Input {name}: {n:,} values are NaN, infinite or beyond 1e38; they count as missing.",
+            style="yellow",
+            soft_wrap=True,
+        )
+    if UNCHOSEN in history.stopped:
+        console.print(f"Trained {history.stopped}: the last weights are kept.", style="yellow", soft_wrap=True)
+
+
+def evaluate_run(
+    run: Path,
+    marts: Path | None = None,
+    mart: str | None = None,
+    manifest: Path | None = None,
+    vectors: Path | None = None,
+) -> tuple[dict[str, Any], bool | None]:
+    """Recompute a run's metrics from its weights on a mart, by default the one it was trained on.
+
+    Returns the metrics, and whether they equal metrics.json: None where the mart holds other rows than the run's.
+    """
+    check_finished(run)
+    stage = load_stage(run / "config.yaml")
+    with readable(run):
+        came_from = read_json(run / "lineage.json")
+        recorded, of_mart, content_hash = Path(came_from["marts"]), came_from["mart"], came_from["content_hash"]
+    contract, columns = open_mart(marts or recorded, mart or (of_mart if not marts else None), manifest)
+    columns = seen_by(stage, columns)
+    predictions = predict_held_out(Fitted.load(run, stage, vectors or vectors_of(run)), columns, Calibration.load(run))
+    results = evaluate(stage, contract, columns, predictions)
+    if columns.content_hash != content_hash:
+        return results, None
+    return results, json.loads(json.dumps(results)) == read_json(run / "metrics.json")
+
+
+def check_free(run: Path, force: bool) -> None:
+    """Raise TrainerError unless a run may be written at `run`. Only runs are ever replaced.
+
+    What a killed fit left beside it goes, and a run that it was about to replace is back.
+    """
+    atomic.remove_leftovers(run)
+    if not run.exists() or (run.is_dir() and not any(run.iterdir())):
+        return
+    if not (run / DONE).exists():
+        raise TrainerError(f"{run} exists and isn't a finished run. Name another folder with --run, or remove it.")
+    if not force:
+        raise TrainerError(f"{run} is a finished run. Name another folder with --run, or replace it with --force.")
+    console.print(f"Replacing {run} when the new run is finished.", style="yellow")

@@ -1,0 +1,185 @@
+"""Permutation importance: what a run's validation AUC loses when an input's values are shuffled among rows.
+
+Source: Breiman 2001, for a whole group of inputs at once too (one permutation for all of them). Nothing is refitted.
+Legend: B sampled rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainer.base.errors import TrainerError
+from trainer.base.files import read_json
+from trainer.base.progress import progress
+from trainer.base.readable import readable
+from trainer.columns.build import open_columns
+from trainer.columns.ragged import Lists
+from trainer.columns.store import Columns, History, TextColumn
+from trainer.config import load_stage
+from trainer.contract.read import read_contract
+from trainer.evaluation.calibration import Calibration
+from trainer.evaluation.importance_file import write_importance
+from trainer.inputs.features import FittedInputs
+from trainer.metrics.metrics import auc
+from trainer.run.integrity import check_finished
+from trainer.run.provenance import vectors_of
+from trainer.training.fitted import Fitted
+from trainer.training.placebo import seen_by
+
+Shuffle = Callable[[Columns, np.ndarray], Columns]
+
+
+@dataclass(frozen=True)
+class Permutable:
+    """Something that can be permuted by itself: an input's name, its groups, and how."""
+
+    name: str
+    groups: tuple[str, ...]
+    shuffle: Shuffle
+
+
+def run_importance(
+    run: Path, *, rows: int = 20_000, repeats: int = 3, seed: int = 0, marts: Path | None = None,
+    mart: str | None = None, vectors: Path | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Measure on (a sample of) validation rows, and write importance.csv into the run.
+
+    Returns dicts of importance_file.FIELDS, the most telling first, inputs before groups.
+    Raises: TrainerError where validation can't tell (no rows, or one class only).
+    """
+    check_finished(run)
+    stage = load_stage(run / "config.yaml")
+    with readable(run):
+        came_from = read_json(run / "lineage.json")
+        recorded, of_mart = Path(came_from["marts"]), came_from["mart"]
+    contract = read_contract(marts or recorded, mart or (None if marts else of_mart))
+    columns = seen_by(stage, open_columns(contract))
+    fitted = Fitted.load(run, stage, vectors or vectors_of(run))
+    val = columns.rows("val")
+    if len(val) > rows:
+        val = np.sort(np.random.default_rng(seed).choice(val, rows, replace=False))
+    sample = taken(columns, val)
+    found = importances(fitted, Calibration.load(run), sample, repeats, seed)
+    write_importance(run, found)
+    return found
+
+
+def importances(
+    fitted: Fitted, calibration: Calibration | None, sample: Columns, repeats: int, seed: int
+) -> list[dict[str, Any]]:
+    """The drop in AUC for each input and each group, over `repeats` permutations that depend on the seed alone."""
+    at_B = np.arange(len(sample))
+
+    def scored(columns: Columns) -> float | None:
+        logits_B = fitted.logits(columns, at_B)
+        if calibration:
+            logits_B = calibration(logits_B, columns.scene_N[at_B], columns.scenes)
+        return auc(columns.label_N[at_B], logits_B)
+
+    whole = scored(sample)
+    if whole is None:
+        raise TrainerError("Validation holds no rows, or one class only: there is no AUC that could drop.")
+    singles = permutables(fitted.inputs, sample)
+    groups = sorted({group for one in singles for group in one.groups})
+    tasks = [("feature", one.name, "+".join(one.groups), [one]) for one in singles]
+    tasks += [("group", group, group, [one for one in singles if group in one.groups]) for group in groups]
+    out = []
+    with progress() as bar:
+        task = bar.add_task("Permuting", total=len(tasks), note="", unit="inputs")
+        for k, (what, name, group, members) in enumerate(tasks):
+            drops = []
+            for repeat in range(repeats):
+                order_B = np.random.default_rng([seed, k, repeat]).permutation(len(sample))
+                shuffled = sample
+                for one in members:
+                    shuffled = one.shuffle(shuffled, order_B)
+                drops.append(whole - (scored(shuffled) or 0.0))
+            sd = float(np.std(drops, ddof=1)) if repeats > 1 else 0.0
+            out.append({
+                "what": what, "name": name, "group": group, "drop": float(np.mean(drops)), "sd": sd,
+                "repeats": repeats, "rows": len(sample), "auc": whole,
+            })  # fmt: skip
+            bar.update(task, advance=1, note=name)
+    return sorted(out, key=lambda row: (row["what"], -row["drop"]))
+
+
+def taken(columns: Columns, rows_B: np.ndarray) -> Columns:
+    """Some rows of a column store, in memory, with the same dictionaries."""
+    arrays = ("dense_ND", "codes_NC", "scene_N", "label_N", "split_N", "level_NG", "event_at_N")
+    out = replace(
+        columns, **{name: np.array(getattr(columns, name)[rows_B]) for name in arrays},
+        texts=tuple(replace(c, codes=_rows(c.codes, rows_B)) for c in columns.texts),
+        history=columns.history and _history_rows(columns.history, rows_B),
+    )  # fmt: skip
+    return _same_words(columns, out)
+
+
+def permutables(inputs: FittedInputs, columns: Columns) -> list[Permutable]:
+    """Every input that the model reads. Levels, texts and histories count where the stage reads texts or histories."""
+    out = [Permutable("scene", ("scene",), _shuffle_scene)]
+    for d in inputs.dense:
+        if d.scale or d.has_missing:
+            at = columns.dense_names.index(d.name)
+            out.append(Permutable(d.name, (d.group or "context",), _shuffle_column("dense_ND", at)))
+    for c in inputs.codes:
+        at = columns.code_names.index(c.name)
+        groups = (c.group or "context", *(["ids"] if c.is_id else []))
+        out.append(Permutable(c.name, groups, _shuffle_column("codes_NC", at)))
+    if inputs.text_columns or inputs.history:
+        for g, group in enumerate(columns.level_groups):
+            out.append(Permutable(f"{group}_level", (group,), _shuffle_column("level_NG", g)))
+    for name, group in inputs.text_columns:
+        out.append(Permutable(name, (group, "texts"), _shuffle_text(name)))
+    if inputs.history:
+        out.append(Permutable("history", ("user", "history"), _shuffle_history))
+    return out
+
+
+def _shuffle_scene(columns: Columns, order_B: np.ndarray) -> Columns:
+    return _same_words(columns, replace(columns, scene_N=columns.scene_N[order_B]))
+
+
+def _shuffle_column(array: str, at: int) -> Shuffle:
+    def shuffle(columns: Columns, order_B: np.ndarray) -> Columns:
+        values = getattr(columns, array).copy()
+        values[:, at] = values[order_B, at]
+        return _same_words(columns, replace(columns, **{array: values}))
+
+    return shuffle
+
+
+def _shuffle_text(name: str) -> Shuffle:
+    def shuffle(columns: Columns, order_B: np.ndarray) -> Columns:
+        texts: list[TextColumn] = [
+            replace(c, codes=_rows(c.codes, order_B)) if c.name == name else c for c in columns.texts
+        ]
+        return _same_words(columns, replace(columns, texts=tuple(texts)))
+
+    return shuffle
+
+
+def _shuffle_history(columns: Columns, order_B: np.ndarray) -> Columns:
+    assert columns.history is not None
+    return _same_words(columns, replace(columns, history=_history_rows(columns.history, order_B)))
+
+
+def _history_rows(history: History, rows_B: np.ndarray) -> History:
+    return replace(
+        history, items=_rows(history.items, rows_B), texts=history.texts and _rows(history.texts, rows_B),
+        labels=_rows(history.labels, rows_B),
+    )  # fmt: skip
+
+
+def _rows(lists: Lists, rows_B: np.ndarray) -> Lists:
+    return Lists(*lists.take(rows_B))
+
+
+def _same_words(columns: Columns, out: Columns) -> Columns:
+    """Dictionaries that were read, or shuffled (placebo.py), go along; replacing leaves such properties behind."""
+    vars(out).update({name: getattr(columns, name) for name in ("dictionaries", "text_ids")})
+    return out

@@ -1,0 +1,1 @@
+"""Finished runs on new rows: scoring of Parquet files, ONNX."""

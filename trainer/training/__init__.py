@@ -1,0 +1,1 @@
+"""Fitting a stage: the loop, its order of rows, checkpoints, several processes, trees."""

@@ -1,0 +1,110 @@
+"""Where a fit runs: the device, and which of several processes (`torchrun --nproc-per-node 2 -m -- trainer fit ...`;
+without the `--` torchrun takes --run for an option of its own).
+
+Data parallel: each process takes its share of every batch, gradients are summed, so all hold the same weights; the
+first one writes. Vectors of a sparse table travel sparse.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from trainer.inputs.batch import Batch
+
+
+@dataclass(frozen=True)
+class Team:
+    """rank: this process, from 0; size: how many there are."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def leads(self) -> bool:
+        return self.rank == 0
+
+    @contextmanager
+    def leader_first(self) -> Iterator[None]:
+        """The others wait until the first process is through: what it has built on disk they then find."""
+        if self.size > 1 and not self.leads:
+            dist.barrier()
+        yield
+        if self.size > 1 and self.leads:
+            dist.barrier()
+
+    def share(self, rows_B: np.ndarray) -> tuple[np.ndarray, float]:
+        """This process's rows of a batch, and their part of it in [0, 1]; one row at part 0 if it has none."""
+        if self.size == 1:
+            return rows_B, 1.0
+        own_B = rows_B[self.rank :: self.size]
+        return (own_B, len(own_B) / len(rows_B)) if len(own_B) else (rows_B[:1], 0.0)
+
+    def sum_gradients(self, model: nn.Module) -> None:
+        """Make each gradient the sum over all processes, in one message for the dense ones."""
+        if self.size == 1:
+            return
+        dense = []
+        for parameter in model.parameters():
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            if parameter.grad.is_sparse:
+                parameter.grad = self._sparse_sum(parameter.grad.coalesce())
+            else:
+                dense.append(parameter.grad)
+        flat = torch.cat([g.flatten() for g in dense])
+        dist.all_reduce(flat)
+        for gradient, summed in zip(dense, flat.split([g.numel() for g in dense]), strict=True):
+            gradient.copy_(summed.view_as(gradient))
+
+    def _sparse_sum(self, gradient: torch.Tensor) -> torch.Tensor:
+        parts: list[Any] = [None] * self.size
+        dist.all_gather_object(parts, (gradient.indices().cpu(), gradient.values().cpu()))
+        indices, values = (
+            torch.cat(tensors, dim) for tensors, dim in zip(zip(*parts, strict=True), (1, 0), strict=True)
+        )
+        return torch.sparse_coo_tensor(indices, values, gradient.shape).coalesce().to(gradient.device)
+
+    def agreed(self, value: float) -> float:
+        """The first process's value, so that all decide alike."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+
+@contextmanager
+def team() -> Iterator[Team]:
+    """The processes that torchrun started, or this one alone."""
+    size = int(os.environ.get("WORLD_SIZE", 1))
+    if size == 1:
+        yield Team()
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield Team(dist.get_rank(), size)
+    finally:
+        dist.destroy_process_group()
+
+
+def device() -> torch.device:
+    """The GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def moved(batch: Batch, to: torch.device) -> Batch:
+    """The batch on a device; itself where it is there already."""
+    if to.type == "cpu":
+        return batch
+    return replace(batch, **{name: t.to(to) for name, t in vars(batch).items() if t is not None})

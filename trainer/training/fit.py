@@ -1,0 +1,114 @@
+"""Fit a stage: inputs, then model, on train rows; validation chooses."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from trainer.base.code_hash import code_hash
+from trainer.base.errors import TrainerError
+from trainer.base.progress import working
+from trainer.columns.store import Columns
+from trainer.config import GbdtStage, NetworkStage, Stage, TextsConfig, dump_stage
+from trainer.contract.schema import Contract
+from trainer.inputs.batcher import Batcher
+from trainer.inputs.features import FittedInputs, fit_inputs
+from trainer.inputs.text import cold_rows, required_history, texts_of_rows
+from trainer.inputs.vectors import DEFAULT_VECTORS, HISTORY, TextSpace, fit_text_space
+from trainer.training.checkpoint import SECONDS, Checkpoint
+from trainer.training.distributed import Team, device
+from trainer.training.fitted import Fitted, build_network
+from trainer.training.loop import ALONE, TrainingHistory, check_classes, determinism, train
+from trainer.training.trees import fit_trees
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a fit is carried out. Of these only `amp` and the size of the team change what comes out.
+
+    checkpoint: the file to save to every `seconds`; resume: go on from it. amp: see loop.train.
+    """
+
+    checkpoint: Path | None = None
+    resume: bool = False
+    seconds: float = SECONDS
+    amp: bool = False
+    team: Team = ALONE
+PLAIN = Execution()
+
+
+def fit(
+    stage: Stage, contract: Contract, columns: Columns, vectors: Path = DEFAULT_VECTORS, execution: Execution = PLAIN
+) -> tuple[Fitted, TrainingHistory]:
+    """Fit inputs and model on train, choosing on validation. vectors: the folder of the vector stores.
+
+    Raises: TrainerError when train has no rows or holds one class only, and where the mart has no texts or histories,
+    or the store no vectors, that the stage reads.
+    """
+    train_rows, val_rows = columns.rows("train"), columns.rows("val")
+    check_classes(columns.label_N[train_rows], "train rows")
+    match stage:
+        case GbdtStage():
+            inputs, trees, history = fit_trees(stage, contract, columns, train_rows, val_rows)
+            return Fitted(stage, inputs, trees), history
+        case NetworkStage():
+            with working("Fitting vocabularies and scales"):
+                inputs = fit_inputs(
+                    columns, contract.inputs, train_rows, min_count=stage.inputs.min_count, clip=stage.inputs.clip
+                )
+            inputs = _with_texts_and_history(inputs, stage, contract, columns, vectors)
+            batcher = Batcher(inputs, columns, vectors)
+            with determinism(stage.threads):
+                network = build_network(stage, inputs.sizes)
+                history = train(
+                    network, batcher, train_rows, val_rows, stage.training, stage.seed, amp=execution.amp,
+                    team=execution.team, checkpoint=_checkpoint(execution, stage, inputs, columns),
+                )  # fmt: skip
+            return Fitted(stage, inputs, network, vectors), history
+
+
+def _checkpoint(execution: Execution, stage: Stage, inputs: FittedInputs, columns: Columns) -> Checkpoint | None:
+    """The fit's checkpoint, with a fingerprint of all that decides what it comes to."""
+    if execution.checkpoint is None:
+        return None
+    stores = [(space.store, space.whitening.list_hash_) for space in (inputs.texts, inputs.llm) if space]
+    decides = (
+        dump_stage(stage), columns.content_hash, stores, execution.amp, execution.team.size, code_hash(),
+        torch.__version__, np.__version__, str(device()),
+    )  # fmt: skip
+    fingerprint = hashlib.sha256(repr(decides).encode()).hexdigest()
+    return Checkpoint(execution.checkpoint, fingerprint, execution.resume, execution.seconds)
+
+
+def _with_texts_and_history(
+    inputs: FittedInputs, stage: NetworkStage, contract: Contract, columns: Columns, vectors: Path
+) -> FittedInputs:
+    """The inputs, with the whitening fitted on train's texts and the length of a history where the stage reads them."""
+    wanted, train_rows, spaces = stage.inputs, columns.rows("train"), {}
+    if (wanted.texts or wanted.llm) and not columns.texts:
+        raise TrainerError(
+            f"{stage.stage} reads texts: columns with role text_id. {contract.folder.name} has none. "
+            "Run `dbt build`, or train a stage without texts, such as 03_ple."
+        )
+
+    def space(texts: TextsConfig, names: list[str], rows: np.ndarray, only: str = "") -> TextSpace:
+        return fit_text_space(
+            columns.text_ids, texts_of_rows(columns, names, rows), vectors, encoder=texts.encoder,
+            dimensions=texts.dimensions, min_coverage=texts.min_text_coverage,
+            build=f"embeddings build --marts {contract.folder.parent} --encoder {texts.encoder}{only}",
+        )  # fmt: skip
+
+    if wanted.texts:
+        # Whole user texts are many, and only cold rows have them: they are for the language model.
+        own = [c.name for c in contract.having("text_id") if not c.cold_only]
+        spaces["texts"] = space(wanted.texts, own + [HISTORY] * bool(wanted.history), train_rows)
+    if wanted.llm:
+        every = [c.name for c in columns.texts]
+        spaces["llm"] = space(wanted.llm, every, cold_rows(columns, train_rows), " --only cold")
+    text_columns = tuple((c.name, c.group or "context") for c in columns.texts) if spaces else ()
+    history = max(1, min(wanted.history, required_history(columns).longest)) if wanted.history else 0
+    return replace(inputs, text_columns=text_columns, history=history, **spaces)

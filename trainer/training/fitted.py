@@ -1,0 +1,148 @@
+"""A fitted stage: its inputs and its model, from rows to logits, to disk and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
+from torch import nn
+
+from trainer.base.errors import TrainerError, nearest
+from trainer.base.progress import Tick, silent
+from trainer.base.readable import readable
+from trainer.columns.store import Columns
+from trainer.config import GbdtStage, NetworkStage, Stage
+from trainer.inputs.batch import Sizes
+from trainer.inputs.batcher import Batcher
+from trainer.inputs.features import FittedInputs
+from trainer.inputs.vectors import DEFAULT_VECTORS
+from trainer.models.content_tower import ContentTower
+from trainer.models.dnn import DNN
+from trainer.models.interest import Interest
+from trainer.models.llm_fallback import LLMFallback
+from trainer.models.match import Matching
+from trainer.models.mmoe import MMoE
+from trainer.models.pepnet import PEPNet
+from trainer.models.ple import PLE
+from trainer.models.semantic import Semantic
+from trainer.models.star import STAR
+from trainer.training.distributed import device
+from trainer.training.loop import determinism, predict
+from trainer.training.trees import tree_features
+
+if TYPE_CHECKING:  # scikit-learn takes 130 MB and two seconds, which only the trees should cost
+    from trainer.models.gbdt import GBDT
+
+_BLOCK = 1 << 17  # rows per block for the trees: bounds memory
+
+
+def build_network(stage: NetworkStage, sizes: Sizes) -> nn.Module:
+    """The network a stage describes, its weights drawn from the stage's seed."""
+    torch.manual_seed(stage.seed)
+    model = stage.model
+    arguments = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in model.model_dump(exclude={"kind"}).items()
+    }
+    match model.kind:
+        case "dnn":
+            return DNN(sizes, **arguments)
+        case "mmoe":
+            return MMoE(sizes, **arguments)
+        case "ple":
+            return PLE(sizes, **arguments)
+        case "semantic":
+            return Semantic(sizes, **arguments)
+        case "content_tower":
+            return ContentTower(sizes, **arguments)
+        case "llm_fallback":
+            return LLMFallback(sizes, **arguments)
+        case "star":
+            return STAR(sizes, **arguments)
+        case "pepnet":
+            return PEPNet(sizes, **arguments)
+        case "interest":
+            return Interest(sizes, **arguments)
+        case "match":
+            return Matching(sizes, **arguments)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training leaves behind. `model` is the trees or the network; `vectors` the folder of the vector stores."""
+
+    stage: Stage
+    inputs: FittedInputs
+    model: GBDT | nn.Module
+    vectors: Path = DEFAULT_VECTORS
+
+    def logits(self, columns: Columns, rows_B: np.ndarray, tick: Tick = silent) -> np.ndarray:
+        """Shapes: rows_B positions in the columns -> logits_B, float64. `tick` hears of rows as they are done.
+
+        Raises: TrainerError when the columns lack an input or have a scene that the model doesn't know.
+        """
+        _check_inputs(self.inputs, columns)
+        batcher = Batcher(self.inputs, columns, self.vectors)
+        if isinstance(self.stage, GbdtStage):
+            blocks = [np.empty(0)]
+            for s in range(0, len(rows_B), _BLOCK):
+                blocks.append(self.model.predict(tree_features(batcher, rows_B[s : s + _BLOCK]), self.stage.threads))
+                tick(len(blocks[-1]))
+            return np.concatenate(blocks)
+        with determinism(self.stage.threads):
+            logits_B = predict(self.model.to(device()), batcher, rows_B, tick).astype(np.float64)
+            self.model.cpu()
+            return logits_B
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights of the network, or nodes of the trees."""
+        if isinstance(self.stage, GbdtStage):
+            return len(self.model.nodes)
+        return sum(p.numel() for p in self.model.parameters())
+
+    def save(self, folder: Path) -> None:
+        """Write features.json, vocab/ and weights.safetensors."""
+        self.inputs.save(folder)
+        if isinstance(self.stage, GbdtStage):
+            arrays = self.model.to_arrays()
+        else:
+            arrays = {name: np.ascontiguousarray(w.numpy()) for name, w in self.model.state_dict().items()}
+        save_file(arrays, folder / "weights.safetensors")
+
+    @classmethod
+    def load(cls, folder: Path, stage: Stage, vectors: Path = DEFAULT_VECTORS) -> Fitted:
+        """Read what `save` wrote; nothing in the files is executed. Raises: TrainerError for a damaged file."""
+        with readable(folder):
+            inputs = FittedInputs.load(folder)
+            arrays = load_file(folder / "weights.safetensors")
+            if isinstance(stage, GbdtStage):
+                from trainer.models.gbdt import GBDT
+
+                return cls(stage, inputs, GBDT.from_arrays(arrays))
+            network = build_network(stage, inputs.sizes)
+            network.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})
+        return cls(stage, inputs, network, vectors)
+
+
+def _check_inputs(inputs: FittedInputs, columns: Columns) -> None:
+    for names, known in (
+        ([d.name for d in inputs.dense], columns.dense_names),
+        ([c.name for c in inputs.codes], columns.code_names),
+    ):
+        for name in names:
+            if name not in known:
+                raise TrainerError(
+                    f"The run was trained with the input {name}, which the mart doesn't have{nearest(name, known)}. "
+                    "Use the mart version it was trained on (--mart), or train it again."
+                )
+    for scene in columns.scenes:
+        if scene not in inputs.scenes:
+            raise TrainerError(
+                f"The mart has the scene '{scene}', the run knows {', '.join(inputs.scenes)}. "
+                "Train it again with `trainer fit`."
+            )

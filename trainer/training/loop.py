@@ -1,0 +1,314 @@
+"""The training loop of the networks: batches -> loss -> best weights on validation.
+
+Every random choice is drawn from (seed, epoch) or (seed, step), never from a stream that depends on what ran before,
+so a step can be repeated on its own.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from trainer.base.errors import TrainerError
+from trainer.base.progress import Tick, progress, silent
+from trainer.config import TrainingConfig
+from trainer.inputs.batch import Batch
+from trainer.inputs.batcher import Batcher
+from trainer.metrics.metrics import auc, log_loss
+from trainer.training.checkpoint import Checkpoint
+from trainer.training.distributed import Team, device, moved
+from trainer.training.shuffle import epoch_order
+
+ALONE = Team()
+SMALLEST_BATCH = 64
+PREDICT_BATCH = 16_384  # fixed: another size may change the last bit of a logit
+LARGEST_LOSS = 100.0  # nats a row: a model that knows nothing has .7, and one that is this sure and wrong has exploded
+UNCHOSEN = "validation could not choose (no rows, or one class only)"
+
+
+@dataclass
+class TrainingHistory:
+    """What training did: one dict an evaluation, which one was best, and why it stopped."""
+
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    best_step: int = 0
+    stopped: str = ""
+    rows_per_second: float = 0.0  # of the training steps alone
+
+
+@contextmanager
+def determinism(threads: int) -> Iterator[None]:
+    """Same input, same bytes: a fixed number of threads and deterministic kernels; both restored afterwards."""
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What a config comes to on a log of a given size. Counts are of update steps."""
+
+    batch_size: int
+    epochs: int
+    n_batches: int
+    n_steps: int
+    warmup: int
+    evaluate_at: frozenset[int]
+
+    @classmethod
+    def of(cls, config: TrainingConfig, n_rows: int) -> Schedule:
+        """The config's own schedule where that gives `min_steps` updates; else smaller batches, and then more epochs.
+
+        Evaluations are spread evenly: `epochs` times `evaluations_per_epoch` of them, however many epochs there are.
+        """
+        batch_size = min(config.batch_size, max(SMALLEST_BATCH, n_rows * config.epochs // config.min_steps))
+        n_batches = -(-n_rows // batch_size)
+        epochs = max(config.epochs, -(-config.min_steps // n_batches))
+        n_steps = n_batches * epochs
+        n_evaluations = min(config.epochs * config.evaluations_per_epoch, n_steps)
+        evaluate_at = frozenset(round(n_steps * (k + 1) / n_evaluations) for k in range(n_evaluations))
+        return cls(batch_size, epochs, n_batches, n_steps, min(config.warmup_steps, n_steps // 3), evaluate_at)
+
+
+def can_choose(label_B: np.ndarray) -> bool:
+    """Whether validation with these labels can tell a good model from a constant: not without both classes."""
+    return len(label_B) > 0 and bool(label_B.min() != label_B.max())
+
+
+def check_classes(label_B: np.ndarray, what: str) -> None:
+    if len(label_B) and label_B.min() == label_B.max():
+        raise TrainerError(
+            f"All {len(label_B)} {what} have the label {label_B[0]}; expected both 0 and 1. "
+            "Look at the adapter's label, or at val_from in dbt_project.yml."
+        )
+
+
+def predict(model: nn.Module, batcher: Batcher, rows_B: np.ndarray, tick: Tick = silent) -> np.ndarray:
+    """Shapes: rows_B -> logits_B, float32. The order of rows_B decides how they are batched.
+
+    Raises: TrainerError where a logit is no number.
+    """
+    model.eval()
+    there = next(model.parameters()).device
+    out = [np.empty(0, np.float32)]
+    with torch.inference_mode():
+        for s in range(0, len(rows_B), PREDICT_BATCH):
+            out.append(model(moved(batcher.batch(rows_B[s : s + PREDICT_BATCH]), there)).cpu().numpy())
+            tick(len(out[-1]))
+    logits_B = np.concatenate(out)
+    if not np.isfinite(logits_B).all():
+        raise TrainerError(
+            f"{int((~np.isfinite(logits_B)).sum()):,} of {len(logits_B):,} predictions are no number: the weights have "
+            "exploded, or their file is damaged. Train again with lower training.learning_rate and "
+            "training.embedding_learning_rate."
+        )
+    return logits_B
+
+
+@dataclass
+class _Progress:
+    """What the loop has counted: saved with a checkpoint. losses: summed over `seen` rows since the last evaluation."""
+
+    step: int = 0
+    losses: float = 0.0
+    seen: int = 0
+    best: float = -math.inf
+    worse: int = 0
+    best_step: int = 0
+    stopped: str = ""
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+
+
+def train(
+    model: nn.Module,
+    batcher: Batcher,
+    train_rows: np.ndarray,
+    val_rows: np.ndarray,
+    config: TrainingConfig,
+    seed: int,
+    *,
+    amp: bool = False,
+    team: Team = ALONE,
+    checkpoint: Checkpoint | None = None,
+) -> TrainingHistory:
+    """Train `model` in place; at the end it holds the weights that were best on validation.
+
+    Without validation rows, or with one class only, validation can't choose: all epochs are trained and the last
+    weights kept, and `TrainingHistory.stopped` says so.
+    amp: bfloat16 in the forward and backward pass, where that is safe; weights and predictions stay float32.
+    team: each process takes its share of every batch. checkpoint: where to save, and whether to go on from it.
+    Raises: TrainerError, naming step and rates, when the loss or the weights explode.
+    """
+    val_labels = batcher.columns.label_N[val_rows]
+    chooses = can_choose(val_labels)
+    id_fields = [f for f, code in enumerate(batcher.inputs.codes) if code.is_id]
+    unseen_F = torch.from_numpy(batcher.inputs.offsets)
+    there = device()
+    model.to(there)
+    optimizers = _optimizers(model, config)
+    plan = Schedule.of(config, len(train_rows))
+    done, best_weights = _Progress(), None
+    if checkpoint and (saved := checkpoint.load()):
+        done, best_weights = _Progress(**saved["progress"]), saved["best_weights"]
+        model.load_state_dict(saved["weights"])
+        for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+    seconds, rows_done, order, order_of = 0.0, 0, None, -1
+    with progress() as bar:
+        epoch, b = divmod(done.step, plan.n_batches)
+        ahead = epoch * len(train_rows) + b * plan.batch_size
+        task = bar.add_task("TrainingConfig", total=len(train_rows) * plan.epochs, completed=ahead, note="")
+        while done.step < plan.n_steps and not done.stopped:
+            started = time.perf_counter()
+            epoch, b = divmod(done.step, plan.n_batches)
+            if order_of != epoch:
+                order, order_of = epoch_order(len(train_rows), seed, epoch), epoch
+            rows_B = train_rows[order[b * plan.batch_size : (b + 1) * plan.batch_size]]
+            own_B, part = team.share(rows_B)
+            batch = batcher.batch(own_B)
+            torch.manual_seed(seed * 1_000_003 + done.step + team.rank * 7_919_000_003)
+            batch = moved(_drop_ids(batch, id_fields, unseen_F, config.id_dropout), there)
+            rate = learning_rate_factor(done.step, plan.n_steps, plan.warmup)
+            for optimizer in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = group["peak"] * rate
+            loss = _step(model, batch, optimizers, config.embedding_l2, amp=amp, team=team, part=part)
+            done.step += 1
+            if not loss <= LARGEST_LOSS:
+                raise _exploded(f"The training loss is {loss:g}", done.step, plan, config, rate)
+            done.losses += loss * len(rows_B)
+            done.seen += len(rows_B)
+            seconds += time.perf_counter() - started
+            rows_done += len(rows_B)
+            bar.update(task, advance=len(rows_B))
+            if done.step in plan.evaluate_at:
+                evaluation = {
+                    "step": done.step, "epoch": epoch + (b + 1) / plan.n_batches, "train_loss": done.losses / done.seen
+                }  # fmt: skip
+                done.losses, done.seen = 0.0, 0
+                done.evaluations.append(evaluation)
+                if not all(p.isfinite().all() for p in model.parameters()):
+                    raise _exploded("Some weights are NaN or infinite", done.step, plan, config, rate)
+                if chooses and _chosen(model, batcher, val_rows, val_labels, config, done, team):
+                    best_weights = {k: v.clone() for k, v in model.state_dict().items()}
+                if chooses:
+                    value = evaluation[f"val_{config.metric}"]
+                    bar.update(task, note=f"epoch {evaluation['epoch']:.1f}  validation {config.metric} {value:.4f}")
+            if checkpoint and team.leads and checkpoint.due():
+                checkpoint.save({
+                    "progress": asdict(done), "weights": model.state_dict(), "best_weights": best_weights,
+                    "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+                })  # fmt: skip
+        bar.update(task, completed=len(train_rows) * plan.epochs)
+    if best_weights is None:
+        done.best_step, done.stopped = done.step, f"all epochs; {UNCHOSEN}"
+    else:
+        model.load_state_dict(best_weights)
+    model.cpu()
+    stopped = done.stopped or "all epochs"
+    return TrainingHistory(done.evaluations, done.best_step, stopped, rows_done / max(seconds, 1e-9))
+
+
+def _exploded(what: str, step: int, plan: Schedule, config: TrainingConfig, rate: float) -> TrainerError:
+    return TrainerError(
+        f"{what} after step {step} of {plan.n_steps}, with training.learning_rate {config.learning_rate:g} and "
+        f"embedding_learning_rate {config.embedding_learning_rate:g} (at this step {rate:.0%} of them). Expected a "
+        "training loss that falls below .7, a coin's: lower both rates tenfold, or raise training.warmup_steps."
+    )
+
+
+def _chosen(
+    model: nn.Module, batcher: Batcher, val_rows: np.ndarray, val_labels: np.ndarray, config: TrainingConfig,
+    done: _Progress, team: Team,
+) -> bool:  # fmt: skip
+    """Evaluate on validation, note it in `done`, and say whether these weights are the best so far."""
+    evaluation = done.evaluations[-1]
+    logits_B = predict(model, batcher, val_rows)
+    evaluation |= {"val_auc": auc(val_labels, logits_B), "val_log_loss": log_loss(val_labels, sigmoid(logits_B))}
+    value = team.agreed(evaluation["val_auc"] if config.metric == "auc" else -evaluation["val_log_loss"])
+    if value > done.best:
+        done.best, done.worse, done.best_step = value, 0, done.step
+        return True
+    done.worse += 1
+    if done.worse >= config.patience:
+        done.stopped = f"validation {config.metric} did not improve in {done.worse} evaluations"
+    return False
+
+
+def _step(
+    model: nn.Module, batch: Batch, optimizers: Sequence[torch.optim.Optimizer], embedding_l2: float, *, amp: bool,
+    team: Team, part: float,
+) -> float:  # fmt: skip
+    """One update; the loss of this process's rows. `part`: the share of the batch that these rows are.
+
+    The penalty on the embeddings falls on the rows the batch touches, each as often as it occurs.
+    """
+    model.train()
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    with torch.autocast(batch.label_B.device.type, torch.bfloat16, enabled=amp):
+        logits_B = model(batch)
+    loss = nn.functional.binary_cross_entropy_with_logits(logits_B.float(), batch.label_B)
+    total = loss
+    if embedding_l2:
+        e_BFE = model.embeddings(batch.ids_BF)
+        total = loss + embedding_l2 * e_BFE.square().sum() / len(e_BFE)
+    (total if part == 1 else total * part).backward()
+    team.sum_gradients(model)
+    for optimizer in optimizers:
+        optimizer.step()
+    return loss.item()
+
+
+def _drop_ids(batch: Batch, id_fields: list[int], unseen_F: torch.Tensor, share: float) -> Batch:
+    """Send a share of the ids to their field's UNSEEN row, so that the row learns what an unknown id is like."""
+    if not share or not id_fields:
+        return batch
+    ids_BF = batch.ids_BF
+    for f in id_fields:
+        dropped_B = torch.rand(len(ids_BF)) < share
+        ids_BF[:, f] = torch.where(dropped_B, unseen_F[f], ids_BF[:, f])
+    return batch
+
+
+def _optimizers(model: nn.Module, config: TrainingConfig) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
+    table = [p for name, p in model.named_parameters() if name == "embeddings.weight"]
+    rest = [p for name, p in model.named_parameters() if name != "embeddings.weight"]
+    matrices, vectors = [p for p in rest if p.ndim > 1], [p for p in rest if p.ndim <= 1]
+    dense = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
+        lr=config.learning_rate, fused=True,
+    )  # fmt: skip
+    sparse = torch.optim.SparseAdam(table, lr=config.embedding_learning_rate)
+    for optimizer in (dense, sparse):
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+    return dense, sparse
+
+
+def learning_rate_factor(step: int, n_steps: int, warmup: int) -> float:
+    """Linear from 0 over `warmup` steps, then a half cosine from 1 to 0 at n_steps."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, n_steps - warmup)))
+
+
+def sigmoid(logits_B: np.ndarray) -> np.ndarray:
+    """In float64, without overflow."""
+    z = np.asarray(logits_B, np.float64)
+    return np.where(z >= 0, 1 / (1 + np.exp(-np.abs(z))), np.exp(-np.abs(z)) / (1 + np.exp(-np.abs(z))))
