@@ -4,14 +4,15 @@ import hashlib
 import json
 import shutil
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from tests.chaos.harness import SEED, Scene, Zygote, contents
+from tests.chaos.harness import SEED, Scene, contents
+from tests.forkserver import of
 from tests.trainer.conftest import make_toy
 from tests.warehouse.logs import random_log
 from tests.warehouse.project import Project
@@ -21,21 +22,6 @@ MODELS = ("build", "--select", "+training_examples_v1", "--resource-type", "mode
 DBT_VARS = ["--vars", "{dataset: my_log}"]
 # Compared row for row, as tests/warehouse/test_refresh.py does: means and PSI are sums of fractions.
 PROFILE = "select * replace (round(mean, 9) as mean, round(psi, 9) as psi) from feature_profile"
-
-
-@pytest.fixture(scope="session")
-def zygote() -> Iterator[Callable[..., Zygote]]:
-    """`zygote("trainer")`: the command's warm parent, started once; `zygote("trainer", 2)`: another one."""
-    there: dict[tuple[str, int], Zygote] = {}
-
-    def of(command: str, number: int = 1) -> Zygote:
-        if (command, number) not in there:
-            there[command, number] = Zygote(command)
-        return there[command, number]
-
-    yield of
-    for one in there.values():
-        one.close()
 
 
 @pytest.fixture
@@ -61,7 +47,7 @@ def place(tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def fetch_scene(zygote: Callable[..., Zygote], place: tuple[Path, Path]) -> Scene:
+def fetch_scene(place: tuple[Path, Path]) -> Scene:
     """A wheel of our own, which pip finds in a folder."""
     base, work = place
     rows = "".join(f"{k},{k * k}\n" for k in range(20_000))
@@ -86,23 +72,23 @@ def fetch_scene(zygote: Callable[..., Zygote], place: tuple[Path, Path]) -> Scen
     )  # fmt: skip
     env = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(work / "wheels"), "PIP_NO_CACHE_DIR": "1"}
     argv = ["fetch", "tiny", "--raw", "raw", "--cache", "cache"]
-    return Scene("fetch", zygote("fetch"), argv, base, work, contents, env=env, alone=True)
+    return Scene("fetch", of("fetch"), argv, base, work, contents, env=env, alone=True)
 
 
 @pytest.fixture
-def simulate_scene(zygote: Callable[..., Zygote], place: tuple[Path, Path]) -> Scene:
+def simulate_scene(place: tuple[Path, Path]) -> Scene:
     base, work = place
     argv = ["simulate", "--events", "1000", "--out", "raw/simulated", "--threads", "2"]
-    return Scene("simulate", zygote("simulate"), argv, base, work, contents)
+    return Scene("simulate", of("simulate"), argv, base, work, contents)
 
 
 @pytest.fixture
-def simulate_force_scene(zygote: Callable[..., Zygote], place: tuple[Path, Path]) -> Scene:
+def simulate_force_scene(place: tuple[Path, Path]) -> Scene:
     """Another log is replaced."""
     base, work = place
     there = Scene(
         "first",
-        zygote("simulate"),
+        of("simulate"),
         ["simulate", "--events", "1000", "--seed", "3", "--out", "sim"],
         base,
         work,
@@ -112,7 +98,7 @@ def simulate_force_scene(zygote: Callable[..., Zygote], place: tuple[Path, Path]
     assert there.run()["code"] == 0
     shutil.copytree(work, base, dirs_exist_ok=True)
     argv = ["simulate", "--events", "1000", "--out", "sim", "--threads", "2", "--force"]
-    return Scene("simulate --force", zygote("simulate"), argv, base, work, contents)
+    return Scene("simulate --force", of("simulate"), argv, base, work, contents)
 
 
 def tables_of(work: Path) -> dict[str, list]:
@@ -154,7 +140,7 @@ def project(work: Path, n_events: int) -> tuple[Project, list[pa.Table]]:
 
 
 @pytest.fixture
-def dbt_scene(zygote: Callable[..., Zygote], place: tuple[Path, Path]) -> Callable[..., Scene]:
+def dbt_scene(place: tuple[Path, Path]) -> Callable[..., Scene]:
     """`dbt_scene(name, arguments, built)`: a build from nothing, or of a second delivery onto a first one."""
     base, work = place
 
@@ -164,13 +150,13 @@ def dbt_scene(zygote: Callable[..., Zygote], place: tuple[Path, Path]) -> Callab
         made.write_log(deliveries[0], "day-1.parquet")
         shutil.rmtree(base)
         shutil.copytree(work, base)
-        first = Scene("first", zygote("dbt"), argv if built else ["dbt", "parse", *DBT_VARS], base, work, tables_of)
+        first = Scene("first", of("dbt"), argv if built else ["dbt", "parse", *DBT_VARS], base, work, tables_of)
         ended = first.run()
         assert ended["code"] == 0, ended["said"]
         made.write_log(deliveries[1], "day-2.parquet")
         shutil.rmtree(base)
         shutil.copytree(work, base)
-        return Scene(name, zygote("dbt"), argv, base, work, tables_of, of_dbt)
+        return Scene(name, of("dbt"), argv, base, work, tables_of, of_dbt)
 
     return make
 
@@ -208,7 +194,7 @@ def write_text_mart(marts: Path, n: int) -> None:
 
 
 @pytest.fixture
-def embeddings_scene(zygote: Callable[..., Zygote], place: tuple[Path, Path]) -> Scene:
+def embeddings_scene(place: tuple[Path, Path]) -> Scene:
     base, work = place
     tiny_bert(base / "tiny")
     write_text_mart(base / "marts", 120)
@@ -218,7 +204,7 @@ def embeddings_scene(zygote: Callable[..., Zygote], place: tuple[Path, Path]) ->
     def stored(folder: Path) -> dict[str, str]:
         return contents(folder / "vectors")
 
-    return Scene("embeddings build", zygote("embeddings"), argv, base, work, stored)
+    return Scene("embeddings build", of("embeddings"), argv, base, work, stored)
 
 
 def write_stage(path: Path, **training: object) -> None:
@@ -239,7 +225,7 @@ def promised(run: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def fit_scene(zygote: Callable[..., Zygote], place: tuple[Path, Path]) -> Callable[..., Scene]:
+def fit_scene(place: tuple[Path, Path]) -> Callable[..., Scene]:
     """`fit_scene(name, arguments)`: a fit of a small network, with a cache of its own."""
     base, work = place
 
@@ -248,7 +234,7 @@ def fit_scene(zygote: Callable[..., Zygote], place: tuple[Path, Path]) -> Callab
         write_stage(base / "one.yaml")
         argv = ["trainer", "fit", "--stage", "one.yaml", "--marts", "marts", "--run", "runs/x", *arguments]
         return Scene(
-            name, zygote("trainer"), argv, base, work, lambda folder: promised(folder / "runs/x"),
+            name, of("eager_trainer"), argv, base, work, lambda folder: promised(folder / "runs/x"),
             finished="is a finished run", env={"FIRST_IMPRESSION_CACHE": str(work / "cache")},
         )  # fmt: skip
 

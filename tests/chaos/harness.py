@@ -2,7 +2,7 @@
 
 Two ways take turns. *Once*: kill, run again, compare. *In a row*: kill the same command again and again on what the
 last kill left, then run it once and compare. Moments are drawn from the seed, half of them over the time that the
-undisturbed run took, half over the acts it did on files (tests/chaos/zygote.py). A kill counts when the command was
+undisturbed run took, half over the acts it did on files (tests/forkserver.py). A kill counts when the command was
 still running; draws go on until KILLS of them have counted, or SECONDS are over, on a machine that is slow or busy: the
 table says how many there were.
 """
@@ -12,51 +12,17 @@ import json
 import os
 import random
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from tests.forkserver import ForkServer
+
 SEED = int(os.environ.get("CHAOS_SEED", "1"))
 KILLS = int(os.environ.get("CHAOS_KILLS", "50"))
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "80"))  # the most that one command may take of the time for all
 IN_A_ROW = 8
-
-
-class Zygote:
-    """The warm parent of a command's processes."""
-
-    def __init__(self, command: str) -> None:
-        environment = os.environ | {
-            "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
-            "DBT_SEND_ANONYMOUS_USAGE_STATS": "0", "HF_HUB_OFFLINE": "1",
-        }  # fmt: skip
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.zygote", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            text=True, cwd=ROOT, env=environment,
-        )  # fmt: skip
-
-    def run(self, **request: object) -> dict:
-        """Fork, wait, and say how it ended: code (negative: a signal), seconds, acts, pid, log."""
-        self.start(**request)
-        return self.answer()
-
-    def start(self, **request: object) -> None:
-        self.request = {name: str(value) if isinstance(value, Path) else value for name, value in request.items()}
-        self.process.stdin.write(json.dumps(self.request) + "\n")
-        self.process.stdin.flush()
-
-    def answer(self) -> dict:
-        answer = json.loads(self.process.stdout.readline())
-        return answer | {"said": Path(self.request["log"]).read_text(errors="replace")}
-
-    def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait()
-        self.process.stdout.close()
 
 
 @dataclass
@@ -89,7 +55,7 @@ class Scene:
     """
 
     name: str
-    zygote: Zygote
+    server: ForkServer
     argv: list[str]
     base: Path
     work: Path
@@ -104,8 +70,17 @@ class Scene:
         shutil.copytree(self.base, self.work, symlinks=True)
 
     def run(self, **how: object) -> dict:
-        log = self.work.with_name(self.work.name + ".log")
-        return self.zygote.run(argv=self.argv, cwd=self.work, log=log, env=self.env, **how)
+        self.start(**how)
+        return self.answer()
+
+    def start(self, **how: object) -> None:
+        log = self.work.with_name(f"{self.work.name}-{self.server.number}.log")
+        self.server.start(argv=self.argv, cwd=self.work, stdout=log, stderr=log, env=self.env, watched=True, **how)
+
+    def answer(self) -> dict:
+        """How the command ended (`ForkServer.answer`), and what it said."""
+        log = self.work.with_name(f"{self.work.name}-{self.server.number}.log")
+        return self.server.answer() | {"said": log.read_text(errors="replace")}
 
     def listing(self) -> set[str]:
         names = (path.relative_to(self.work).as_posix() for path in self.work.rglob("*"))

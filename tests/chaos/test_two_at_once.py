@@ -14,7 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.chaos.conftest import MODELS
-from tests.chaos.harness import SEED, Scene, Zygote, contents
+from tests.chaos.harness import SEED, Scene, contents
+from tests.forkserver import ForkServer, of
 from tests.trainer.conftest import make_toy
 from trainer.columns.build import open_mart
 from warehouse.folders import exchange, publish_folder
@@ -22,38 +23,35 @@ from warehouse.folders import exchange, publish_folder
 Said = tuple[dict, dict]
 
 
-def beside(scene: Scene, zygote: Zygote, seconds: float) -> Said:
+def beside(scene: Scene, server: ForkServer, seconds: float) -> Said:
     """The command, and the same one started so much later in the same folder; how each ended."""
     scene.reset()
-    later = replace(scene, zygote=zygote)
-    logs = [scene.work.with_name(name) for name in ("first.log", "second.log")]
-    scene.zygote.start(argv=scene.argv, cwd=scene.work, log=logs[0], env=scene.env)
+    later = replace(scene, server=server)
+    scene.start()
     threading.Event().wait(seconds)
-    later.zygote.start(argv=scene.argv, cwd=scene.work, log=logs[1], env=scene.env)
-    return scene.zygote.answer(), later.zygote.answer()
+    later.start()
+    return scene.answer(), later.answer()
 
 
-def undisturbed(scene: Scene, zygote: Zygote) -> tuple[object, set[str], float]:
+def undisturbed(scene: Scene, server: ForkServer) -> tuple[object, set[str], float]:
     """What the command comes to alone, what lies there then, and its seconds; both parents are warm afterwards."""
-    for parent in (zygote, scene.zygote, scene.zygote):
+    for parent in (server, scene.server, scene.server):
         scene.reset()
-        ended = replace(scene, zygote=parent).run()
+        ended = replace(scene, server=parent).run()
         assert ended["code"] == 0, ended["said"]
     return scene.result(scene.work), scene.listing(), ended["seconds"]
 
 
 @pytest.mark.parametrize("command", ["fetch", "simulate", "embeddings", "dbt"])
-def test_two_writers(
-    command: str, request: pytest.FixtureRequest, zygote: Callable[..., Zygote], survived: Callable[[str], None]
-) -> None:
+def test_two_writers(command: str, request: pytest.FixtureRequest, survived: Callable[[str], None]) -> None:
     scene = request.getfixturevalue(f"{command}_scene")
     if command == "dbt":
         scene = scene("dbt build", *MODELS, built=True)
-    expected, there, seconds = undisturbed(scene, zygote(command, 2))
+    expected, there, seconds = undisturbed(scene, of(command, 2))
     says = {"fetch": "\0", "simulate": "can't write to", "embeddings": ": process ", "dbt": "(PID "}[command]
     told = 0
     for share in (0, 0.2, 0.5):
-        both = beside(scene, zygote(command, 2), share * seconds)
+        both = beside(scene, of(command, 2), share * seconds)
         for one, other in (both, both[::-1]):
             assert one["code"] == 0 or says in one["said"], (share, one["said"][-3000:])
             if says in one["said"]:
@@ -66,19 +64,17 @@ def test_two_writers(
     survived(f"two at once: {scene.name:17} 3 pairs, one gave way in {told}, results equal")
 
 
-def test_two_fits_of_one_mart_share_a_cache(
-    fit_scene: Callable[..., Scene], zygote: Callable[..., Zygote], survived: Callable[[str], None]
-) -> None:
+def test_two_fits_of_one_mart_share_a_cache(fit_scene: Callable[..., Scene], survived: Callable[[str], None]) -> None:
     first = fit_scene("trainer fit")
-    second = replace(first, zygote=zygote("trainer", 2), argv=[*first.argv[:-1], "runs/y"])
+    second = replace(first, server=of("eager_trainer", 2), argv=[*first.argv[:-1], "runs/y"])
     first.reset()
     assert first.run()["code"] == 0
     expected = first.result(first.work)
     for _ in range(3):
         first.reset()
-        first.zygote.start(argv=first.argv, cwd=first.work, log=first.work.with_name("x.log"), env=first.env)
-        second.zygote.start(argv=second.argv, cwd=first.work, log=first.work.with_name("y.log"), env=first.env)
-        for ended in (first.zygote.answer(), second.zygote.answer()):
+        first.start()
+        second.start()
+        for ended in (first.answer(), second.answer()):
             assert ended["code"] == 0, ended["said"]
         shutil.rmtree(first.work / "runs" / "x")
         (first.work / "runs" / "y").rename(first.work / "runs" / "x")
@@ -229,9 +225,9 @@ def test_a_reader_beside_dbt_build(
     monkeypatch.chdir(scene.work)
     marts = scene.work / "data" / "marts" / "my_log"
     hashes = [open_mart(marts, "training_examples_v1")[1].content_hash]
-    scene.zygote.start(argv=scene.argv, cwd=scene.work, log=tmp_path / "dbt.log", env=scene.env)
+    scene.start()
     ended: list[dict] = []
-    waiting = threading.Thread(target=lambda: ended.append(scene.zygote.answer()))
+    waiting = threading.Thread(target=lambda: ended.append(scene.answer()))
     waiting.start()
     reads = 0
     while waiting.is_alive():

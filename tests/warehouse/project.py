@@ -1,11 +1,16 @@
 """A throw-away copy of the dbt project, with a log of our own making: what the warehouse's tests build in."""
 
+import atexit
+import functools
+import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +18,8 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+
+from tests.forkserver import of
 
 ROOT = Path(__file__).parents[2]
 DBT = Path(sys.executable).with_name("dbt")
@@ -78,6 +85,14 @@ def dumped(document: dict) -> str:
     return yaml.safe_dump(document, allow_unicode=True, sort_keys=False, default_flow_style=None, width=10_000)
 
 
+@functools.cache
+def parsed_projects() -> Path:
+    """A folder of this process for what dbt parsed."""
+    folder = Path(tempfile.mkdtemp())
+    atexit.register(shutil.rmtree, folder)
+    return folder
+
+
 class Project:
     """The project in a folder of its own, with the adapter and vars of docs/bring-your-own-log.md in place.
 
@@ -87,6 +102,7 @@ class Project:
 
     def __init__(self, folder: Path, edits: tuple[Edit, ...] = (), root: Path = ROOT):
         self.folder = folder
+        self.parsed_as: tuple[str, ...] | None = None
         folder.mkdir(parents=True)
         shutil.copytree(root / "warehouse", folder / "warehouse", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(root / "profiles.yml", folder)
@@ -119,13 +135,22 @@ class Project:
     def dbt(self, *arguments: str, dataset_vars: dict | None = None) -> subprocess.CompletedProcess:
         """Run dbt as a user would, from the project root. The exit status is the caller's to judge."""
         given = json.dumps(dataset_vars or MY_LOG, ensure_ascii=False)
-        return subprocess.run(
-            [DBT, "--no-use-colors", *arguments, "--vars", given],
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            env=os.environ | {"DBT_SEND_ANONYMOUS_USAGE_STATS": "0"},
-        )
+        target = arguments[arguments.index("--target") + 1] if "--target" in arguments else ""
+        with self.parsed_before(given, target):
+            return of("dbt").run("dbt", "--no-use-colors", *arguments, "--vars", given, cwd=self.folder)
+
+    @contextmanager
+    def parsed_before(self, *key: str) -> Iterator[None]:
+        """Give dbt what it last parsed under these vars, here or in another copy: it parses files that differ again."""
+        mine = self.folder / "target/partial_parse.msgpack"
+        kept = parsed_projects() / hashlib.sha256(repr(key).encode()).hexdigest()
+        if kept.exists() and self.parsed_as != key:
+            mine.parent.mkdir(exist_ok=True)
+            shutil.copy(kept, mine)
+        self.parsed_as = key
+        yield
+        if mine.exists() and not kept.exists():
+            shutil.copy(mine, kept)
 
     def build_marts(self, log: pa.Table, versions: tuple[int, ...] | None = None) -> dict[int, pa.Table]:
         """training_examples of `log` in each version that there is (or that is asked for), sorted by event_id."""

@@ -1,0 +1,244 @@
+"""A process that has imported one command and forks it on request: what a command costs is its work, not its imports.
+
+    python -m tests.forkserver trainer < requests
+
+`of("dbt").run(...)` is how tests use it. A request is a line of JSON, and so is its answer. A child is the command's
+own entry point, in a process, a folder and an environment of its own, with the given arguments; its output goes to
+files. A request's `import` brings modules in beforehand; to `modules`, a file, a child writes which ones it came to
+need.
+
+Tests that kill say `watched`, since start-up holds no file of ours and a forked child is at its work at once. A watched
+child leads a process group, says how many acts it did on files below its folder (open for writing, rename, remove,
+mkdir, rmdir, link, fsync) and dies by SIGKILL either at a moment (kill_after, seconds since the fork) or just before
+its n-th act (die_at). Acts of C++ libraries aren't seen, moments hit those too. `alone` kills the process and leaves
+what it started running; otherwise the whole group goes.
+"""
+
+import atexit
+import contextlib
+import functools
+import json
+import os
+import resource
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+# What a server and its children run under, besides the caller's environment.
+ENVIRONMENT = {
+    "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+    "DBT_SEND_ANONYMOUS_USAGE_STATS": "0", "HF_HUB_OFFLINE": "1",
+}  # fmt: skip
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+ACTS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link"}
+
+
+def fetch() -> Callable[[], object]:
+    """The fetch command, which knows one more log: `tiny`, in the wheel that the folder's tiny.json describes."""
+    fetching = import_module("warehouse.fetch")
+
+    def call() -> object:
+        fetching.LOGS["tiny"] = fetching.WheelLog(**json.loads(Path("tiny.json").read_text()))
+        return fetching.app()
+
+    return call
+
+
+def simulate() -> Callable[[], object]:
+    return import_module("warehouse.simulate.__main__").app
+
+
+def dbt() -> Callable[[], object]:
+    """dbt after a parse of the project: it imports and generates most of its code on first use."""
+    for module in ("dbt.adapters.duckdb", "dbt.task.build", "numpy", "pyarrow.parquet"):
+        import_module(module)
+    main = import_module("dbt.cli.main")
+    with tempfile.TemporaryDirectory() as folder:
+        places = {"project-dir": ROOT, "profiles-dir": ROOT, "target-path": folder, "log-path": folder}
+        options = [str(word) for name, place in places.items() for word in (f"--{name}", place)]
+        # The static parser starts threads, which no fork outlives.
+        assert main.dbtRunner().invoke(["--quiet", "parse", "--no-static-parser", *options]).success
+    return main.cli
+
+
+def embeddings() -> Callable[[], object]:
+    return import_module("embeddings.cli").app
+
+
+def trainer() -> Callable[[], object]:
+    return import_module("trainer.cli").main
+
+
+def eager_trainer() -> Callable[[], object]:
+    """The trainer with a checkpoint per step: a fit as small as a test's ends before one is due."""
+    main = trainer()
+    import_module("trainer.run.directory").fit_run.__kwdefaults__["checkpoint_seconds"] = 0.0
+    return main
+
+
+def watch(root: str, die_at: int | None, told: int, alone: bool) -> None:
+    """Write a byte to `told` before each act on a file below `root`, and die before the act number `die_at`."""
+    acts = 0
+
+    def act() -> None:
+        nonlocal acts
+        acts += 1
+        os.write(told, b".")
+        if acts == die_at:
+            die(alone)
+
+    def hook(event: str, args: tuple) -> None:
+        if event == "open":
+            path, _, flags = args
+            if not flags & WRITING or not isinstance(path, str | bytes):
+                return None
+        elif event in ACTS:
+            path = args[0]
+            if args[-1] != -1:
+                return act()  # relative to an open folder: rmtree at work
+        else:
+            return None
+        if os.path.abspath(os.fsdecode(path)).startswith(root):  # noqa: PTH100 - a Path would raise events of its own
+            act()
+        return None
+
+    real = os.fsync
+
+    def fsync(file: int) -> None:
+        act()
+        real(file)
+
+    os.fsync = fsync
+    sys.addaudithook(hook)
+
+
+def die(alone: bool) -> None:
+    (os.kill if alone else os.killpg)(os.getpid(), signal.SIGKILL)
+    signal.pause()
+
+
+def become(call: Callable[[], object], request: dict, told: int) -> object:
+    """In the child: the command, in its folder, with its arguments, environment, output and limits."""
+    os.chdir(request["cwd"])
+    null = os.open(os.devnull, os.O_RDONLY)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND  # the two may be one file
+    out, error = (os.open(request[name], flags) for name in ("stdout", "stderr"))
+    for mine, theirs in ((null, 0), (out, 1), (error, 2)):
+        os.dup2(mine, theirs)
+    os.environ.clear()
+    os.environ.update(request["env"])
+    sys.argv = request["argv"]
+    if limit := request.get("largest_file"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    here = set(sys.modules)
+    if request.get("watched"):
+        os.setsid()
+        watch(request["cwd"], request.get("die_at"), told, request.get("alone", False))
+    try:
+        return call()
+    finally:
+        if needed := request.get("modules"):
+            Path(needed).write_text(json.dumps([name for name in sys.modules if name not in here]))
+
+
+def wait(pid: int, request: dict, hears: int) -> dict:
+    """How the child ended; a watched one is killed when its time is over."""
+    started = time.monotonic()
+    deadline = started + (request.get("kill_after") or 300)
+    acts, found, status, used = 0, 0, 0, None
+    while not found:
+        if request.get("watched"):
+            with contextlib.suppress(InterruptedError):
+                if select.select([hears], [], [], 0.001)[0]:
+                    heard = len(os.read(hears, 65536))
+                    acts += heard
+                    if not heard:
+                        time.sleep(0.001)
+            if time.monotonic() > deadline:
+                (os.kill if request.get("alone") else os.killpg)(pid, signal.SIGKILL)
+                deadline = float("inf")
+        found, status, used = os.wait4(pid, os.WNOHANG if request.get("watched") else 0)
+    seconds = time.monotonic() - started
+    while select.select([hears], [], [], 0)[0] and (heard := len(os.read(hears, 65536))):
+        acts += heard
+    cpu = used.ru_utime + used.ru_stime
+    return {"code": os.waitstatus_to_exitcode(status), "seconds": seconds, "cpu": cpu, "acts": acts, "pid": pid}
+
+
+def serve(command: Callable[[], Callable[[], object]]) -> object:
+    """Answer requests until there are no more; returns in a child, too, when its command does."""
+    answers = os.dup(1)
+    os.dup2(2, 1)  # whatever is said while the command is made ready is no answer
+    call = command()
+    for line in iter(sys.stdin.buffer.raw.readline, b""):  # unbuffered: a child must not inherit what is to come
+        request = json.loads(line)
+        for name in request.get("import", []):
+            with contextlib.suppress(Exception):  # some modules make others under names that no import finds
+                import_module(name)
+        hears, told = os.pipe()
+        pid = os.fork()
+        if not pid:
+            os.close(hears)
+            os.close(answers)
+            return become(call, request, told)
+        os.close(told)
+        answer = wait(pid, request, hears)
+        os.close(hears)
+        os.write(answers, json.dumps(answer).encode() + b"\n")
+    return None
+
+
+class ForkServer:
+    """The warm parent of a command's processes."""
+
+    def __init__(self, command: str, number: int = 1) -> None:
+        self.number = number
+        self.cpu = 0.0  # seconds that its children took
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.forkserver", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True, cwd=ROOT, env=os.environ | ENVIRONMENT,
+        )  # fmt: skip
+
+    def run(self, *argv: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
+        """The command with these arguments, as `subprocess.run` would do it; `env` is added to the environment."""
+        with tempfile.TemporaryDirectory() as folder:
+            logs = {name: Path(folder) / name for name in ("stdout", "stderr")}
+            self.start(argv=argv, cwd=cwd, env=env or {}, **logs)
+            code = self.answer()["code"]
+            return subprocess.CompletedProcess(argv, code, *(log.read_text(errors="replace") for log in logs.values()))
+
+    def start(self, env: dict[str, str], **request: object) -> None:
+        """Fork: argv, cwd, stdout and stderr, and what else a request may hold."""
+        request["env"] = os.environ | ENVIRONMENT | env
+        self.process.stdin.write(json.dumps(request, default=str) + "\n")
+        self.process.stdin.flush()
+
+    def answer(self) -> dict:
+        """Wait, and say how it ended: code (negative: a signal), seconds, cpu, acts, pid."""
+        answer = json.loads(self.process.stdout.readline())
+        self.cpu += answer["cpu"]
+        return answer
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@functools.cache
+def of(command: str, number: int = 1) -> ForkServer:
+    """The command's server in this test process, started when it is first asked for; `of("trainer", 2)`: another."""
+    server = ForkServer(command, number)
+    atexit.register(server.close)
+    return server
+
+
+if __name__ == "__main__":
+    serve(globals()[sys.argv[1]])
