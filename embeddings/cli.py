@@ -185,6 +185,7 @@ def build(
 
     For the cold texts: [bold]embeddings build --marts data/marts/movielens --encoder smollm2 --only cold[/]
     """
+    require_extra("embeddings", "`embeddings build`")
     from dataclasses import asdict
 
     from embeddings.build import build as build_vectors

@@ -14,10 +14,15 @@ DISTRIBUTION = "first-impression"
 
 def version() -> str:
     """The version of the installed package; "unknown" where the code runs without being installed."""
+    return version_of(DISTRIBUTION) or "unknown"
+
+
+def version_of(package: str) -> str | None:
+    """The installed version of a package; None where it isn't installed."""
     try:
-        return metadata.version(DISTRIBUTION)
+        return metadata.version(package)
     except metadata.PackageNotFoundError:
-        return "unknown"
+        return None
 
 
 def lacking(extra: str, what: str) -> str | None:
@@ -25,7 +30,7 @@ def lacking(extra: str, what: str) -> str | None:
 
     Also None where the code runs without being installed: then nothing says what belongs to an extra.
     """
-    missing = [name for name in _packages(extra) if not _is_installed(name)]
+    missing = [name for name in _packages(extra) if version_of(name) is None]
     if not missing:
         return None
     return (
@@ -49,11 +54,3 @@ def _packages(extra: str) -> Iterator[str]:
                 yield from _packages(inner.strip())
         else:
             yield name
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return False
-    return True

@@ -54,7 +54,7 @@ class InputsConfig(_Strict):
 
 
 class Gbdt(_Strict):
-    """Gradient-boosted trees; scikit-learn's names where it has one."""
+    """Gradient-boosted trees, by LightGBM."""
 
     kind: Annotated[Literal["gbdt"], Field(description="Trees.")]
     learning_rate: Annotated[float, Field(gt=0, le=1, description="What each tree is multiplied by.")]
@@ -74,7 +74,7 @@ class Gbdt(_Strict):
     ]
     max_train_rows: Annotated[
         int,
-        Field(ge=1, description="Beyond it, training uses an even sample (scikit-learn holds the rows as float64)."),
+        Field(ge=1, description="Beyond it, training uses an even sample (all rows are held as float32 at once)."),
     ]
 
 

@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from typer.testing import CliRunner
 
 from tests.system.pages import app_of
+from tests.trainer.conftest import make_toy
 from tests.warehouse.project import ROOT
 
 PACKAGES = ("trainer", "embeddings", "warehouse", "storage")
@@ -110,6 +112,45 @@ def test_the_wheel_holds_a_whole_dbt_project(bare: Bare) -> None:
     for path in ("models", "macros", "tests"):
         names = {p.relative_to(ROOT / "warehouse") for p in (ROOT / "warehouse" / path).rglob("*") if p.is_file()}
         assert names and all((warehouse / name).is_file() for name in names if name.suffix != ".pyc")
+
+
+def test_the_core_fits_scores_and_loads_a_run(bare: Bare) -> None:
+    make_toy(1500).write(bare.work / "marts")
+    fitted = bare("-m", "trainer", "fit", "--stage", "00_gbdt", "--marts", "marts", "--run", "run")
+    assert "report.html wasn't written" in fitted.stderr and "pip install 'first-impression[report]'" in fitted.stderr
+    assert (bare.work / "run" / "DONE").exists() and not (bare.work / "run" / "report.html").exists()
+    bare("-m", "trainer", "score", "--run", "run", "--input", "marts/training_examples_v1", "--output", "s.parquet")
+    table = pq.read_table(bare.work / "s.parquet")
+    said = bare(
+        "-c",
+        "import sys, trainer, pyarrow.parquet as pq\n"
+        "rows = pq.read_table('marts/training_examples_v1', partitioning=None)\n"
+        "print(repr(trainer.load_run('run').predict(rows).tolist()))\n"
+        "print(trainer.__file__, trainer.__version__)\n",
+    ).stdout.splitlines()
+    assert sorted(eval(said[0])) == sorted(table["probability"].to_pylist()) and len(table) == 1500
+    assert said[1] == f"{bare.site / 'trainer' / '__init__.py'} {PROJECT['version']}"
+
+
+@pytest.mark.parametrize(
+    ("command", "extra", "package"),
+    [
+        ("trainer export --run run --output run.onnx", "export", "onnxscript"),
+        ("trainer report --runs run --output report.html", "report", "matplotlib"),
+        ("trainer ladder --dataset toy", "report", "matplotlib"),
+        ("trainer fit --stage 00_gbdt --marts marts --run tracked --track mlflow", "tracking", "mlflow"),
+        ("embeddings pull e5-small", "embeddings", "transformers"),
+        ("embeddings build --marts marts", "embeddings", "transformers"),
+        ("embeddings inspect --marts marts", "report", "matplotlib"),
+    ],
+)
+def test_a_command_that_lacks_an_extra_names_the_pip_command(
+    command: str, extra: str, package: str, bare: Bare
+) -> None:
+    program, *arguments = command.split()
+    said = " ".join(bare("-m", program, *arguments, fails=True).stderr.split())
+    assert "Traceback" not in said
+    assert package in said and f"pip install 'first-impression[{extra}]'" in said
 
 
 @pytest.mark.parametrize("program", ["trainer", "embeddings", "warehouse"])

@@ -1,13 +1,21 @@
-"""The one error type that is the user's to mend."""
+"""The one error type for what the user can mend."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
+from storage.installed import lacking
+
 
 class TrainerError(Exception):
     """Bad input. The text says what was expected, what was found and what to do next; the CLI prints it and exits 2."""
+
+
+def require_extra(extra: str, what: str) -> None:
+    """Raises: TrainerError, with the pip command, where `what` needs packages of an extra that aren't installed."""
+    if message := lacking(extra, what):
+        raise TrainerError(message)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from storage.installed import lacking
 from trainer.cli.common import Json, Mart, Vectors, console, out
 
 
@@ -27,15 +28,18 @@ def importance(
 ) -> None:
     """Measure what validation AUC loses when an input, or a group of inputs, is shuffled among rows.
 
-    Writes importance.csv into the run and draws it in the run's report.
+    Writes importance.csv into the run and, where the extra `report` is installed, draws it in the run's report.
 
     Example: `trainer importance --run runs/01_dnn`
     """
-    from trainer.report import write_report
     from trainer.run.importance import run_importance
 
     found = run_importance(run, rows=rows, repeats=repeats, seed=seed, marts=marts, mart=mart, vectors=vectors)
-    write_report([run], run / "report.html")
+    missing = lacking("report", "A report")
+    if not missing:
+        from trainer.report import write_report
+
+        write_report([run], run / "report.html")
     if as_json:
         typer.echo(json.dumps(found, ensure_ascii=False))
         return
@@ -45,4 +49,6 @@ def importance(
         for row in [row for row in found if row["what"] == what][:top]:
             table.add_row(row["name"], f"{row['drop']:+.4f}", f"{row['sd']:.4f}")
         out.print(table)
-    console.print(f"Wrote {run / 'importance.csv'} and {run / 'report.html'}")
+    console.print(f"Wrote {run / 'importance.csv'}" + ("" if missing else f" and {run / 'report.html'}"))
+    if missing:
+        console.print(missing, style="yellow", markup=False, soft_wrap=True)

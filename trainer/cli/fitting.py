@@ -66,7 +66,8 @@ def fit(
     if results is None:
         return  # one of torchrun's processes that don't write
     show(results, as_json)
-    console.print(f"Wrote {run}; its report is {run / 'report.html'}")
+    report = run / "report.html"
+    console.print(f"Wrote {run}" + (f"; its report is {report}" if report.exists() else ""))
     if [tracker for tracker in trackers if not _tracked(run, tracker)]:
         raise typer.Exit(1)
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from trainer.base.errors import TrainerError
+from trainer.base.errors import TrainerError, require_extra
 from trainer.cli.common import Json, Manifest, Mart, Vectors, console, out
 
 
@@ -55,6 +55,7 @@ def ladder(
 
     Example: `trainer ladder --dataset movielens --seeds 3`
     """
+    require_extra("report", "`trainer ladder`")
     from trainer.ladder.rungs import read_rungs
     from trainer.ladder.running import make_runs
     from trainer.ladder.table import build_table

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from storage.installed import version_of
 from trainer.base.code_hash import code_hash
 from trainer.base.errors import TrainerError, nearest
 from trainer.base.files import read_json
@@ -17,7 +17,7 @@ from trainer.run.integrity import check_finished
 from trainer.training.placebo import as_placebo, label, reads_texts
 
 BASELINE = "00_gbdt"
-PACKAGES = ("torch", "numpy", "scikit-learn")  # other versions of these may give other numbers
+PACKAGES = ("torch", "numpy", "lightgbm", "scikit-learn")  # other versions of these may give other numbers
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def why_redo(run: Path, stage: Stage, content_hash: str) -> str | None:
         return "the trainer's code has changed"
     if vector_counts(Path(lineage["vectors"]), lineage["vector_counts"]) != lineage["vector_counts"]:
         return "the vectors have changed"
-    changed = [p for p in PACKAGES if lineage.get("versions", {}).get(p) != version(p)]
+    changed = [p for p in PACKAGES if lineage.get("versions", {}).get(p) != version_of(p)]
     return f"another version of {', '.join(changed)}" if changed else None
 
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from storage import atomic
+from storage.installed import lacking
 from trainer.base.errors import TrainerError
 from trainer.base.files import read_json, write_json
 from trainer.base.paging import peak_rss_mib
@@ -33,7 +34,6 @@ from trainer.evaluation.drift import drift, write_drift
 from trainer.evaluation.predict import cold_start_cells, evaluate, predict_held_out, write_cells, write_predictions
 from trainer.evaluation.texts import text_facts
 from trainer.inputs.vectors import DEFAULT_VECTORS
-from trainer.report import write_report
 from trainer.run.integrity import DONE, check_finished, seal
 from trainer.run.provenance import lineage, vectors_of
 from trainer.training.checkpoint import SECONDS, Checkpoint
@@ -130,10 +130,22 @@ def fit_run(
             "train_rows_per_second": round(history.rows_per_second) or None,
             "peak_rss_mib": peak_rss_mib(),
         })  # fmt: skip
-        write_report([aside], aside / "report.html", bayes=bayes, names=[run.name])
+        _write_report(aside, run, bayes)
         seal(aside)
         Checkpoint(execution.checkpoint, "").remove()  # before the run appears: nothing comes back here for it later
     return results
+
+
+def _write_report(aside: Path, run: Path, bayes: Path | None) -> None:
+    """Write report.html; without the extra that draws it, say so and how to get it."""
+    if missing := lacking("report", "A report"):
+        later = f"trainer report --runs {run} --output {run / 'report.html'}"
+        text = f"report.html wasn't written. {missing}, then: {later}"
+        console.print(text, style="yellow", markup=False, soft_wrap=True)
+        return
+    from trainer.report import write_report
+
+    write_report([aside], aside / "report.html", bayes=bayes, names=[run.name])
 
 
 def _say_what_is_odd(columns: Columns, history: TrainingHistory) -> None:

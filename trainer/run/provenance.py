@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import subprocess
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from trainer.training.fitted import Fitted
 def lineage(fitted: Fitted, contract: Contract, columns: Columns, command: str) -> dict[str, Any]:
     """What lineage.json holds."""
     stage, spaces = fitted.stage, [space for space in (fitted.inputs.texts, fitted.inputs.llm) if space]
-    packages = ("torch", "numpy", "scikit-learn", "pyarrow", "safetensors")
+    packages = ("torch", "numpy", "lightgbm", "scikit-learn", "pyarrow", "safetensors")
     return {
         "dataset": contract.dataset, "marts": str(contract.folder.parent), "mart": contract.folder.name,
         "n_rows": contract.n_rows, "dbt": contract.lineage,
@@ -32,7 +31,7 @@ def lineage(fitted: Fitted, contract: Contract, columns: Columns, command: str) 
         "variables": contract.variables, "seed": stage.seed, "threads": stage.threads,
         "command": command, "git_commit": _git_commit(), "code_hash": code_hash(), "machine": platform.machine(),
         "versions": {"trainer": installed.version(), "python": platform.python_version()}
-        | {p: version(p) for p in packages},
+        | {p: installed.version_of(p) for p in packages},
     }  # fmt: skip
 
 

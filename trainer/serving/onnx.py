@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from storage import atomic
-from trainer.base.errors import TrainerError
+from trainer.base.errors import TrainerError, require_extra
 from trainer.base.progress import working
 from trainer.config import GbdtStage, load_stage
 from trainer.evaluation.calibration import Calibration
@@ -65,6 +65,7 @@ def export_run(run: Path, output: Path, *, force: bool = False) -> dict[str, Any
     batches of several sizes.
     Raises: TrainerError for trees, for a placebo, and where the two don't agree.
     """
+    require_extra("export", "`trainer export`")
     check_finished(run)
     stage = load_stage(run / "config.yaml")
     if isinstance(stage, GbdtStage):

@@ -32,9 +32,9 @@ from trainer.models.semantic import Semantic
 from trainer.models.star import STAR
 from trainer.training.distributed import device
 from trainer.training.loop import determinism, predict
-from trainer.training.trees import tree_features
+from trainer.training.trees import n_tree_features, tree_features
 
-if TYPE_CHECKING:  # scikit-learn takes 130 MB and two seconds, which only the trees should cost
+if TYPE_CHECKING:
     from trainer.models.gbdt import GBDT
 
 _BLOCK = 1 << 17  # rows per block for the trees: bounds memory
@@ -102,7 +102,7 @@ class Fitted:
     def n_parameters(self) -> int:
         """Weights of the network, or nodes of the trees."""
         if isinstance(self.stage, GbdtStage):
-            return len(self.model.nodes)
+            return self.model.n_nodes
         return sum(p.numel() for p in self.model.parameters())
 
     def save(self, folder: Path) -> None:
@@ -123,7 +123,10 @@ class Fitted:
             if isinstance(stage, GbdtStage):
                 from trainer.models.gbdt import GBDT
 
-                return cls(stage, inputs, GBDT.from_arrays(arrays))
+                trees = GBDT.from_arrays(arrays)
+                if trees.n_features[0] != (n := n_tree_features(inputs)):
+                    raise ValueError(f"its trees read {trees.n_features[0]} inputs, features.json describes {n}")
+                return cls(stage, inputs, trees)
             network = build_network(stage, inputs.sizes)
             network.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})
         return cls(stage, inputs, network, vectors)

@@ -14,7 +14,7 @@ from trainer.inputs.batcher import Batcher
 from trainer.inputs.features import UNSEEN, FittedInputs, fit_inputs
 from trainer.training.loop import UNCHOSEN, TrainingHistory, can_choose, check_classes
 
-if TYPE_CHECKING:  # scikit-learn takes 130 MB and two seconds, which only the trees should cost
+if TYPE_CHECKING:
     from trainer.models.gbdt import GBDT
 
 
@@ -40,7 +40,7 @@ def fit_trees(
         task = bar.add_task(
             "Boosting", total=model.max_iter, note=f"stops after {model.patience} without gain", unit="trees"
         )
-        trees = GBDT.fit(
+        trees, losses = GBDT.fit(
             tree_features(batcher, train_rows), columns.label_N[train_rows], tree_features(batcher, val_rows),
             val_labels,
             n_categorical=1 + len(inputs.codes), seed=stage.seed, threads=stage.threads,
@@ -49,13 +49,13 @@ def fit_trees(
         )  # fmt: skip
     evaluations = [
         {"step": k, "epoch": k, "train_loss": float(a), "val_log_loss": float(b)}
-        for k, (a, b) in enumerate(trees.loss.T)
+        for k, (a, b) in enumerate(losses.T, start=1)
     ]
     stopped = (
         f"all iterations; {UNCHOSEN}"
         if not len(val_rows)
         else "all iterations"
-        if len(evaluations) > model.max_iter
+        if len(evaluations) == model.max_iter
         else f"validation log_loss did not improve in {model.patience} iterations"
     )
     return inputs, trees, TrainingHistory(evaluations, trees.n_trees, stopped)
@@ -65,14 +65,23 @@ def tree_features(batcher: Batcher, rows_B: np.ndarray) -> np.ndarray:
     """What the trees see: the scene, the categories, then the numbers that vary in train.
 
     A category that train doesn't have is NaN, unless rare ones were folded into UNSEEN, which is then a category.
-    Shapes: -> (B, F), float64; categories are 0 .. K-1 without gaps.
+    Shapes: -> (B, F), float32, which is the mart's own precision; categories are 0 .. K-1 without gaps.
     """
     inputs = batcher.inputs
     present = [k for k, scene in enumerate(inputs.scenes) if scene not in inputs.stand_ins]
-    parts = [np.searchsorted(present, batcher.scenes(rows_B))[:, None].astype(np.float64)]
-    codes_BF = batcher.codes(rows_B).astype(np.float64)
+    parts = [np.searchsorted(present, batcher.scenes(rows_B))[:, None].astype(np.float32)]
+    codes_BF = batcher.codes(rows_B).astype(np.float32)
     for f, code in enumerate(inputs.codes):
         if not code.has_rest:
             codes_BF[:, f] = np.where(codes_BF[:, f] == UNSEEN, np.nan, codes_BF[:, f] - 1)
-    varies_D = np.array([d.scale > 0 for d in inputs.dense], bool)
-    return np.concatenate([*parts, codes_BF, batcher.raw_dense(rows_B)[:, varies_D]], 1, dtype=np.float64)
+    return np.concatenate([*parts, codes_BF, batcher.raw_dense(rows_B)[:, _varies(inputs)]], 1, dtype=np.float32)
+
+
+def n_tree_features(inputs: FittedInputs) -> int:
+    """How many columns `tree_features` makes."""
+    return 1 + len(inputs.codes) + int(_varies(inputs).sum())
+
+
+def _varies(inputs: FittedInputs) -> np.ndarray:
+    """Which numbers have more than one value in train. Shapes: -> (D,), bool."""
+    return np.array([d.scale > 0 for d in inputs.dense], bool)

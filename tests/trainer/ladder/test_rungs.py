@@ -60,7 +60,7 @@ def test_a_run_is_kept_while_stage_rows_and_code_are_the_same(
     assert why_redo(run, stage("00_gbdt", max_iter=3), rows) == "the stage has changed"
     assert why_redo(run, stage("00_gbdt", seed=2, max_iter=2), rows) == "the stage has changed"
     assert why_redo(run, small, "other rows") == "the mart's rows have changed"
-    monkeypatch.setattr("trainer.ladder.rungs.version", lambda package: "0.0")
+    monkeypatch.setattr("trainer.ladder.rungs.version_of", lambda package: "0.0")
     assert "another version of torch" in (why_redo(run, small, rows) or "")
     monkeypatch.setattr("trainer.ladder.rungs.code_hash", lambda: "other code")
     assert why_redo(run, small, rows) == "the trainer's code has changed"
