@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from safetensors import SafetensorError
 
-from embeddings.errors import EmbeddingsError, require_extra
+from embeddings.errors import EmbeddingsError, NoTextsError, require_extra
 from storage import installed
 
 # Nothing here goes to a hub unless a hub id was named: say so before transformers is first imported.
@@ -456,7 +456,15 @@ def gc(
             f"No texts mart under {', '.join(map(str, marts))}: every vector would count as unused, so nothing was"
             " dropped. Give the folder of the marts that are in use, for example --marts data/marts."
         )
-    used = {text_id for folder in folders for text_id in read_texts(folder).ids}
+    used: set[str] = set()
+    for folder in folders:
+        with suppress(NoTextsError):  # a log without texts uses no vector
+            used.update(read_texts(folder).ids)
+    if not used:
+        raise EmbeddingsError(
+            f"No log under {', '.join(map(str, marts))} has texts: every vector would count as unused, so nothing was"
+            " dropped. Give the folder of the marts that are in use, for example --marts data/marts."
+        )
     dropped = {}
     for vectors in stores(store):
         if dry_run:

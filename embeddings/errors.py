@@ -1,4 +1,6 @@
-"""The one exception that is meant for the user's eyes."""
+"""The exceptions that are meant for the user's eyes."""
+
+from pathlib import Path
 
 from storage.installed import lacking
 
@@ -11,3 +13,14 @@ def require_extra(extra: str, what: str) -> None:
     """Raises: EmbeddingsError, with the pip command, where `what` needs packages of an extra that aren't installed."""
     if message := lacking(extra, what):
         raise EmbeddingsError(message)
+
+
+class NoTextsError(EmbeddingsError):
+    """The log behind a texts mart has no texts, so there is nothing to encode."""
+
+    def __init__(self, folder: Path):
+        super().__init__(
+            f"The log behind {folder} has no texts (its texts mart has no rows), so there is nothing to encode. Stages"
+            " that read no texts, such as 03_ple, need no vectors. If the log does have texts, let its adapter pass on"
+            " item_title, item_entities or user_texts (docs/bring-your-own-log.md) and run `dbt build`."
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from embeddings.errors import EmbeddingsError
+from embeddings.errors import EmbeddingsError, NoTextsError
 
 COLUMNS = ("text_id", "text", "side", "n_rows", "n_cold_rows", "n_train_rows")
 
@@ -69,7 +70,7 @@ def read_texts(marts: Path | str) -> Texts:
     """Read the `texts` mart of one dataset: `data/marts/<dataset>`, or the `texts` folder itself.
 
     Raises: EmbeddingsError where there is no such mart, a column is missing, ids are not unique, or no text holds
-    anything.
+    anything; NoTextsError where the log has none.
     """
     marts = Path(marts)
     folders = find_texts(marts)
@@ -86,20 +87,29 @@ def read_texts(marts: Path | str) -> Texts:
         for path in sorted(folder.rglob("*.parquet"))
         if not any(part.startswith(("_", ".")) for part in path.relative_to(folder).parts)
     ]
+    if not files and _is_built_empty(folder):
+        raise NoTextsError(folder)
     if not files:
         raise EmbeddingsError(f"{folder} holds no Parquet files. Build the texts mart again with `dbt build`.")
     tables = [_read(path) for path in files]
     texts = _as_texts(pa.concat_tables(tables), folder)
     if not len(texts):
-        raise EmbeddingsError(
-            f"The texts mart {folder} has no rows: the log has no texts, or `dbt build` made none of them."
-        )
+        raise NoTextsError(folder)
     if texts.empty.all():
         raise EmbeddingsError(
             f"All {len(texts):,} texts of {folder} are empty. Vectors of nothing would all be the same, so nothing is"
             " built: see whether staging picks the log's text columns."
         )
     return texts
+
+
+def _is_built_empty(folder: Path) -> bool:
+    """Whether the build record says that there is nothing to store: Spark writes no file for no rows."""
+    try:
+        records = [json.loads(path.read_text()) for path in (folder / "_build").glob("*.json") if path.stat().st_size]
+    except (OSError, ValueError):
+        return False
+    return [record.get("n_rows") for record in records] == [0]
 
 
 def _read(path: Path) -> pa.Table:

@@ -2,6 +2,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from embeddings import EmbeddingsError, read_texts
+from embeddings.errors import NoTextsError
 from embeddings.texts import list_hash
 
 
@@ -32,6 +33,22 @@ def test_invalid_utf8_is_replaced_and_named(write_mart):
 def test_refuses_a_mart_whose_texts_are_all_empty(write_mart):
     with pytest.raises(EmbeddingsError, match=r"All 2 texts .* are empty"):
         read_texts(write_mart(["", "   "]))
+
+
+def test_a_log_without_texts_is_told_from_a_mart_without_files(write_mart):
+    """DuckDB writes a file without rows, Spark writes none; the build record says which is which."""
+    marts = write_mart(["Heat"])
+    path = marts / "texts" / "part-0.parquet"
+    pq.write_table(pq.read_table(path).slice(1), path)
+    with pytest.raises(NoTextsError, match="has no texts"):
+        read_texts(marts)
+    path.unlink()
+    with pytest.raises(EmbeddingsError, match="holds no Parquet files"):
+        read_texts(marts)
+    (marts / "texts/_build").mkdir(exist_ok=True)
+    (marts / "texts/_build/part-0.json").write_text('{"n_rows": 0}')
+    with pytest.raises(NoTextsError, match="has no texts"):
+        read_texts(marts)
 
 
 def test_refuses_a_folder_without_texts(tmp_path):

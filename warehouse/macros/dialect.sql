@@ -1,6 +1,8 @@
 {#- What DuckDB and Spark SQL say differently, in DuckDB's words; dialect_spark.sql has Spark's. Anything else is written once. -#}
 
 {% macro array_of(expressions, cast_to=none) -%}
+    {#- A list of expressions; one of none is a list of texts, or of what they are cast to. -#}
+    {%- if not expressions -%}{{ return(empty_array(cast_to or 'string')) }}{%- endif -%}
     {%- set cast_expressions = [] -%}
     {%- for expression in expressions -%}
         {%- do cast_expressions.append("cast(" ~ expression ~ " as " ~ cast_to ~ ")" if cast_to else expression) -%}
@@ -73,7 +75,7 @@
 {% macro row_hash(columns) -%} {{ adapter.dispatch('row_hash')(columns) }} {%- endmacro %}
 {% macro duckdb__row_hash(columns) -%} hash({{ columns }}) {%- endmacro %}
 
-{% macro empty_array(element_type) -%} cast({{ array_of([]) }} as {{ array_type(element_type) }}) {%- endmacro %}
+{% macro empty_array(element_type) -%} cast({{ adapter.dispatch('array_of')([]) }} as {{ array_type(element_type) }}) {%- endmacro %}
 
 {% macro joined_list(list, separator) -%} {{ adapter.dispatch('joined_list')(list, separator) }} {%- endmacro %}
 {% macro duckdb__joined_list(list, separator) -%} array_to_string({{ list }}, {{ literal(separator) }}) {%- endmacro %}
@@ -87,13 +89,20 @@
 {% macro duckdb__union_of_lists(lists) -%} list_sort(list_distinct(flatten([{{ lists | join(', ') }}]))) {%- endmacro %}
 
 {% macro split_list(text, separator) -%}
-    {#- The distinct, trimmed, non-empty parts of a text, sorted. -#}
-    {{ adapter.dispatch('split_list')(text, separator) }}
+    {#- The distinct, trimmed, non-empty parts of a text, sorted; the text itself is the only part without a separator. -#}
+    {%- set parts = adapter.dispatch('split_text')(text, separator) if separator else array_of([text]) -%}
+    {{ adapter.dispatch('distinct_parts')(parts) }}
 {%- endmacro %}
-{% macro duckdb__split_list(text, separator) -%}
-    list_sort(list_distinct(list_filter(
-        list_transform(string_split({{ text }}, {{ literal(separator) }}), lambda t: trim(t)), lambda t: t <> '')))
+{% macro duckdb__split_text(text, separator) -%} string_split({{ text }}, {{ literal(separator) }}) {%- endmacro %}
+{% macro duckdb__distinct_parts(parts) -%}
+    list_sort(list_distinct(list_filter(list_transform({{ parts }}, lambda t: trim(t)), lambda t: t <> '')))
 {%- endmacro %}
+
+{% macro without_blanks(texts) -%}
+    {#- A list of texts without those that are NULL or nothing but blanks. -#}
+    {{ adapter.dispatch('without_blanks')(texts) }}
+{%- endmacro %}
+{% macro duckdb__without_blanks(texts) -%} list_filter({{ texts }}, lambda t: {{ trimmed('t') }} <> '') {%- endmacro %}
 
 {% macro transformed_list(list, expression) -%}
     {#- Each element t of a list, through an expression of t. -#}
@@ -103,6 +112,12 @@
 
 {% macro unnested(list) -%} {{ adapter.dispatch('unnested')(list) }} {%- endmacro %}
 {% macro duckdb__unnested(list) -%} unnest({{ list }}) {%- endmacro %}
+
+{% macro positions(n) -%}
+    {#- The whole numbers from 1 to n as a list. -#}
+    {{ adapter.dispatch('positions')(n) }}
+{%- endmacro %}
+{% macro duckdb__positions(n) -%} range(1, {{ n }} + 1) {%- endmacro %}
 
 {% macro micros(instant) -%} {{ adapter.dispatch('micros')(instant) }} {%- endmacro %}
 {% macro duckdb__micros(instant) -%} epoch_us({{ instant }}) {%- endmacro %}
@@ -131,12 +146,15 @@
 {% macro duckdb__iso_weekday(instant) -%} isodow({{ instant }}) {%- endmacro %}
 
 {% macro struct_of(columns) -%}
-    {#- A struct of columns under their own names. -#}
-    {{ return(adapter.dispatch('struct_of')(columns)) }}
+    {#- A struct of columns under their own names, or of expressions under the names that a mapping gives them. -#}
+    {%- if columns is mapping -%}{{ return(adapter.dispatch('struct_of')(columns)) }}{%- endif -%}
+    {%- set named = {} -%}
+    {%- for column in columns -%}{%- do named.update({column.split('.')[-1]: column}) -%}{%- endfor -%}
+    {{ return(adapter.dispatch('struct_of')(named)) }}
 {%- endmacro %}
-{% macro duckdb__struct_of(columns) -%}
+{% macro duckdb__struct_of(named) -%}
     {%- set fields = [] -%}
-    {%- for column in columns -%}{%- do fields.append(column.split('.')[-1] ~ " := " ~ column) -%}{%- endfor -%}
+    {%- for name, value in named.items() -%}{%- do fields.append(name ~ " := " ~ value) -%}{%- endfor -%}
     {{ return("struct_pack(" ~ fields | join(', ') ~ ")") }}
 {%- endmacro %}
 

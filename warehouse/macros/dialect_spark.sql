@@ -52,12 +52,22 @@
 
 {% macro spark__union_of_lists(lists) -%} array_sort(array_distinct(concat({{ lists | join(', ') }}))) {%- endmacro %}
 
-{% macro spark__split_list(text, separator) -%}
-    array_sort(array_distinct(filter(
-        transform(split({{ text }}, {{ literal('\\Q' ~ separator ~ '\\E') }}), t -> {{ trimmed('t') }}), t -> t <> '')))
+{% macro spark__split_text(text, separator) -%}
+    split({{ text }}, {{ literal('\\Q' ~ separator ~ '\\E') }})
 {%- endmacro %}
 
+{% macro spark__distinct_parts(parts) -%}
+    array_sort(array_distinct(filter(transform({{ parts }}, t -> {{ trimmed('t') }}), t -> t <> '')))
+{%- endmacro %}
+
+{% macro spark__without_blanks(texts) -%} filter({{ texts }}, t -> {{ trimmed('t') }} <> '') {%- endmacro %}
+
 {% macro spark__transformed_list(list, expression) -%} transform({{ list }}, t -> {{ expression }}) {%- endmacro %}
+
+{% macro spark__positions(n) -%}
+    {#- A sequence from 1 to 0 would count down. -#}
+    case when {{ n }} > 0 then sequence(1, {{ n }}) else array() end
+{%- endmacro %}
 
 {% macro spark__unnested(list) -%} explode({{ list }}) {%- endmacro %}
 
@@ -87,9 +97,9 @@
 
 {% macro spark__json_of(text) -%} parse_json({{ text }}) {%- endmacro %}
 
-{% macro spark__struct_of(columns) -%}
+{% macro spark__struct_of(named) -%}
     {%- set fields = [] -%}
-    {%- for column in columns -%}{%- do fields.append("'" ~ column.split('.')[-1] ~ "', " ~ column) -%}{%- endfor -%}
+    {%- for name, value in named.items() -%}{%- do fields.append("'" ~ name ~ "', " ~ value) -%}{%- endfor -%}
     {{ return("named_struct(" ~ fields | join(', ') ~ ")") }}
 {%- endmacro %}
 

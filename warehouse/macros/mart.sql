@@ -40,6 +40,14 @@
         'node_checksums': checksums, 'columns': columns, 'vars': vars}) }}
 {%- endmacro %}
 
+{% macro stop_if_wrongly_empty(place) -%}
+    {#- Config empty_when names a macro that says whether there is nothing to store; without it no mart may be empty. -#}
+    {%- set empty_when = config.get('empty_when') -%}
+    {%- if not (empty_when and context[empty_when]()) -%}
+        {{ exceptions.raise_compiler_error(this.identifier ~ " would be empty; the mart at " ~ place ~ " is left as it was.") }}
+    {%- endif -%}
+{%- endmacro %}
+
 {% macro record_select(record) -%}
     select
     {%- for key, value in record.items() %}
@@ -85,9 +93,7 @@
     {%- set n_files = run_query("select count(*) from glob(" ~ files ~ ")").columns[0][0] -%}
     {%- set n_rows = run_query("select sum(num_rows) from parquet_file_metadata(" ~ files ~ ")").columns[0][0] | int
         if n_files else 0 -%}
-    {%- if n_rows == 0 -%}
-        {{ exceptions.raise_compiler_error(this.identifier ~ " would be empty; the mart at " ~ place ~ " is left as it was.") }}
-    {%- endif -%}
+    {%- if n_rows == 0 -%}{{ stop_if_wrongly_empty(place) }}{%- endif -%}
     {%- do run_query("select make_folder(" ~ literal(aside ~ '/_build') ~ ")") -%}
     {%- do run_query("copy (" ~ record_select(build_record(n_rows)) ~ ") to " ~ literal(aside ~ '/_build/build.json')
         ~ " (format json)") -%}

@@ -24,9 +24,7 @@
         {{ sql }}
     {%- endcall -%}
     {%- set n_rows = run_query("select count(*) from " ~ aside).columns[0][0] | int -%}
-    {%- if n_rows == 0 -%}
-        {{ exceptions.raise_compiler_error(this.identifier ~ " would be empty; the mart at " ~ place ~ " is left as it was.") }}
-    {%- endif -%}
+    {%- if n_rows == 0 -%}{{ stop_if_wrongly_empty(place) }}{%- endif -%}
 
     {%- if existing is not none -%}{%- do adapter.drop_relation(existing) -%}{%- endif -%}
     {%- do register_mart(target_relation, aside, partition_by, place) -%}

@@ -64,7 +64,8 @@
     {%- if meta.get('whole_before') and plan.days[0] <= (dataset_var(meta.get('whole_before')) | string)[:10] -%}
         {%- do plan.update({'mode': 'full'}) -%}
     {%- elif meta.get('lumped') -%}
-        {%- set base = run_query("select cast(min(" ~ refreshed_column() ~ ") as varchar) from " ~ this).columns[0][0] | string -%}
+        {#- Empty as long as no event has a text: then no day has anything to lump. -#}
+        {%- set base = run_query("select cast(min(" ~ refreshed_column() ~ ") as varchar) from " ~ this).columns[0][0] or plan.days[0] -%}
         {%- set lumped = [] -%}
         {%- for day in plan.days -%}{%- do lumped.append([day, base] | max) -%}{%- endfor -%}
         {%- do plan.update({'days': lumped | unique | list, 'base': base}) -%}

@@ -221,7 +221,7 @@
     {%- set n_gone = n_repeats_of_old_files() - plan.n_repeats -%}
     {%- set days = days_of("select event_date as day, known_date as known_day from " ~ ref_by_name('parsed_events') ~ " as parsed"
         ~ " where " ~ one_of_files('source_file') ~ " and unreadable_because is null and not exists (select 1 from " ~ this
-        ~ " as rejected where rejected.source_file = parsed.source_file and rejected.source_row = parsed.source_row)") -%}
+        ~ " as rejected where rejected.source_file = parsed.source_file and rejected.source_row = parsed.source_row and rejected.source_position = parsed.source_position)") -%}
     {%- do run_query("update " ~ book('loads') ~ " set is_full = " ~ (n_gone > 0) ~ ", days = " ~ dates_literal(days)
         ~ " where load = " ~ plan.load) -%}
     {%- do log('Refresh: ' ~ ('full build: ' ~ n_gone ~ ' events read before repeat events of new raw files' if n_gone

@@ -52,9 +52,9 @@
     their_rows as (
         select
             source_file,
-            count(*) as n_rows,
+            max(source_row) as n_rows,
             coalesce(sum({% for name in ['item_title', 'item_entities', 'user_texts'] -%}
-                {{ '+ ' if not loop.first }}coalesce({{ line_ends('cast(' ~ name ~ ' as varchar)') }}, 0){% endfor %}), 0) as n_ends
+                {{ '+ ' if not loop.first }}coalesce({{ line_ends('cast(' ~ name ~ ' as varchar)') }}, 0){% endfor %}) filter (source_position = 1), 0) as n_ends
         from {{ this }}
         where source_file in (select open_files.source_file from open_files)
         group by source_file
@@ -93,7 +93,7 @@
         {%- set n_rejected = run_query("select count(*) from " ~ this).columns[0][0] | int + n_taken_in -%}
         {%- set n_raw = run_query("select count(*) from " ~ ref('parsed_events')).columns[0][0] | int + lines[0] | int + n_taken_in -%}
         {%- if n_raw == 0 -%}
-            {{ exceptions.raise_compiler_error("The files in " ~ raw_dir() ~ " hold no rows at all, only headers.") }}
+            {{ exceptions.raise_compiler_error("The files in " ~ raw_dir() ~ " hold no rows at all, only headers. Or the lists of impressions that they hold are all empty.") }}
         {%- endif -%}
         {%- set allowed = dataset_var('max_rejected_rate', var('max_rejected_rate')) -%}
         {%- if n_rejected == n_raw or n_rejected > allowed * n_raw -%}

@@ -11,8 +11,8 @@
 {%- endmacro %}
 
 {% macro whole_user_text(user_texts) -%}
-    {#- The parts of a user's text in one: entities parted by commas, parts by semicolons. -#}
-    {%- set text, separator = joined_list(user_texts, '; '), dataset_var('entity_separator', none) -%}
+    {#- The parts of a user's text that aren't blank, in one: entities parted by commas, parts by semicolons. -#}
+    {%- set text, separator = joined_list(without_blanks(user_texts), '; '), dataset_var('entity_separator', '') -%}
     {%- if separator -%} replace({{ text }}, {{ literal(separator) }}, ', ') {%- else -%} {{ text }} {%- endif -%}
 {%- endmacro %}
 
@@ -27,4 +27,19 @@
     from {{ events }}
     left join {{ ref('int_entity_lists') }} as of_item on {{ events }}.item_entities = of_item.entity_list
     left join {{ ref('int_user_texts') }} as of_user on {{ events }}.user_texts = of_user.user_texts
+{%- endmacro %}
+
+{% macro has_title() -%} {{ trimmed('item_title') }} <> '' {%- endmacro %}
+
+{% macro has_entities() -%}
+    {#- An event's item or user has an entity: more than blanks and separators. -#}
+    {%- set texts, separator = "concat(coalesce(item_entities, ''), coalesce(" ~ joined_list('user_texts', ' ') ~ ", ''))",
+        dataset_var('entity_separator', '') -%}
+    {{ trimmed("replace(" ~ texts ~ ", " ~ literal(separator) ~ ", '')" if separator else texts) }} <> ''
+{%- endmacro %}
+
+{% macro log_has_no_texts() -%}
+    {#- Whether `texts` is rightly empty: a log without texts is a log. -#}
+    {{ return(run_query("select 1 as found from " ~ ref_by_name('stg_events') ~ " where " ~ has_title() ~ " or " ~ has_entities()
+        ~ " limit 1").rows | length == 0) }}
 {%- endmacro %}

@@ -1,5 +1,5 @@
--- Grain: one text_id. Every text that an event refers to, once, with the number of rows that do.
-{{ config(materialized='mart', meta={'refresh': 'merge'}, schema=protocol_schema()) }}
+-- Grain: one text_id. Every text that an event refers to, once, with the number of rows that do. Empty if the log has no texts.
+{{ config(materialized='mart', empty_when='log_has_no_texts', meta={'refresh': 'merge'}, schema=protocol_schema()) }}
 
 with
 

@@ -1,16 +1,18 @@
--- Grain: one raw row (source_file, source_row). Typed, with the reason why it can't be read, if so. What is no row at all is in the
--- table malformed_lines (macros/rejects.sql).
+-- Grain: one impression of a raw row (source_file, source_row, source_position). Typed, with the reason why it can't be read, if
+-- so. What is no row at all is in the table malformed_lines (macros/rejects.sql).
 {{ config(
     meta={'refresh': 'append'},
     pre_hook=["{{ forget_malformed_lines() }}", "{{ read_files_side_by_side(true) }}"],
-    post_hook=["{{ save_malformed_lines() }}", "{{ read_files_side_by_side(false) }}"]) }}
+    post_hook=["{{ stop_if_rows_share_a_key() }}", "{{ save_malformed_lines() }}", "{{ read_files_side_by_side(false) }}"]) }}
 {%- set content = ['user_id', 'item_id', 'scene', 'event_at', 'known_at', 'label', 'item_title', 'item_entities', 'user_texts',
-    'ctx_dense', 'ctx_ids'] | join(', ') %}
+    'ctx_dense', 'ctx_ids', 'source_position'] | join(', ') %}
 
 with
 
 raw as (
-    select * from {{ ref('src_' ~ adapter_name()) }}
+    select
+        {{ canonical_columns(ref('src_' ~ adapter_name())) }}
+    from {{ ref('src_' ~ adapter_name()) }}
     where {{ in_new_files() }}
 ),
 
@@ -18,6 +20,8 @@ typed as (
     select
         source_file,
         source_row,
+        coalesce(source_position, 1) as source_position,
+        source_file || ':' || cast(source_row as string) || coalesce(':' || cast(source_position as string), '') as row_id,
         {{ blank_to_null('event_id') }} as log_event_id,
         {{ blank_to_null('user_id') }} as user_id,
         {{ blank_to_null('item_id') }} as item_id,
@@ -50,7 +54,8 @@ judged as (
     select
         source_file,
         source_row,
-        coalesce(log_event_id, source_file || ':' || cast(source_row as string)) as event_id,
+        source_position,
+        coalesce(log_event_id, row_id) as event_id,
         log_event_id is not null as is_log_event_id,
         user_id,
         item_id,
@@ -77,8 +82,8 @@ judged as (
             when scene is null then 'scene is missing'
             when scene not in ({% for scene in scenes() %}{{ literal(scene) }}{{ ', ' if not loop.last }}{% endfor %})
                 then 'scene is not in var scenes: ' || scene
-            when {{ list_length('ctx_dense') }} <> {{ dataset_var('ctx_dense', []) | length }}
-                or {{ list_length('ctx_ids') }} <> {{ dataset_var('ctx_ids', []) | length }}
+            when coalesce({{ list_length('ctx_dense') }}, 0) <> {{ dataset_var('ctx_dense', []) | length }}
+                or coalesce({{ list_length('ctx_ids') }}, 0) <> {{ dataset_var('ctx_ids', []) | length }}
                 then 'ctx_dense or ctx_ids is not as long as its var'
             when {{ holds_infinity('ctx_dense') }} then 'ctx_dense holds a text that is not a finite number'
         end as unreadable_because

@@ -1,7 +1,7 @@
--- Grain: one raw row or line that is not in stg_events, with the reason.
+-- Grain: one impression of a raw row, or a line, that is not in stg_events, with the reason.
 {{ config(meta={'refresh': 'append'}, post_hook={"sql": "{{ stop_if_too_many_rejected() }}", "transaction": false}) }}
 {%- set content = ['user_id', 'item_id', 'scene', 'event_at', 'known_at', 'label', 'item_title', 'item_entities', 'user_texts',
-    'ctx_dense', 'ctx_ids'] | join(', ') %}
+    'ctx_dense', 'ctx_ids', 'source_position'] | join(', ') %}
 
 with
 
@@ -9,6 +9,7 @@ fresh as (
     select
         source_file,
         source_row,
+        source_position,
         unreadable_because,
         identity
     from {{ ref('parsed_events') }}
@@ -39,12 +40,14 @@ ranked as (
     select
         source_file,
         source_row,
+        source_position,
         event_id,
         is_log_event_id,
         case
-            when is_log_event_id then row_number() over (partition by event_id order by source_file, source_row)
+            when is_log_event_id then row_number() over (partition by event_id order by source_file, source_row, source_position)
             else row_number() over (partition by {{ content }} order by source_file, source_row)
-        end as occurrence
+        end as occurrence,
+        case when is_log_event_id then count(*) over (partition by event_id, source_file, source_row) end as n_in_row
     from suspects
 ),
 
@@ -54,7 +57,10 @@ repeats as (
     {%- if refreshes_days() %}
         and not exists (
             select 1 from {{ this }} as before
-            where before.source_file = ranked.source_file and before.source_row = ranked.source_row
+            where
+                before.source_file = ranked.source_file
+                and before.source_row = ranked.source_row
+                and before.source_position = ranked.source_position
         )
     {%- endif %}
 )
@@ -62,6 +68,7 @@ repeats as (
 select
     source_file,
     source_row,
+    source_position,
     cast(null as bigint) as source_line,
     unreadable_because as reason,
     cast(null as string) as line
@@ -73,8 +80,13 @@ union all
 select
     source_file,
     source_row,
+    source_position,
     cast(null as bigint) as source_line,
-    case when is_log_event_id then 'repeats the event_id ' || event_id else 'repeats an earlier row' end as reason,
+    case
+        when n_in_row > 1 then 'repeats the event_id ' || event_id || ' within one row: an id of a list is no id of its impressions'
+        when is_log_event_id then 'repeats the event_id ' || event_id
+        else 'repeats an earlier row'
+    end as reason,
     cast(null as string) as line
 from repeats
 
@@ -83,6 +95,7 @@ union all
 select
     source_file,
     cast(null as bigint) as source_row,
+    cast(null as bigint) as source_position,
     source_line,
     'is not a row of this file: ' || problem as reason,
     line

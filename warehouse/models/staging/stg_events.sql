@@ -23,7 +23,10 @@ select
 from {{ ref('parsed_events') }} as parsed
 -- A join on the key of what is rejected. As `not exists` DuckDB writes out all parsed rows in full width, for every reader.
 left join {{ ref('rejected_events') }} as rejected
-    on parsed.source_file = rejected.source_file and parsed.source_row = rejected.source_row
+    on
+        parsed.source_file = rejected.source_file
+        and parsed.source_row = rejected.source_row
+        and parsed.source_position = rejected.source_position
 where parsed.unreadable_because is null and rejected.source_row is null
 {%- if in_orc %}
 distribute by event_date, scene

@@ -25,7 +25,7 @@ lists as (
 parted as (
     select
         entity_list,
-        {{ split_list('entity_list', dataset_var('entity_separator')) }} as entities
+        {{ split_list('entity_list', dataset_var('entity_separator', '')) }} as entities
     from lists
 )
 

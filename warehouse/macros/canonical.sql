@@ -1,0 +1,104 @@
+{#- What an adapter may leave out, and what it must not do: the columns of one log, made those of every log. -#}
+
+{% macro canonical_columns(source) -%}
+    {#- The select list that turns what the adapter `source` has into all canonical columns; an error that names what is wrong. -#}
+    {%- if not execute -%}{{ return('*') }}{%- endif -%}
+    {%- set required = ['source_file', 'source_row', 'user_id', 'item_id', 'scene', 'event_at', 'label'] -%}
+    {%- set texts = ['event_id', 'known_at', 'item_title', 'item_entities'] -%}
+    {%- set lists = ['user_texts', 'ctx_dense', 'ctx_ids'] -%}
+    {%- set types = {} -%}
+    {%- for column in adapter.get_columns_in_relation(source) -%}
+        {%- do types.update({column.name | lower: column.data_type | lower}) -%}
+    {%- endfor -%}
+    {%- if types -%}{{ require_canonical(source, types.keys() | list, required, texts + lists) }}{%- endif -%}
+    {%- set selected = [] -%}
+    {%- for name in required + texts + lists -%}
+        {#- Before the adapter is built (dbt compile) nothing is known of its columns, so it is taken to have them all. -#}
+        {%- set type = types.get(name, '') if types else 'any' -%}
+        {%- if not type -%}
+            {%- do selected.append((array_of([]) if name in lists else 'cast(null as string)') ~ ' as ' ~ name) -%}
+        {%- elif name in lists and type != 'any' -%}
+            {%- do selected.append(as_texts(source, name, type) ~ ' as ' ~ name) -%}
+        {%- elif name in texts and type != 'any' -%}
+            {%- do selected.append(as_text(source, name, type) ~ ' as ' ~ name) -%}
+        {%- else -%}
+            {%- do selected.append(name) -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- do selected.append(('cast(source_position as bigint)' if 'source_position' in types else 'cast(null as bigint)')
+        ~ ' as source_position') -%}
+    {{ return(selected | join(',\n        ')) }}
+{%- endmacro %}
+
+{% macro require_canonical(source, found, required, optional) -%}
+    {%- set missing = required | reject('in', found) | list -%}
+    {%- set left_out = optional | reject('in', found) | list -%}
+    {%- set unknown = found | reject('in', required + optional + ['source_position']) | list -%}
+    {%- set where = "The adapter " ~ source.identifier -%}
+    {%- set there = ", and has " ~ unknown | join(', ') ~ ", which no later model reads" if unknown else "" -%}
+    {%- if missing -%}
+        {{ exceptions.raise_compiler_error(where ~ " lacks " ~ missing | join(', ') ~ there
+            ~ ". Every log has these columns: docs/bring-your-own-log.md says what each is.") }}
+    {%- elif left_out and unknown -%}
+        {{ exceptions.raise_compiler_error(where ~ " lacks " ~ left_out | join(', ') ~ there
+            ~ ". If one is a misspelling of the other, rename it; if not, leave the second out.") }}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro is_list_type(type) -%} {{ return(type.endswith(']') or type.startswith('array')) }} {%- endmacro %}
+{% macro is_text_type(type) -%}
+    {{ return(modules.re.match('^(varchar|string|text|char|character varying)( *\\([0-9]+\\))?$', type) is not none) }}
+{%- endmacro %}
+
+{% macro as_text(source, name, type) -%}
+    {%- if is_list_type(type) -%}
+        {{ exceptions.raise_compiler_error("The adapter " ~ source.identifier ~ " gives " ~ name ~ " as " ~ type
+            ~ ", expected a text. Write {{ joined_list('" ~ name ~ "', ';') }} as " ~ name
+            ~ ", with the separator that var entity_separator names.") }}
+    {%- endif -%}
+    {{ return(name if is_text_type(type) else 'cast(' ~ name ~ ' as string)') }}
+{%- endmacro %}
+
+{% macro as_texts(source, name, type) -%}
+    {%- if not is_list_type(type) -%}
+        {{ exceptions.raise_compiler_error("The adapter " ~ source.identifier ~ " gives " ~ name ~ " as " ~ type
+            ~ ", expected a list. Write {{ array_of(['a_column', 'another']) }} as " ~ name ~ ", or leave the column out.") }}
+    {%- endif -%}
+    {%- set of = type | replace('array<', '') | replace('[]', '') | replace('>', '') -%}
+    {{ return(name if is_text_type(of) else 'cast(' ~ name ~ ' as ' ~ array_type('string') ~ ')') }}
+{%- endmacro %}
+
+{% macro impressions_of(lists) -%}
+    {#-
+      The impressions that one raw row lists, as a list of structs to be unnested: source_position from 1, and a field for each
+      of `lists` ({field: column}, or a list of columns), which are read side by side. A shorter list ends in NULLs; where all of
+      them are NULL there is one impression of NULLs, for staging to reject with a reason; where all are empty there is none.
+    -#}
+    {%- set columns = {} -%}
+    {%- if lists is mapping -%}{%- do columns.update(lists) -%}
+    {%- else -%}{%- for column in lists -%}{%- do columns.update({column: column}) -%}{%- endfor -%}{%- endif -%}
+    {%- set lengths, fields = [], {'source_position': 't'} -%}
+    {%- for field, column in columns.items() -%}
+        {%- do lengths.append(list_length(column)) -%}
+        {%- do fields.update({field: element(column, 't')}) -%}
+    {%- endfor -%}
+    {%- set longest = 'greatest(' ~ lengths | join(', ') ~ ')' if lengths | length > 1 else lengths[0] -%}
+    {{ transformed_list(positions('coalesce(' ~ longest ~ ', 1)'), struct_of(fields)) }}
+{%- endmacro %}
+
+{% macro stop_if_rows_share_a_key() -%}
+    {#- One raw row gave several events at one position: an adapter that unnests without the position, or joins to several rows. -#}
+    {%- if execute -%}
+        {%- set shared = run_query("select source_file, source_row, source_position, count(*) as n from " ~ this ~ " where "
+            ~ in_new_files() ~ " group by source_file, source_row, source_position having count(*) > 1"
+            ~ " order by source_file, source_row limit 1").rows -%}
+        {%- if shared -%}
+            {%- set adapter_model = 'src_' ~ adapter_name() -%}
+            {{ exceptions.raise_compiler_error(adapter_model ~ " gives " ~ shared[0]['n'] ~ " events for row "
+                ~ shared[0]['source_row'] ~ " of " ~ shared[0]['source_file'] ~ ", all with source_position "
+                ~ shared[0]['source_position'] ~ ". If it takes a list apart, it must pass on each event's position in the list"
+                ~ " as source_position: docs/bring-your-own-log.md, \"One row per list of impressions\". If it doesn't, a join in it"
+                ~ " meets several rows of a lookup.") }}
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}

@@ -1,0 +1,37 @@
+-- A log without texts has an empty mart of texts. In any other, `texts` has titles if an event has one, and so of entities.
+with
+
+events as (
+    select * from {{ ref('stg_events') }}
+),
+
+in_log as (
+    select
+        'title' as side,
+        count(*) as n_events
+    from events
+    where {{ has_title() }}
+
+    union all
+
+    select
+        'entity' as side,
+        count(*) as n_events
+    from events
+    where {{ has_entities() }}
+),
+
+in_mart as (
+    select
+        side,
+        count(*) as n_texts
+    from {{ ref('texts') }}
+    group by side
+)
+
+select
+    in_log.side,
+    in_log.n_events
+from in_log
+left join in_mart on in_log.side = in_mart.side
+where in_log.n_events > 0 and in_mart.n_texts is null
