@@ -258,7 +258,8 @@ def stage_keys() -> str:
         table(head, key_rows(config.TrainingConfig)),
         "### evaluation\n", table(head, key_rows(config.EvaluationConfig)),
     ]  # fmt: skip
-    models: dict[str, type[BaseModel]] = {"gbdt": config.Gbdt, **config.KINDS}
+    stages = [config.load_stage(path) for path in sorted(config.STAGES.glob("*.yaml"))]
+    models: dict[str, type[BaseModel]] = {stage.model.kind: type(stage.model) for stage in stages}
     kinds: dict[tuple[str, ...], list[str]] = {}
     for kind, model in models.items():
         for row in key_rows(model, skip=("kind",)):
@@ -271,7 +272,7 @@ def stage_keys() -> str:
         table(
             ("key", "takes", "of kind", "is"),
             [
-                [k, takes, "every network" if len(v) == len(config.KINDS) else ", ".join(v), text]
+                [k, takes, "every network" if len(v) == len(models) - 1 else ", ".join(v), text]
                 for (k, takes, text), v in kinds.items()
             ],
         ),

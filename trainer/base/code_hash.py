@@ -7,6 +7,8 @@ import hashlib
 from importlib.util import find_spec
 from pathlib import Path
 
+from trainer.base.folders import model_folders
+
 _TRAINER = Path(__file__).parents[1]
 # A run depends on all that `run` imports. Later folders only look at finished runs, and `report` only describes them:
 # a change there leaves every finished run as good as it was.
@@ -23,6 +25,7 @@ def code_hash() -> str:
     """
     roots = {f"trainer/{name}": _TRAINER / name for name in (*_FOLDERS, *_FILES)}
     roots |= {name: Path(found.origin).parent for name in _PACKAGES if (found := find_spec(name)) and found.origin}
+    roots |= {f"own models {k}": folder for k, folder in enumerate(model_folders())}
     return hash_of(roots)
 
 

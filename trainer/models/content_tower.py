@@ -2,13 +2,38 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 from torch import nn
 
 from trainer.inputs.batch import Batch, Sizes
-from trainer.models.layers import Dropout, Extraction, SceneTowers, TextJoin, embedding_table, one_hot_levels
+from trainer.models import keys
+from trainer.models.layers import (
+    Dropout,
+    ExtractionLevels,
+    SceneTowers,
+    TextJoin,
+    embedding_table,
+    one_hot_levels,
+)
+
+
+class Config(keys.ModelConfig):
+    """Beside it a tower per scene on the texts alone, mixed by alpha."""
+
+    reads = frozenset({"texts"})
+
+    embedding_dim: keys.EmbeddingDim
+    hidden: keys.Hidden
+    dropout: keys.Dropped
+    embedding_dropout: keys.EmbeddingDropped
+    shared: keys.SharedExperts
+    private: keys.PrivateExperts
+    levels: keys.Levels
+    tower: keys.Tower
+    text_size: keys.TextSize
+    text_dropout: keys.TextDropped
+    content: keys.ContentTowerWidths
+    gate: keys.GateWidths
 
 
 class ContentTower(nn.Module):
@@ -21,25 +46,20 @@ class ContentTower(nn.Module):
     Source: none; the mix is a learnt linear pooling of two logits.
     """
 
-    def __init__(
-        self, sizes: Sizes, embedding_dim: int, text_size: int, shared: int, private: int, levels: int,
-        hidden: tuple[int, ...], tower: tuple[int, ...], content: tuple[int, ...], gate: tuple[int, ...],
-        dropout: float, embedding_dropout: float, text_dropout: float,
-    ):  # fmt: skip
+    def __init__(self, sizes: Sizes, config: Config):
         super().__init__()
-        self.embeddings = embedding_table(sizes.n_embeddings, embedding_dim)
-        self.scenes = nn.Embedding(sizes.n_scenes, embedding_dim)
-        self.embedding_dropout = Dropout(embedding_dropout)
-        self.texts = TextJoin(len(sizes.text_groups), sizes.text_dim, text_size, text_dropout)
-        width = self.texts.width + (sizes.n_fields + 1) * embedding_dim + sizes.n_dense
-        self.levels = nn.ModuleList(
-            Extraction(n_in, sizes.n_scenes, shared, private, hidden, dropout, last=level == levels - 1)
-            for level, (n_in, _) in enumerate(pairwise([width, *[hidden[-1]] * levels]))
+        self.embeddings = embedding_table(sizes.n_embeddings, config.embedding_dim)
+        self.scenes = nn.Embedding(sizes.n_scenes, config.embedding_dim)
+        self.embedding_dropout = Dropout(config.embedding_dropout)
+        self.texts = TextJoin(len(sizes.text_groups), sizes.text_dim, config.text_size, config.text_dropout)
+        width = self.texts.width + (sizes.n_fields + 1) * config.embedding_dim + sizes.n_dense
+        self.levels = ExtractionLevels(
+            width, sizes.n_scenes, config.shared, config.private, config.levels, config.hidden, config.dropout
         )
-        self.towers = SceneTowers(hidden[-1], sizes.n_scenes, tower, dropout)
-        self.content_texts = TextJoin(len(sizes.text_groups), sizes.text_dim, text_size, text_dropout)
-        self.content = SceneTowers(self.content_texts.width, sizes.n_scenes, content, dropout)
-        self.gate = SceneTowers(self.content_texts.width + 8, sizes.n_scenes, gate, dropout)
+        self.towers = SceneTowers(config.hidden[-1], sizes.n_scenes, config.tower, config.dropout)
+        self.content_texts = TextJoin(len(sizes.text_groups), sizes.text_dim, config.text_size, config.text_dropout)
+        self.content = SceneTowers(self.content_texts.width, sizes.n_scenes, config.content, config.dropout)
+        self.gate = SceneTowers(self.content_texts.width + 8, sizes.n_scenes, config.gate, config.dropout)
         nn.init.constant_(self.gate.layers[-1].bias, -2)  # the content has to earn its part
 
     def forward(self, batch: Batch) -> torch.Tensor:
@@ -54,10 +74,7 @@ class ContentTower(nn.Module):
         x_BX = torch.cat(
             [self.embedding_dropout(e_BFE).flatten(1), self.scenes(batch.scene_B), batch.dense_BX, text_BX], 1
         )
-        own_BD, shared_BD = x_BX, x_BX
-        for level in self.levels:
-            own_BD, shared_BD = level(own_BD, shared_BD, batch.scene_B)
-        return self.towers(own_BD, batch.scene_B)
+        return self.towers(self.levels(x_BX, batch.scene_B), batch.scene_B)
 
     def alpha_and_content(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """How much the content is heard, and what it says. Shapes: -> alpha_B in (0, 1), logits_B."""

@@ -6,7 +6,17 @@ import torch
 from torch import nn
 
 from trainer.inputs.batch import Batch, Sizes
+from trainer.models import keys
 from trainer.models.layers import SceneHeads, embedding_table, mlp
+
+
+class Config(keys.ModelConfig):
+    """Embeddings and one body, with a head per scene."""
+
+    embedding_dim: keys.EmbeddingDim
+    hidden: keys.Hidden
+    dropout: keys.Dropped
+    embedding_dropout: keys.EmbeddingDropped
 
 
 class DNN(nn.Module):
@@ -17,16 +27,14 @@ class DNN(nn.Module):
     Source: the shared-bottom model of Caruana 1997, with scenes as tasks.
     """
 
-    def __init__(
-        self, sizes: Sizes, embedding_dim: int, hidden: tuple[int, ...], dropout: float, embedding_dropout: float
-    ):
+    def __init__(self, sizes: Sizes, config: Config):
         super().__init__()
-        self.embeddings = embedding_table(sizes.n_embeddings, embedding_dim)
-        self.scenes = nn.Embedding(sizes.n_scenes, embedding_dim)
-        self.embedding_dropout = nn.Dropout(embedding_dropout)
-        width = (sizes.n_fields + 1) * embedding_dim + sizes.n_dense
-        self.body = mlp([width, *hidden], dropout)
-        self.heads = SceneHeads(hidden[-1], sizes.n_scenes)
+        self.embeddings = embedding_table(sizes.n_embeddings, config.embedding_dim)
+        self.scenes = nn.Embedding(sizes.n_scenes, config.embedding_dim)
+        self.embedding_dropout = nn.Dropout(config.embedding_dropout)
+        width = (sizes.n_fields + 1) * config.embedding_dim + sizes.n_dense
+        self.body = mlp([width, *config.hidden], config.dropout)
+        self.heads = SceneHeads(config.hidden[-1], sizes.n_scenes)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Shapes: batch of B rows -> logits_B, float32."""

@@ -6,17 +6,43 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from trainer.base.errors import TrainerError
+from trainer.models.keys import ModelConfig
 
 if TYPE_CHECKING:
     import lightgbm
 
 _OLD = "nodes.value"  # an array of runs whose trees were scikit-learn's
 _CATEGORICAL = 1  # the bit of decision_type that marks a split by a set of categories
+
+
+class Config(ModelConfig):
+    """Gradient-boosted trees, by LightGBM."""
+
+    learning_rate: Annotated[float, Field(gt=0, le=1, description="What each tree is multiplied by.")]
+    max_iter: Annotated[int, Field(ge=1, description="Trees at most.")]
+    max_leaf_nodes: Annotated[int, Field(ge=2, description="Leaves of a tree at most.")]
+    min_samples_leaf: Annotated[int, Field(ge=1, description="Rows in a leaf at least.")]
+    l2_regularization: Annotated[float, Field(ge=0, description="Penalty on the values of the leaves.")]
+    max_features: Annotated[float, Field(gt=0, le=1, description="Share of the features that a split may choose from.")]
+    patience: Annotated[int, Field(ge=1, description="Trees without a better validation log loss before stopping.")]
+    max_values: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=253,
+            description="Categories kept a feature, the most frequent ones; the rest is one more (255 bins in all).",
+        ),
+    ]
+    max_train_rows: Annotated[
+        int,
+        Field(ge=1, description="Beyond it, training uses an even sample (all rows are held as float32 at once)."),
+    ]
 
 
 @dataclass(frozen=True)

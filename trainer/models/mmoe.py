@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import nn
 
 from trainer.inputs.batch import Batch, Sizes
+from trainer.models import keys
 from trainer.models.layers import Dropout, Experts, SceneGates, SceneTowers, embedding_table, mix
+
+
+class Config(keys.ModelConfig):
+    """Experts that all scenes share, mixed by a gate per scene."""
+
+    embedding_dim: keys.EmbeddingDim
+    hidden: keys.Hidden
+    dropout: keys.Dropped
+    embedding_dropout: keys.EmbeddingDropped
+    experts: Annotated[int, Field(ge=1, description="How many experts.")]
+    tower: keys.Tower
 
 
 class MMoE(nn.Module):
@@ -18,18 +33,15 @@ class MMoE(nn.Module):
     Source: Ma et al. 2018, eq. 5 to 7. Differs from it: a row has one task, so only that gate and tower are used.
     """
 
-    def __init__(
-        self, sizes: Sizes, embedding_dim: int, experts: int, hidden: tuple[int, ...], tower: tuple[int, ...],
-        dropout: float, embedding_dropout: float,
-    ):  # fmt: skip
+    def __init__(self, sizes: Sizes, config: Config):
         super().__init__()
-        self.embeddings = embedding_table(sizes.n_embeddings, embedding_dim)
-        self.scenes = nn.Embedding(sizes.n_scenes, embedding_dim)
-        self.embedding_dropout = Dropout(embedding_dropout)
-        width = (sizes.n_fields + 1) * embedding_dim + sizes.n_dense
-        self.experts = Experts(width, experts, hidden, dropout)
-        self.gates = SceneGates(width, sizes.n_scenes, experts)
-        self.towers = SceneTowers(hidden[-1], sizes.n_scenes, tower, dropout)
+        self.embeddings = embedding_table(sizes.n_embeddings, config.embedding_dim)
+        self.scenes = nn.Embedding(sizes.n_scenes, config.embedding_dim)
+        self.embedding_dropout = Dropout(config.embedding_dropout)
+        width = (sizes.n_fields + 1) * config.embedding_dim + sizes.n_dense
+        self.experts = Experts(width, config.experts, config.hidden, config.dropout)
+        self.gates = SceneGates(width, sizes.n_scenes, config.experts)
+        self.towers = SceneTowers(config.hidden[-1], sizes.n_scenes, config.tower, config.dropout)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Shapes: batch of B rows -> logits_B, float32."""

@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from trainer.inputs.batch import Batch, Sizes
+from trainer.models import keys
 from trainer.models.layers import Dropout, PriorGate, SceneHeads, embedding_table
+
+
+class Config(keys.ModelConfig):
+    """Gates by scene and by ids on embeddings and hidden units."""
+
+    embedding_dim: keys.EmbeddingDim
+    hidden: keys.Hidden
+    dropout: keys.Dropped
+    embedding_dropout: keys.EmbeddingDropped
+    gate: Annotated[int, Field(ge=1, description="Hidden width of the gates.")]
 
 
 class PEPNet(nn.Module):
@@ -21,23 +34,20 @@ class PEPNet(nn.Module):
     and the label is one task.
     """
 
-    def __init__(
-        self, sizes: Sizes, embedding_dim: int, hidden: tuple[int, ...], gate: int, dropout: float,
-        embedding_dropout: float,
-    ):  # fmt: skip
+    def __init__(self, sizes: Sizes, config: Config):
         super().__init__()
-        self.embeddings = embedding_table(sizes.n_embeddings, embedding_dim)
-        self.scenes = nn.Embedding(sizes.n_scenes, embedding_dim)
-        self.embedding_dropout = Dropout(embedding_dropout)
+        self.embeddings = embedding_table(sizes.n_embeddings, config.embedding_dim)
+        self.scenes = nn.Embedding(sizes.n_scenes, config.embedding_dim)
+        self.embedding_dropout = Dropout(config.embedding_dropout)
         self.id_fields = list(sizes.id_fields)
-        fields = sizes.n_fields * embedding_dim
-        width = fields + embedding_dim + sizes.n_dense
-        self.embedding_gate = PriorGate(embedding_dim, fields, gate, fields)
-        self.body = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise([width, *hidden]))
-        prior = len(self.id_fields) * embedding_dim + embedding_dim
-        self.gates = nn.ModuleList(PriorGate(prior, width, gate, n) for n in hidden)
-        self.dropout = Dropout(dropout)
-        self.heads = SceneHeads(hidden[-1], sizes.n_scenes)
+        fields = sizes.n_fields * config.embedding_dim
+        width = fields + config.embedding_dim + sizes.n_dense
+        self.embedding_gate = PriorGate(config.embedding_dim, fields, config.gate, fields)
+        self.body = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise([width, *config.hidden]))
+        prior = len(self.id_fields) * config.embedding_dim + config.embedding_dim
+        self.gates = nn.ModuleList(PriorGate(prior, width, config.gate, n) for n in config.hidden)
+        self.dropout = Dropout(config.dropout)
+        self.heads = SceneHeads(config.hidden[-1], sizes.n_scenes)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Shapes: batch of B rows -> logits_B, float32."""

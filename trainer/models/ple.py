@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 from torch import nn
 
 from trainer.inputs.batch import Batch, Sizes
-from trainer.models.layers import Dropout, Extraction, SceneTowers, embedding_table
+from trainer.models import keys
+from trainer.models.layers import Dropout, ExtractionLevels, SceneTowers, embedding_table
+
+
+class Config(keys.ModelConfig):
+    """Shared experts and experts of each scene alone, in levels."""
+
+    embedding_dim: keys.EmbeddingDim
+    hidden: keys.Hidden
+    dropout: keys.Dropped
+    embedding_dropout: keys.EmbeddingDropped
+    shared: keys.SharedExperts
+    private: keys.PrivateExperts
+    levels: keys.Levels
+    tower: keys.Tower
 
 
 class PLE(nn.Module):
@@ -20,26 +32,19 @@ class PLE(nn.Module):
     Source: Tang et al. 2020. What differs from it is said at Extraction.
     """
 
-    def __init__(
-        self, sizes: Sizes, embedding_dim: int, shared: int, private: int, levels: int, hidden: tuple[int, ...],
-        tower: tuple[int, ...], dropout: float, embedding_dropout: float,
-    ):  # fmt: skip
+    def __init__(self, sizes: Sizes, config: Config):
         super().__init__()
-        self.embeddings = embedding_table(sizes.n_embeddings, embedding_dim)
-        self.scenes = nn.Embedding(sizes.n_scenes, embedding_dim)
-        self.embedding_dropout = Dropout(embedding_dropout)
-        width = (sizes.n_fields + 1) * embedding_dim + sizes.n_dense
-        self.levels = nn.ModuleList(
-            Extraction(n_in, sizes.n_scenes, shared, private, hidden, dropout, last=level == levels - 1)
-            for level, (n_in, _) in enumerate(pairwise([width, *[hidden[-1]] * levels]))
+        self.embeddings = embedding_table(sizes.n_embeddings, config.embedding_dim)
+        self.scenes = nn.Embedding(sizes.n_scenes, config.embedding_dim)
+        self.embedding_dropout = Dropout(config.embedding_dropout)
+        width = (sizes.n_fields + 1) * config.embedding_dim + sizes.n_dense
+        self.levels = ExtractionLevels(
+            width, sizes.n_scenes, config.shared, config.private, config.levels, config.hidden, config.dropout
         )
-        self.towers = SceneTowers(hidden[-1], sizes.n_scenes, tower, dropout)
+        self.towers = SceneTowers(config.hidden[-1], sizes.n_scenes, config.tower, config.dropout)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Shapes: batch of B rows -> logits_B, float32."""
         e_BFE = self.embeddings(batch.ids_BF)
         x_BX = torch.cat([self.embedding_dropout(e_BFE).flatten(1), self.scenes(batch.scene_B), batch.dense_BX], 1)
-        own_BD, shared_BD = x_BX, x_BX
-        for level in self.levels:
-            own_BD, shared_BD = level(own_BD, shared_BD, batch.scene_B)
-        return self.towers(own_BD, batch.scene_B)
+        return self.towers(self.levels(x_BX, batch.scene_B), batch.scene_B)

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 from torch import nn
 
 from trainer.inputs.batch import Batch, Sizes
-from trainer.models.layers import Dropout, Extraction, SceneTowers, TextJoin, embedding_table
+from trainer.models import keys
+from trainer.models.layers import Dropout, ExtractionLevels, SceneTowers, TextJoin, embedding_table
+
+
+class Config(keys.ModelConfig):
+    """PLE with texts among its inputs."""
+
+    reads = frozenset({"texts"})
+
+    embedding_dim: keys.EmbeddingDim
+    hidden: keys.Hidden
+    dropout: keys.Dropped
+    embedding_dropout: keys.EmbeddingDropped
+    shared: keys.SharedExperts
+    private: keys.PrivateExperts
+    levels: keys.Levels
+    tower: keys.Tower
+    text_size: keys.TextSize
+    text_dropout: keys.TextDropped
 
 
 class Semantic(nn.Module):
@@ -21,21 +37,17 @@ class Semantic(nn.Module):
     Source: Su et al. 2021 for the whitening; the joining is plain.
     """
 
-    def __init__(
-        self, sizes: Sizes, embedding_dim: int, text_size: int, shared: int, private: int, levels: int,
-        hidden: tuple[int, ...], tower: tuple[int, ...], dropout: float, embedding_dropout: float, text_dropout: float,
-    ):  # fmt: skip
+    def __init__(self, sizes: Sizes, config: Config):
         super().__init__()
-        self.embeddings = embedding_table(sizes.n_embeddings, embedding_dim)
-        self.scenes = nn.Embedding(sizes.n_scenes, embedding_dim)
-        self.embedding_dropout = Dropout(embedding_dropout)
-        self.texts = TextJoin(len(sizes.text_groups), sizes.text_dim, text_size, text_dropout)
-        width = self.texts.width + (sizes.n_fields + 1) * embedding_dim + sizes.n_dense
-        self.levels = nn.ModuleList(
-            Extraction(n_in, sizes.n_scenes, shared, private, hidden, dropout, last=level == levels - 1)
-            for level, (n_in, _) in enumerate(pairwise([width, *[hidden[-1]] * levels]))
+        self.embeddings = embedding_table(sizes.n_embeddings, config.embedding_dim)
+        self.scenes = nn.Embedding(sizes.n_scenes, config.embedding_dim)
+        self.embedding_dropout = Dropout(config.embedding_dropout)
+        self.texts = TextJoin(len(sizes.text_groups), sizes.text_dim, config.text_size, config.text_dropout)
+        width = self.texts.width + (sizes.n_fields + 1) * config.embedding_dim + sizes.n_dense
+        self.levels = ExtractionLevels(
+            width, sizes.n_scenes, config.shared, config.private, config.levels, config.hidden, config.dropout
         )
-        self.towers = SceneTowers(hidden[-1], sizes.n_scenes, tower, dropout)
+        self.towers = SceneTowers(config.hidden[-1], sizes.n_scenes, config.tower, config.dropout)
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Shapes: batch of B rows -> logits_B, float32."""
@@ -44,7 +56,4 @@ class Semantic(nn.Module):
         x_BX = torch.cat(
             [self.embedding_dropout(e_BFE).flatten(1), self.scenes(batch.scene_B), batch.dense_BX, text_BX], 1
         )
-        own_BD, shared_BD = x_BX, x_BX
-        for level in self.levels:
-            own_BD, shared_BD = level(own_BD, shared_BD, batch.scene_B)
-        return self.towers(own_BD, batch.scene_B)
+        return self.towers(self.levels(x_BX, batch.scene_B), batch.scene_B)

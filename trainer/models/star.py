@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Annotated
 
 import torch
+from pydantic import Field
 from torch import nn
 
 from trainer.inputs.batch import Batch, Sizes
+from trainer.models import keys
 from trainer.models.layers import Dropout, StarLinear, by_scene, embedding_table, mlp
+
+
+class Config(keys.ModelConfig):
+    """Weights of a scene times shared weights."""
+
+    embedding_dim: keys.EmbeddingDim
+    hidden: keys.Hidden
+    dropout: keys.Dropped
+    embedding_dropout: keys.EmbeddingDropped
+    auxiliary: Annotated[int, Field(ge=1, description="Hidden width of the network that sees the scene alone.")]
 
 
 class STAR(nn.Module):
@@ -22,20 +35,19 @@ class STAR(nn.Module):
     (numbers are standardised on train rows already, and a row's logit shouldn't depend on its neighbours in a batch).
     """
 
-    def __init__(
-        self, sizes: Sizes, embedding_dim: int, hidden: tuple[int, ...], auxiliary: int, dropout: float,
-        embedding_dropout: float,
-    ):  # fmt: skip
+    def __init__(self, sizes: Sizes, config: Config):
         super().__init__()
-        self.embeddings = embedding_table(sizes.n_embeddings, embedding_dim)
-        self.scenes = nn.Embedding(sizes.n_scenes, embedding_dim)
-        self.embedding_dropout = Dropout(embedding_dropout)
-        width = (sizes.n_fields + 1) * embedding_dim + sizes.n_dense
+        self.embeddings = embedding_table(sizes.n_embeddings, config.embedding_dim)
+        self.scenes = nn.Embedding(sizes.n_scenes, config.embedding_dim)
+        self.embedding_dropout = Dropout(config.embedding_dropout)
+        width = (sizes.n_fields + 1) * config.embedding_dim + sizes.n_dense
         self.scale = nn.Embedding.from_pretrained(torch.zeros(sizes.n_scenes, width), freeze=False)
         self.shift = nn.Embedding.from_pretrained(torch.zeros(sizes.n_scenes, width), freeze=False)
-        self.layers = nn.ModuleList(StarLinear(a, b, sizes.n_scenes) for a, b in pairwise([width, *hidden, 1]))
-        self.dropout = Dropout(dropout)
-        self.auxiliary = nn.Sequential(mlp([embedding_dim, auxiliary], 0.0), nn.Linear(auxiliary, 1))
+        self.layers = nn.ModuleList(StarLinear(a, b, sizes.n_scenes) for a, b in pairwise([width, *config.hidden, 1]))
+        self.dropout = Dropout(config.dropout)
+        self.auxiliary = nn.Sequential(
+            mlp([config.embedding_dim, config.auxiliary], 0.0), nn.Linear(config.auxiliary, 1)
+        )
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Shapes: batch of B rows -> logits_B, float32."""

@@ -15,21 +15,12 @@ from trainer.base.errors import TrainerError, nearest
 from trainer.base.progress import Tick, silent
 from trainer.base.readable import readable
 from trainer.columns.store import Columns
-from trainer.config import GbdtStage, NetworkStage, Stage
+from trainer.config import GbdtStage, Stage
 from trainer.inputs.batch import Sizes
 from trainer.inputs.batcher import Batcher
 from trainer.inputs.features import FittedInputs
 from trainer.inputs.vectors import DEFAULT_VECTORS
-from trainer.models.content_tower import ContentTower
-from trainer.models.dnn import DNN
-from trainer.models.interest import Interest
-from trainer.models.llm_fallback import LLMFallback
-from trainer.models.match import Matching
-from trainer.models.mmoe import MMoE
-from trainer.models.pepnet import PEPNet
-from trainer.models.ple import PLE
-from trainer.models.semantic import Semantic
-from trainer.models.star import STAR
+from trainer.models import network_of
 from trainer.training.distributed import device
 from trainer.training.loop import determinism, predict
 from trainer.training.trees import n_tree_features, tree_features
@@ -40,35 +31,10 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 17  # rows per block for the trees: bounds memory
 
 
-def build_network(stage: NetworkStage, sizes: Sizes) -> nn.Module:
+def build_network(stage: Stage, sizes: Sizes) -> nn.Module:
     """The network a stage describes, its weights drawn from the stage's seed."""
     torch.manual_seed(stage.seed)
-    model = stage.model
-    arguments = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in model.model_dump(exclude={"kind"}).items()
-    }
-    match model.kind:
-        case "dnn":
-            return DNN(sizes, **arguments)
-        case "mmoe":
-            return MMoE(sizes, **arguments)
-        case "ple":
-            return PLE(sizes, **arguments)
-        case "semantic":
-            return Semantic(sizes, **arguments)
-        case "content_tower":
-            return ContentTower(sizes, **arguments)
-        case "llm_fallback":
-            return LLMFallback(sizes, **arguments)
-        case "star":
-            return STAR(sizes, **arguments)
-        case "pepnet":
-            return PEPNet(sizes, **arguments)
-        case "interest":
-            return Interest(sizes, **arguments)
-        case "match":
-            return Matching(sizes, **arguments)
+    return network_of(stage.model.kind)(sizes, stage.model)
 
 
 @dataclass(frozen=True)
@@ -128,8 +94,14 @@ class Fitted:
                     raise ValueError(f"its trees read {trees.n_features[0]} inputs, features.json describes {n}")
                 return cls(stage, inputs, trees)
             network = build_network(stage, inputs.sizes)
-            network.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})
+            network.load_state_dict({name: torch.from_numpy(a) for name, a in renamed(arrays, network).items()})
         return cls(stage, inputs, network, vectors)
+
+
+def renamed(arrays: dict[str, np.ndarray], network: nn.Module) -> dict[str, np.ndarray]:
+    """Weights by today's names: older runs hold those of the attention over outcomes without their layer's name."""
+    own = network.state_dict().keys()
+    return {new if name not in own and (new := f"history.{name}") in own else name: a for name, a in arrays.items()}
 
 
 def _check_inputs(inputs: FittedInputs, columns: Columns) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from trainer.base.progress import progress, working
 from trainer.columns.store import Columns, evenly_spaced
-from trainer.config import Gbdt, GbdtStage
+from trainer.config import GbdtStage
 from trainer.contract.schema import Contract
 from trainer.inputs.batcher import Batcher
 from trainer.inputs.features import UNSEEN, FittedInputs, fit_inputs
@@ -22,9 +22,10 @@ def fit_trees(
     stage: GbdtStage, contract: Contract, columns: Columns, train_rows: np.ndarray, val_rows: np.ndarray
 ) -> tuple[FittedInputs, GBDT, TrainingHistory]:
     """Fit inputs and trees on train rows; validation says how many trees are kept."""
-    from trainer.models.gbdt import GBDT
+    from trainer.models.gbdt import GBDT, Config
 
-    model: Gbdt = stage.model
+    model = stage.model
+    assert isinstance(model, Config)
     train_rows = evenly_spaced(train_rows, model.max_train_rows)
     check_classes(columns.label_N[train_rows], f"train rows that max_train_rows ({model.max_train_rows}) leaves")
     with working("Fitting vocabularies and scales"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -20,16 +21,17 @@ from trainer.models.pepnet import PEPNet
 from trainer.models.ple import PLE
 from trainer.models.semantic import Semantic
 from trainer.models.star import STAR
+from trainer.training.fitted import renamed
 
 SIZES = Sizes(
     50, 4, 6, 3, item_field=1, id_fields=(0, 1), text_groups=("item", "item", "user"), text_dim=7, llm_dim=5, history=4,
     past_texts=True,
 )  # fmt: skip
 DROP = {"dropout": 0.0, "embedding_dropout": 0.0}
-EXTRACTION: dict[str, Any] = {"embedding_dim": 8, "hidden": (12, 10), "tower": (6,), **DROP}
+EXTRACTION: dict[str, Any] = {"embedding_dim": 8, "hidden": [12, 10], "tower": [6], **DROP}
 PLE_2 = EXTRACTION | {"shared": 2, "private": 2, "levels": 2}
 TEXT = {"text_size": 3, "text_dropout": 0.0}
-TOWER = {"content": (6,), "gate": (4,)}
+TOWER = {"content": [6], "gate": [4]}
 PAST = {"attention": 8, "heads": 2, "history_dropout": 0.0}
 
 
@@ -47,7 +49,8 @@ def batch() -> Batch:
 
 def made(cls: type[nn.Module], seed: int, **arguments: Any) -> nn.Module:
     torch.manual_seed(seed)
-    model = cls(SIZES, **arguments).eval()
+    module = sys.modules[cls.__module__]
+    model = cls(SIZES, module.Config(kind=module.__name__.rpartition(".")[2], **arguments)).eval()
     with torch.no_grad():
         # A table near zero, and layers that each halve what they get, would hide differences.
         model.embeddings.weight.normal_()
@@ -79,8 +82,8 @@ def different(one: nn.Module, other: nn.Module, batch: Batch) -> None:
 
 
 def test_mmoe_with_one_expert_is_the_dnn(batch: Batch) -> None:
-    dnn = made(DNN, 1, embedding_dim=8, hidden=(12, 10), **DROP)
-    mmoe = made(MMoE, 2, experts=1, **(EXTRACTION | {"tower": ()}))
+    dnn = made(DNN, 1, embedding_dim=8, hidden=[12, 10], **DROP)
+    mmoe = made(MMoE, 2, experts=1, **(EXTRACTION | {"tower": []}))
     copied(dnn, mmoe)
     with torch.no_grad():
         mmoe.experts.first.load_state_dict(dnn.body[0].state_dict())
@@ -156,8 +159,8 @@ def test_llm_fallback_leaves_warm_rows_alone(batch: Batch) -> None:
 
 
 def test_star_with_unit_weights_is_the_shared_network(batch: Batch) -> None:
-    dnn = made(DNN, 1, embedding_dim=8, hidden=(12, 10), **DROP)
-    star = made(STAR, 2, embedding_dim=8, hidden=(12, 10), auxiliary=4, **DROP)
+    dnn = made(DNN, 1, embedding_dim=8, hidden=[12, 10], **DROP)
+    star = made(STAR, 2, embedding_dim=8, hidden=[12, 10], auxiliary=4, **DROP)
     copied(dnn, star)
     with torch.no_grad():
         dnn.heads.heads.weight[:] = dnn.heads.heads.weight[:1]
@@ -176,8 +179,8 @@ def test_star_with_unit_weights_is_the_shared_network(batch: Batch) -> None:
 
 
 def test_pepnet_with_unit_gates_is_the_dnn(batch: Batch) -> None:
-    dnn = made(DNN, 1, embedding_dim=8, hidden=(12, 10), **DROP)
-    pepnet = made(PEPNet, 2, embedding_dim=8, hidden=(12, 10), gate=4, **DROP)
+    dnn = made(DNN, 1, embedding_dim=8, hidden=[12, 10], **DROP)
+    pepnet = made(PEPNet, 2, embedding_dim=8, hidden=[12, 10], gate=4, **DROP)
     copied(dnn, pepnet)
     for target, source in zip(pepnet.body, (dnn.body[0], dnn.body[3]), strict=True):
         target.load_state_dict(source.state_dict())
@@ -205,6 +208,15 @@ def test_interest_ignores_what_isnt_there(batch: Batch) -> None:
         past_label_BL=batch.past_label_BL.masked_fill(gone, 0),
     )  # fmt: skip
     torch.testing.assert_close(interest(batch), interest(other))
+
+
+def test_weights_of_runs_from_before_the_attention_was_a_layer_are_read(batch: Batch) -> None:
+    one, other = (made(Matching, seed, **PLE_2, **TEXT, **PAST, match=5) for seed in (1, 2))
+    old = {name.removeprefix("history."): weight.numpy() for name, weight in one.state_dict().items()}
+    assert {"places", "item_query.weight", "attention.query.weight"} <= old.keys()
+    different(one, other, batch)
+    other.load_state_dict({name: torch.from_numpy(a) for name, a in renamed(old, other).items()})
+    same(one, other, batch)
 
 
 def test_match_that_nobody_hears_is_interest(batch: Batch) -> None:
@@ -240,7 +252,7 @@ def test_a_match_is_of_two_sides_and_needs_both(batch: Batch) -> None:
 
 
 def test_a_like_outcome_weighs_more_and_its_label_counts(batch: Batch) -> None:
-    attention = made(Interest, 2, **PLE_2, **TEXT, **PAST).attention
+    attention = made(Interest, 2, **PLE_2, **TEXT, **PAST).history.attention
     with torch.no_grad():
         attention.query.weight.copy_(torch.eye(8))
         attention.query.bias.zero_()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from trainer.inputs.batch import Batch, Sizes
-from trainer.models.dnn import DNN
+from trainer.models.dnn import DNN, Config
 
 SIZES = Sizes(n_embeddings=30, n_fields=3, n_dense=4, n_scenes=3)
 
@@ -18,7 +18,7 @@ def batch(n: int = 12) -> Batch:
 
 def model() -> DNN:
     torch.manual_seed(1)
-    return DNN(SIZES, embedding_dim=5, hidden=(16, 8), dropout=0.0, embedding_dropout=0.0)
+    return DNN(SIZES, Config(kind="dnn", embedding_dim=5, hidden=[16, 8], dropout=0.0, embedding_dropout=0.0))
 
 
 def test_one_logit_a_row_whatever_its_neighbours() -> None:

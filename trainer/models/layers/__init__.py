@@ -1,8 +1,8 @@
 """The layers that models are made of. Legend: B rows, everything else as each file says."""
 
 from trainer.models.layers.basic import Dropout, embedding_table, mlp, one_hot_levels
-from trainer.models.layers.experts import Experts, Extraction, mix
-from trainer.models.layers.history import OutcomeAttention
+from trainer.models.layers.experts import Experts, Extraction, ExtractionLevels, mix
+from trainer.models.layers.history import HistoryAttention, OutcomeAttention
 from trainer.models.layers.scenes import PriorGate, SceneGates, SceneHeads, SceneTowers, StarLinear, by_scene, own_scene
 from trainer.models.layers.texts import Match, TextJoin
 
@@ -10,6 +10,8 @@ __all__ = [
     "Dropout",
     "Experts",
     "Extraction",
+    "ExtractionLevels",
+    "HistoryAttention",
     "Match",
     "OutcomeAttention",
     "PriorGate",

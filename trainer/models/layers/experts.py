@@ -81,3 +81,32 @@ class Extraction(nn.Module):
     def _private(self, scene: int, x_bX: torch.Tensor) -> torch.Tensor:
         n = self.private.n_experts // self.n_scenes
         return self.private(x_bX, scene * n, (scene + 1) * n).flatten(1)
+
+
+class ExtractionLevels(nn.ModuleList):
+    """Levels of extraction, one upon the other; what comes out is the row's own side of the last.
+
+    Shapes: x_BX, scene_B -> (B, D), D the last of `hidden`.
+    """
+
+    def __init__(
+        self,
+        n_in: int,
+        n_scenes: int,
+        n_shared: int,
+        n_private: int,
+        levels: int,
+        hidden: Sequence[int],
+        dropout: float,
+    ):
+        widths = [n_in, *[hidden[-1]] * (levels - 1)]
+        super().__init__(
+            Extraction(width, n_scenes, n_shared, n_private, hidden, dropout, last=level == levels - 1)
+            for level, width in enumerate(widths)
+        )
+
+    def forward(self, x_BX: torch.Tensor, scene_B: torch.Tensor) -> torch.Tensor:
+        own_BD, shared_BD = x_BX, x_BX
+        for level in self:
+            own_BD, shared_BD = level(own_BD, shared_BD, scene_B)
+        return own_BD

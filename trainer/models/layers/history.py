@@ -1,9 +1,16 @@
-"""Attention over the user's latest outcomes. Legend: B rows, L outcomes, K heads."""
+"""Attention over the user's latest outcomes.
+
+Legend: B rows, F id and category fields, E embedding size, D size of the attention, K heads, L outcomes, U distinct
+items or texts among them, V text dimensions.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
+
+from trainer.inputs.batch import Batch, Sizes
+from trainer.models.layers.basic import Dropout
 
 
 class OutcomeAttention(nn.Module):
@@ -36,3 +43,51 @@ class OutcomeAttention(nn.Module):
         clicked_BKL = weight_BKL * label_BL[:, None].float()
         weight_BK2L = torch.stack([clicked_BKL, weight_BKL - clicked_BKL], 2)
         return torch.cat([weight_BK2L.sum(3).flatten(1), (weight_BK2L @ key_BKLD).flatten(1)], 1)
+
+
+class HistoryAttention(nn.Module):
+    """Attention of the candidate over the user's latest outcomes, by the item's id and in text space.
+
+    A query is made of the item's embedding and texts, a key of an outcome's item, text and place in the list. So an
+    item never seen still meets the user's taste. Texts are left out where the outcomes come without.
+    Shapes: batch, its embeddings e_BFE, the embedding table -> (B, width).
+    """
+
+    def __init__(
+        self,
+        sizes: Sizes,
+        embedding_dim: int,
+        size: int,
+        heads: int,
+        embedding_dropout: float,
+        text_dropout: float,
+        dropout: float,
+    ):
+        super().__init__()
+        self.item_field = sizes.item_field
+        self.item_texts = [t for t, group in enumerate(sizes.text_groups) if group == "item"]
+        self.reads_texts = sizes.past_texts
+        self.item_query = nn.Linear(embedding_dim, size)
+        self.item_key = nn.Linear(embedding_dim, size)
+        if self.reads_texts:
+            self.text_query = nn.Linear(len(self.item_texts) * sizes.text_dim, size, bias=False)
+            self.text_key = nn.Linear(sizes.text_dim, size, bias=False)
+        self.places = nn.Parameter(torch.zeros(sizes.history, size))
+        self.attention = OutcomeAttention(size, heads)
+        self.embedding_dropout = Dropout(embedding_dropout)
+        self.text_dropout = Dropout(text_dropout)
+        self.dropout = Dropout(dropout)
+        self.width = self.attention.width
+
+    def forward(self, batch: Batch, e_BFE: torch.Tensor, table: nn.Embedding) -> torch.Tensor:
+        # What is distinct in the batch is projected once; rows only gather it.
+        query_BD = self.item_query(self.embedding_dropout(e_BFE[:, self.item_field]))
+        key_UD = self.item_key(self.embedding_dropout(table(batch.past_item_U)))
+        key_BLD = nn.functional.embedding(batch.past_item_BL, key_UD) + self.places
+        if self.reads_texts:
+            item_text_BV = self.text_dropout(batch.text_BTV[:, self.item_texts].flatten(1))
+            query_BD = query_BD + self.text_query(item_text_BV)
+            text_UD = self.text_key(self.text_dropout(batch.past_text_UV))
+            key_BLD = key_BLD + nn.functional.embedding(batch.past_text_BL, text_UD)
+        found_BX = self.attention(query_BD, key_BLD, batch.past_label_BL, batch.past_there_BL)
+        return self.dropout(found_BX)
