@@ -125,9 +125,11 @@ def test_drift_warns_and_says_where(project: Project) -> None:
     assert min(drift.values()) > 0.2
 
 
-@pytest.mark.parametrize(("age_days", "status"), [(1, "pass"), (9, "warn")])
-def test_source_freshness(age_days: int, status: str, tmp_path: Path) -> None:
-    """dbt source freshness tells the age of the newest outcome that staging has read."""
+@pytest.mark.parametrize(
+    ("age_days", "label_delay", "status"), [(1, 0, "pass"), (9, 0, "warn"), (9, 20 * 86_400, "warn")]
+)
+def test_source_freshness(age_days: int, label_delay: int, status: str, tmp_path: Path) -> None:
+    """dbt source freshness tells the age of the newest outcome that staging has read, whenever it will be known."""
     project = Project(tmp_path / "project")
     log = random_log(n_events=50, delay_hours=0)
     newest = max(log["ingested_at"].to_pylist())
@@ -135,9 +137,12 @@ def test_source_freshness(age_days: int, status: str, tmp_path: Path) -> None:
     for name in ("shown_at", "ingested_at"):
         moved = [at + (now - newest) - dt.timedelta(days=age_days) for at in log[name].to_pylist()]
         log = with_column(log, name, moved)
+    given = MY_LOG | {"label_delay": label_delay}
+    if label_delay:
+        log = with_column(log, "ingested_at", [None] * len(log))
     project.write_log(log)
-    assert project.dbt("run", "--select", "+stg_events").returncode == 0
-    project.dbt("source", "freshness")
+    assert project.dbt("run", "--select", "+stg_events", dataset_vars=given).returncode == 0
+    project.dbt("source", "freshness", dataset_vars=given)
     (found,) = json.loads((project.folder / "target/sources.json").read_text())["results"]
     assert found["unique_id"] == "source.first_impression.raw.log"
     assert found["status"] == status

@@ -1,8 +1,9 @@
 {#- The one place that reads a dataset's block of vars. -#}
 
-{% macro dataset_var(name, default=none) -%}
-    {#- A var given on the command line wins over the dataset's block in dbt_project.yml. -#}
-    {%- set given = var(name, none) -%}
+{% macro dataset_var(name, default) -%}
+    {#- A var given on the command line wins over the dataset's block in dbt_project.yml, and that over a var for all datasets. -#}
+    {%- set is_unit_test = model is defined and model.resource_type == 'unit_test' -%}  {#- whose overrides only var() knows -#}
+    {%- set given = var(name, none) if is_unit_test else invocation_args_dict.get('vars', {}).get(name) -%}
     {%- if given is not none -%}{{ return(given) }}{%- endif -%}
     {%- set blocks = var('datasets') -%}
     {%- if var('dataset') not in blocks -%}
@@ -11,12 +12,14 @@
             ~ " only. Add a block under vars: datasets: (docs/bring-your-own-log.md) or correct the name.") }}
     {%- endif -%}
     {%- set block = blocks[var('dataset')] -%}
-    {%- if name not in block and default is none -%}
+    {%- if name in block -%}{{ return(block[name]) }}{%- endif -%}
+    {%- set value = var(name, default) -%}
+    {%- if value is undefined -%}
         {{ exceptions.raise_compiler_error(
             "vars: datasets: " ~ var('dataset') ~ " in dbt_project.yml lacks '" ~ name ~ "'. It has "
             ~ block.keys() | join(', ') ~ ".") }}
     {%- endif -%}
-    {{ return(block.get(name, default)) }}
+    {{ return(value) }}
 {%- endmacro %}
 
 {% macro adapter_name() -%}

@@ -17,20 +17,20 @@
 {% macro array_type(element_type) -%} {{ adapter.dispatch('array_type')(element_type) }} {%- endmacro %}
 {% macro duckdb__array_type(element_type) -%} {{ element_type }}[] {%- endmacro %}
 
-{% macro instant(text) -%}
-    {#- A UTC timestamp from text: ISO 8601 with or without offset, yyyy/M/d H:mm[:ss], or a Unix time in seconds. -#}
-    {{ adapter.dispatch('instant')(text) }}
+{% macro fully_matches(text, pattern) -%}
+    {#- The whole text is what a regular expression stands for. -#}
+    {{ adapter.dispatch('fully_matches')(text, pattern) }}
 {%- endmacro %}
-{% macro duckdb__instant(text) -%}
-    {#- A cast to timestamp drops an offset or a zone without a word, so only texts too short for one take that path. -#}
-    case
-        when regexp_full_match({{ text }}, '[0-9]{9,10}') then make_timestamp(cast({{ text }} as bigint) * 1000000)
-        when length({{ text }}) <= 19  -- a timestamp may be infinite; a time may not
-            then nullif(nullif(try_cast({{ text }} as timestamp), timestamp 'infinity'), timestamp '-infinity')
-        when regexp_full_match({{ text }}, '[-/0-9]+[ T][:.0-9]+ ?(Z|UTC|[-+](0[0-9]|1[0-4])(:[0-5][0-9])?)?')
-            then timezone('UTC', try_cast({{ text }} as timestamptz))
-    end
+{% macro duckdb__fully_matches(text, pattern) -%} regexp_full_match({{ text }}, {{ literal(pattern) }}) {%- endmacro %}
+
+{% macro timestamp_of(text) -%}
+    {#- A timestamp from a text that matches without_zone of time_patterns (macros/times.sql); NULL on a day that isn't one. -#}
+    {{ adapter.dispatch('timestamp_of')(text) }}
 {%- endmacro %}
+{% macro duckdb__timestamp_of(text) -%} try_cast(trim({{ text }}) as timestamp) {%- endmacro %}
+
+{% macro utc_now() -%} {{ adapter.dispatch('utc_now')() }} {%- endmacro %}
+{% macro duckdb__utc_now() -%} timezone('UTC', now()) {%- endmacro %}
 
 {% macro plus_seconds(instant, seconds) -%} {{ adapter.dispatch('plus_seconds')(instant, seconds) }} {%- endmacro %}
 {% macro duckdb__plus_seconds(instant, seconds) -%} {{ instant }} + to_seconds({{ seconds }}) {%- endmacro %}

@@ -11,18 +11,14 @@
 
 {% macro spark__array_type(element_type) -%} array<{{ element_type }}> {%- endmacro %}
 
-{% macro spark__instant(text) -%}
-    {#- Spark's cast knows neither slashes nor runs of blanks, and reads a lone time as one of today: hence the pattern. -#}
-    {%- set day = '[0-9]{4,5}([-/])[0-9]{1,2}\\\\1[0-9]{1,2}' -%}
-    {%- set time = '[0-9]{1,2}:[0-9]{1,2}(:[0-9]{1,2}([.][0-9]*)?)?' -%}
-    case
-        when {{ text }} rlike '^[0-9]{9,10}$' then timestamp_seconds(cast({{ text }} as bigint))
-        when
-            (length({{ text }}) <= 19 and {{ text }} rlike '^ *{{ day }}([ T] *{{ time }}(Z| UTC)?)?$')
-            or (length({{ text }}) > 19 and {{ text }} rlike '^{{ day }}[ T]{{ time }}(Z| ?UTC|[-+][0-9]{2}(:[0-9]{2})?)?$')
-            then try_cast(regexp_replace(replace({{ text }}, '/', '-'), ' +', ' ') as timestamp)
-    end
+{% macro spark__fully_matches(text, pattern) -%} {{ text }} rlike {{ literal('\\A(?:' ~ pattern ~ ')\\z') }} {%- endmacro %}
+
+{% macro spark__timestamp_of(text) -%}
+    {#- Spark's cast knows neither slashes nor runs of blanks. -#}
+    try_cast(regexp_replace(trim(replace({{ text }}, '/', '-')), ' +', ' ') as timestamp)
 {%- endmacro %}
+
+{% macro spark__utc_now() -%} current_timestamp() {%- endmacro %}
 
 {% macro spark__plus_seconds(instant, seconds) -%} {{ instant }} + make_dt_interval(0, 0, 0, {{ seconds }}) {%- endmacro %}
 

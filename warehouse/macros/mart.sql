@@ -26,7 +26,7 @@
             'meta': column.config.meta if column.config and column.config.meta else column.meta}) -%}
     {%- endfor -%}
     {%- set vars = {'scenes': scenes()} -%}
-    {%- for name in ['val_from', 'test_from'] -%}{%- do vars.update({name: dataset_var(name)}) -%}{%- endfor -%}
+    {%- for name in ['val_from', 'test_from'] -%}{%- do vars.update({name: instant_var(name)}) -%}{%- endfor -%}
     {%- for name in ['ctx_dense', 'ctx_ids', 'user_text_parts'] -%}{%- do vars.update({name: dataset_var(name, [])}) -%}{%- endfor -%}
     {%- do vars.update({'entity_separator': dataset_var('entity_separator', ''),
         'few_max': var('few_max'), 'prior_weight': var('prior_weight'),

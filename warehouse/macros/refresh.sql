@@ -14,6 +14,7 @@
         days    dates as text, sorted
         why     the reason of a full build, for the log
     -#}
+    {%- do day_var('refresh_from') -%}  {#- an error if it is none -#}
     {%- if not execute or target.type != 'duckdb' or model.resource_type != 'model' or model.get('is_whole') -%}
         {{ return({'mode': 'full', 'days': [], 'new_files': []}) }}
     {%- endif -%}
@@ -61,7 +62,7 @@
 {% macro adjust_to_model(plan) -%}
     {#- Config meta `lumped`: see lumped_date. `whole_before` (a var): a change before that day bears on every row. -#}
     {%- set meta = config.get('meta', {}) -%}
-    {%- if meta.get('whole_before') and plan.days[0] <= (dataset_var(meta.get('whole_before')) | string)[:10] -%}
+    {%- if meta.get('whole_before') and plan.days[0] <= instant_var(meta.get('whole_before'))[:10] -%}
         {%- do plan.update({'mode': 'full'}) -%}
     {%- elif meta.get('lumped') -%}
         {#- Empty as long as no event has a text: then no day has anything to lump. -#}
@@ -113,13 +114,10 @@
 
 {% macro days_asked_for() -%}
     {#- var refresh_from: every day of the log from that one on, whether anything is new or not. -#}
-    {%- if not var('refresh_from', none) -%}{{ return([]) }}{%- endif -%}
-    {%- set given = var('refresh_from') | string -%}
-    {%- if not modules.re.match('^[0-9]{4}-[0-9]{2}-[0-9]{2}$', given) -%}
-        {{ exceptions.raise_compiler_error("var refresh_from is '" ~ given ~ "', expected a day, such as 2023-08-01.") }}
-    {%- endif -%}
+    {%- set first = day_var('refresh_from') -%}
+    {%- if not first -%}{{ return([]) }}{%- endif -%}
     {{ return(days_of("select event_date as day, known_date as known_day from " ~ ref_by_name('stg_events')
-        ~ " where known_date >= " ~ literal(given))) }}
+        ~ " where known_date >= " ~ literal(first))) }}
 {%- endmacro %}
 
 {% macro announce(plan) -%}

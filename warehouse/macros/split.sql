@@ -43,10 +43,11 @@
 {%- endmacro %}
 
 {% macro split_of(event_at) -%}
-    {%- set val_from, test_from = dataset_var('val_from'), dataset_var('test_from') -%}
-    {%- if val_from | string >= test_from | string -%}
+    {%- set val_from, test_from = instant_var('val_from'), instant_var('test_from') -%}
+    {%- if val_from >= test_from -%}
         {{ exceptions.raise_compiler_error(
-            "val_from (" ~ val_from ~ ") must be before test_from (" ~ test_from ~ ") for dataset " ~ var('dataset') ~ ".") }}
+            "val_from (" ~ val_from ~ ") must be before test_from (" ~ test_from ~ ") for dataset " ~ var('dataset')
+            ~ "; both are UTC.") }}
     {%- endif -%}
     {%- set key = held_out_key() -%}
     case

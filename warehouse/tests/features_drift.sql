@@ -20,7 +20,7 @@ usual as (
         feature,
         {{ element(quantiles('psi', [0.95]), 1) }} as psi_of_train_days
     from profile
-    where event_date < cast(timestamp {{ literal(dataset_var('val_from')) }} as date)
+    where event_date < cast(timestamp {{ literal(instant_var('val_from')) }} as date)
     group by feature
 )
 

@@ -9,8 +9,8 @@ daily as (
 ),
 
 moment as (
-    {%- if var('serve_as_of') %}
-    select cast({{ literal(var('serve_as_of')) }} as date) as as_of_date
+    {%- if day_var('serve_as_of') %}
+    select date '{{ day_var('serve_as_of') }}' as as_of_date
     {%- else %}
     select max(day) + 1 as as_of_date
     from daily

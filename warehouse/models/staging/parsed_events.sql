@@ -73,11 +73,13 @@ judged as (
         case
             when user_id is null then 'user_id is missing'
             when item_id is null then 'item_id is missing'
-            when event_at is null then 'event_at is not a time: ' || coalesce(event_at_text, 'missing')
+            when event_at is null then {{ why_no_time('event_at', 'event_at_text') }}
             when year(event_at) not between 1970 and 2199 then 'event_at is not between 1970 and 2199: ' || event_at_text
-            when known_at is null then 'known_at is not a time: ' || known_at_text
+            when {{ is_in_the_future('event_at') }} then 'event_at is later than now: ' || event_at_text
+            when known_at is null then {{ why_no_time('known_at', 'known_at_text') }}
             when known_at < event_at then 'known_at is before event_at: ' || known_at_text
             when year(known_at) not between 1970 and 2199 then 'known_at is not between 1970 and 2199: ' || known_at_text
+            when known_at_text is not null and {{ is_in_the_future('known_at') }} then 'known_at is later than now: ' || known_at_text
             when label is null or label not in (0, 1) then 'label is not 0 or 1: ' || coalesce(label_text, 'missing')
             when scene is null then 'scene is missing'
             when scene not in ({% for scene in scenes() %}{{ literal(scene) }}{{ ', ' if not loop.last }}{% endfor %})

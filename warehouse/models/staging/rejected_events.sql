@@ -1,5 +1,10 @@
 -- Grain: one impression of a raw row, or a line, that is not in stg_events, with the reason.
-{{ config(meta={'refresh': 'append'}, post_hook={"sql": "{{ stop_if_too_many_rejected() }}", "transaction": false}) }}
+{{ config(
+    meta={'refresh': 'append'},
+    post_hook=[
+        {"sql": "{{ stop_if_too_many_rejected() }}", "transaction": false},
+        {"sql": "{{ note_times_that_have_come() }}", "transaction": false},
+        {"sql": "{{ stop_if_times_are_far_off() }}", "transaction": false}]) }}
 {%- set content = ['user_id', 'item_id', 'scene', 'event_at', 'known_at', 'label', 'item_title', 'item_entities', 'user_texts',
     'ctx_dense', 'ctx_ids', 'source_position'] | join(', ') %}
 

@@ -1,0 +1,117 @@
+{#-
+  What a time is: one closed list, the whole text or not at all, for the times in rows (instant) and for those in the vars
+  (instant_var, day_var). The patterns are regular expressions that DuckDB (RE2), Spark (Java) and Python read alike.
+-#}
+
+{% macro time_patterns() -%}
+    {#- Each stands for a whole text. None of them has a group that captures. -#}
+    {%- set day = '[0-9]{4}(?:-[0-9]{1,2}-|/[0-9]{1,2}/)[0-9]{1,2}' -%}
+    {%- set minute = '(?:[01]?[0-9]|2[0-3]):[0-5][0-9]' -%}
+    {%- set clock = minute ~ '(?::[0-5][0-9](?:[.](?:[0-9]{1,5}|[0-9]{6}0{0,3}))?)?' -%}
+    {%- set zone = '(?:Z|UTC|[-+](?:(?:0[0-9]|1[0-3])(?::?[0-5][0-9])?|14(?::?00)?))' -%}
+    {%- set seconds = '[1-9][0-9]{8,9}' -%}
+    {{ return({
+        'day': day,
+        'clock': clock,
+        'zone': zone,
+        'without_zone': ' *' ~ day ~ '(?:(?:T| +)' ~ clock ~ ')? *',
+        'with_zone': ' *' ~ day ~ '(?:T| +)' ~ clock ~ ' ?' ~ zone ~ ' *',
+        'unix_seconds': ' *' ~ seconds ~ '(?:[.][0-9]{1,6})? *',
+        'unix_millis': ' *[1-9][0-9]{12} *',
+        'unix_micros': ' *[1-9][0-9]{15} *',
+        'too_fine': ' *(?:' ~ day ~ '(?:T| +)' ~ minute ~ ':[0-5][0-9][.][0-9]{6}(?:0{0,2}[1-9][0-9]*|000[0-9]+)(?: ?' ~ zone ~ ')?|'
+            ~ seconds ~ '[.][0-9]{7,}) *',
+    }) }}
+{%- endmacro %}
+
+{% macro instant(text) -%}
+    {#- A UTC timestamp from a text of the closed list; NULL from any other. -#}
+    {%- set patterns = time_patterns() -%}
+    {%- set offset = "replace(regexp_extract(" ~ text ~ ", '([-+][0-9:]+) *$', 1), ':', '')" -%}
+    {%- set local = "regexp_replace(" ~ text ~ ", '(Z|UTC|[-+][0-9:]+) *$', '')" -%}
+    case
+        when {{ fully_matches(text, patterns.without_zone) }} then {{ timestamp_of(text) }}
+        when {{ fully_matches(text, patterns.with_zone) }} then {{ instant_of(micros(timestamp_of(local))
+            ~ " - case when " ~ offset ~ " like '-%' then -60000000 else 60000000 end * ("
+            ~ "coalesce(try_cast(substr(" ~ offset ~ ", 2, 2) as bigint), 0) * 60 + "
+            ~ "coalesce(try_cast(substr(" ~ offset ~ ", 4, 2) as bigint), 0))") }}
+        when {{ fully_matches(text, patterns.unix_seconds) }} then {{ instant_of(
+            "try_cast(split_part(trim(" ~ text ~ "), '.', 1) as bigint) * 1000000"
+            ~ " + try_cast(rpad(split_part(trim(" ~ text ~ "), '.', 2), 6, '0') as bigint)") }}
+        when {{ fully_matches(text, patterns.unix_millis) }} then {{ instant_of("try_cast(trim(" ~ text ~ ") as bigint) * 1000") }}
+        when {{ fully_matches(text, patterns.unix_micros) }} then {{ instant_of("try_cast(trim(" ~ text ~ ") as bigint)") }}
+    end
+{%- endmacro %}
+
+{% macro why_no_time(column, text) -%}
+    {#- The reason for which a row is rejected whose text is no time. -#}
+    case
+        when {{ fully_matches(text, time_patterns().too_fine) }} then '{{ column }} is finer than a microsecond: '
+        else '{{ column }} is not a time: '
+    end || coalesce({{ text }}, 'missing')
+{%- endmacro %}
+
+{% macro instant_var(name) -%}
+    {#- The instant that a var holds, as 'yyyy-MM-dd HH:mm:ss[.ffffff]' in UTC: what is compared, written and recorded. -#}
+    {{ return(utc_of(dataset_var(name)) or reject_var(
+        name, "a time such as 2024-02-01, 2024-02-01 09:30 or 2024-02-01 09:30:00+08:00, or Unix seconds"
+        ~ " (docs/bring-your-own-log.md#times lists the forms)")) }}
+{%- endmacro %}
+
+{% macro day_var(name) -%}
+    {#- The day (UTC) that a var holds, as 'yyyy-MM-dd'; none if it holds none. Hours would be dropped, so there may be none. -#}
+    {%- set value = dataset_var(name, none) -%}
+    {%- if value is none -%}{{ return(none) }}{%- endif -%}
+    {%- set found = utc_of(value) -%}
+    {%- if not found or found[10:] != ' 00:00:00' -%}
+        {{ reject_var(name, "a day (UTC), such as 2024-02-01, or the instant at which one begins") }}
+    {%- endif -%}
+    {{ return(found[:10]) }}
+{%- endmacro %}
+
+{% macro number_var(name) -%}
+    {#- A number that isn't negative, or none. -#}
+    {%- set value = dataset_var(name, none) -%}
+    {%- if value is not none and (value is not number or value is boolean or not 0 <= value < 1e11) -%}
+        {{ reject_var(name, "a number that is not negative, or null") }}
+    {%- endif -%}
+    {{ return(value) }}
+{%- endmacro %}
+
+{% macro reject_var(name, expected) -%}
+    {{ exceptions.raise_compiler_error("var " ~ name ~ " of dataset " ~ var('dataset') ~ " is '" ~ dataset_var(name, none)
+        ~ "', expected " ~ expected ~ ".") }}
+{%- endmacro %}
+
+{% macro utc_of(value) -%}
+    {#-
+      What instant() is to a row's text, to a value of YAML: text, a number, or the date or timestamp that YAML makes of an unquoted
+      one. None if it is no time.
+    -#}
+    {%- set patterns, re, datetime = time_patterns(), modules.re, modules.datetime -%}
+    {%- set text = (value | string).strip(' ') -%}
+    {%- set second, micro = datetime.timedelta(seconds=1), datetime.timedelta(microseconds=1) -%}
+    {%- set epoch = datetime.datetime(1970, 1, 1) -%}
+    {%- if re.fullmatch(patterns.unix_seconds, text) -%}
+        {%- set whole, _, fraction = text.partition('.') -%}
+        {{ return((epoch + second * (whole | int) + micro * (fraction.ljust(6, '0') | int)).isoformat(' ')) }}
+    {%- elif re.fullmatch(patterns.unix_millis ~ '|' ~ patterns.unix_micros, text) -%}
+        {{ return((epoch + micro * ((text | int) * (1000 if text | length == 13 else 1))).isoformat(' ')) }}
+    {%- endif -%}
+    {%- set found = re.fullmatch(
+        '(' ~ patterns.day ~ ')(?:(?:T| +)(' ~ patterns.clock ~ ')(?: ?(' ~ patterns.zone ~ '))?)?', text) -%}
+    {%- if not found -%}{{ return(none) }}{%- endif -%}
+    {%- set year, month, day = re.split('[-/]', found.group(1)) | map('int') -%}
+    {#- Python's dates end on 9999-12-31, and an offset must not lead beyond them. A leap year is one 400 years on, too. -#}
+    {%- set first, last = (2, 9998) if found.group(3) else (1, 9999) -%}
+    {%- if not first <= year <= last or not 1 <= month <= 12 -%}{{ return(none) }}{%- endif -%}
+    {%- set last_day = datetime.date(2000 + year % 400 + month // 12, month % 12 + 1, 1) - datetime.timedelta(days=1) -%}
+    {%- if not 1 <= day <= last_day.day -%}{{ return(none) }}{%- endif -%}
+    {%- set clock, _, fraction = (found.group(2) or '0:00').partition('.') -%}
+    {%- set hour, minute, seconds = ((clock ~ ':0').split(':') | map('int') | list)[:3] -%}
+    {%- set offset = (found.group(3) or 'Z').replace(':', '') -%}
+    {%- set minutes = 0 if offset in ('Z', 'UTC') else (offset[1:3] | int) * 60 + (offset[3:] or 0) | int -%}
+    {%- set east = -minutes if offset.startswith('-') else minutes -%}
+    {{ return((datetime.datetime(year, month, day, hour, minute, seconds) + micro * (fraction[:6].ljust(6, '0') | int)
+        - second * 60 * east).isoformat(' ')) }}
+{%- endmacro %}

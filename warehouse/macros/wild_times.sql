@@ -1,0 +1,93 @@
+{#- Times that would empty every window of the log if they counted: later than now, or far from all others. -#}
+
+{% macro is_in_the_future(instant) -%}
+    {%- set tolerance = number_var('future_tolerance') -%}
+    {%- if tolerance is none -%} false
+    {%- else -%} {{ instant }} > {{ plus_seconds(utc_now(), tolerance) }} {%- endif -%}
+{%- endmacro %}
+
+{% macro stop_if_times_are_far_off() -%}
+    {#-
+      The log may pause for var max_gap_days. On both sides of a longer gap there must be more than 1% of the rows (and more
+      than one): few rows beyond a long gap are taken for wrong times. What counts is the rows that were read, old and new, so a
+      refresh says what a full build says, whatever order the files came in.
+    -#}
+    {%- set max_gap_days = number_var('max_gap_days') -%}
+    {%- if execute and max_gap_days is not none -%}
+        {%- set gaps = run_query(far_off_days(max_gap_days)).rows -%}
+        {%- if gaps -%}
+            {%- set gap = gaps[0] -%}
+            {%- set is_late = gap['n_late'] <= gap['n_early'] -%}
+            {%- set first, last = (gap['day'], gap['last_day']) if is_late else (gap['first_day'], gap['day_before']) -%}
+            {%- set example = run_query("select source_file, source_row, event_id from " ~ ref('parsed_events')
+                ~ " where unreadable_because is null and " ~ ('event_date' if gap['what'] == 'event_at' else 'known_date')
+                ~ " between date '" ~ first ~ "' and date '" ~ last ~ "' order by source_file, source_row limit 1").rows[0] -%}
+            {{ exceptions.raise_compiler_error(
+                gap['what'] ~ " of " ~ ([gap['n_late'], gap['n_early']] | min | int) ~ " of " ~ (gap['n_late'] + gap['n_early']) | int
+                ~ " rows is " ~ first ~ (" to " ~ last if first != last) ~ ", " ~ gap['n_days'] ~ " days "
+                ~ ("after" if is_late else "before") ~ " all others (" ~ (gap['day_before'] if is_late else gap['day'])
+                ~ "); var max_gap_days allows " ~ max_gap_days ~ ". For example row " ~ example['source_row'] ~ " of "
+                ~ example['source_file'] ~ ", event " ~ example['event_id'] ~ ". Windows, feat_*_latest and freshness would rest on "
+                ~ "such times. Correct the rows or leave them out in the adapter. If the log does pause so long, set max_gap_days to "
+                ~ gap['n_days'] ~ ", or to null for no limit.") }}
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro far_off_days(max_gap_days) -%}
+    {#- Gaps between days with few rows on one side, those with the fewest first. -#}
+    with
+
+    counted as (
+        {%- for what, day in [('event_at', 'event_date'), ('known_at', 'known_date')] %}
+        select
+            '{{ what }}' as what,
+            {{ day }} as day,
+            count(*) as n
+        from {{ ref('parsed_events') }}
+        where unreadable_because is null
+        group by {{ day }}
+        {{ 'union all' if not loop.last }}
+        {%- endfor %}
+    ),
+
+    placed as (
+        select
+            what,
+            day,
+            lag(day) over (partition by what order by day) as day_before,
+            min(day) over (partition by what) as first_day,
+            max(day) over (partition by what) as last_day,
+            sum(n) over (partition by what order by day) - n as n_early,
+            sum(n) over (partition by what) - sum(n) over (partition by what order by day) + n as n_late
+        from counted
+    )
+
+    select
+        what,
+        cast(day as string) as day,
+        cast(day_before as string) as day_before,
+        cast(first_day as string) as first_day,
+        cast(last_day as string) as last_day,
+        {{ days_between('day', 'day_before') }} as n_days,
+        n_early,
+        n_late
+    from placed
+    where
+        {{ days_between('day', 'day_before') }} > {{ max_gap_days }}
+        and least(n_early, n_late) <= greatest(1, (n_early + n_late) / 100.0)
+    order by what, least(n_early, n_late), day
+{%- endmacro %}
+
+{% macro note_times_that_have_come() -%}
+    {#- A refresh doesn't read again what it rejected: it says when it would be read today. -#}
+    {%- if execute and not refresh_plan().mode == 'full' -%}
+        {%- set n_rows = run_query("select count(*) from " ~ ref('parsed_events')
+            ~ " where unreadable_because like 'event_at is later than now: %' and not " ~ is_in_the_future('event_at')
+            ~ " or unreadable_because like 'known_at is later than now: %' and not " ~ is_in_the_future('known_at')).columns[0][0] -%}
+        {%- if n_rows -%}
+            {%- do log("Refresh: " ~ n_rows ~ " rows were rejected as later than now, and no longer are. dbt build --full-refresh"
+                ~ " reads them.", info=true) -%}
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
