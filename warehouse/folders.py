@@ -1,6 +1,6 @@
-"""The file-system acts that SQL lacks, as DuckDB functions: make and publish a mart's folder, look at raw files.
+"""Publishing a mart's folder; and the dbt-duckdb plugin (profiles.yml names it) that registers what SQL lacks.
 
-A dbt-duckdb plugin (profiles.yml names it). A mart is written into a folder aside and published by one act of the file
+A mart is written into a folder aside and published by one act of the file
 system, so that a reader meets the old mart or the new one and a killed build leaves neither half.
 """
 
@@ -13,6 +13,9 @@ from pathlib import Path
 
 from dbt.adapters.duckdb.plugins import BasePlugin
 from duckdb import DuckDBPyConnection
+
+from warehouse.reading import scan
+from warehouse.reading.csv_files import count_lines
 
 AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux: fcntl.h, fs.h
 
@@ -69,47 +72,12 @@ def exchange(one: Path, other: Path) -> bool:
     )
 
 
-def first_line(path: str) -> str:
-    """The first line of a text file, without its byte-order mark and line end; bad bytes show as U+FFFD."""
-    with Path(path).open("rb") as file:
-        return file.readline(1_000_000).decode("utf-8-sig", errors="replace").rstrip("\r\n").replace("\0", "\ufffd")
-
-
-def holds_rows(path: str) -> str:
-    """`false` if a raw text file has nothing below its first line, else `true`."""
-    with Path(path).open("rb") as file:
-        file.readline()
-        return "true" if file.read(1_000_000).strip() else "false"
-
-
-def count_lines(path: str) -> str:
-    """How many lines of a raw text file hold anything, its first one included."""
-    with Path(path).open("rb") as file:
-        return str(sum(1 for line in file if line.strip()))
-
-
-def taken_for_patterns(folder: str, pattern: str) -> str:
-    """The files of a folder that match `pattern` and that DuckDB would take for patterns themselves, as a JSON list."""
-    found = sorted(path.as_posix() for path in Path(folder).glob(pattern))
-    return json.dumps([path for path in found if set(path) & set("*?[]\\")])
-
-
-def files_behind(view: str, folder: str) -> str:
-    """The files below `folder` that the SQL of a view reads, as a JSON object: path -> its size and time of change."""
-    found = {}
-    for path in sorted(Path(folder).rglob("*")):
-        if path.is_file() and "'" + str(path).replace("'", "''") + "'" in view:
-            state = path.stat()
-            found[str(path)] = f"{state.st_size} bytes, {state.st_mtime_ns}"
-    return json.dumps(found)
-
-
 class Plugin(BasePlugin):
     """Registers the functions on dbt's connection."""
 
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
-        files = (first_line, holds_rows, count_lines, taken_for_patterns, files_behind)
-        for function in (make_folder, link_days, publish_folder, *files):
+        reading = (scan.raw_scan, scan.count_files, scan.place_of, scan.reading_rules, scan.lines_about, count_lines)
+        for function in (make_folder, link_days, publish_folder, *reading):
             arguments = ["VARCHAR"] * function.__code__.co_argcount
             # side_effects: never folded into a constant while planning, never called twice for one row
             conn.create_function(function.__name__, function, arguments, "VARCHAR", side_effects=True)

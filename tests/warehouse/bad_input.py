@@ -32,6 +32,9 @@ HOSTILE = (
     "NaN", "a\x00b", "\x00", "\ufeffx", "a\r\nb", "\u202eevil", "שלום", "\U0001f469\u200d\U0001f467", "e\u0301",
     "\U0010ffff", "\ufffd", "\u200b", " padded ", "-1", "1e9", "007", "中" * 400,
 )  # fmt: skip
+# What is left of an id that went through a column of floats: no id.
+NO_IDS = ("NaN", "1e9", "nan", "-inf", "Infinity", "1.5", "9.007199254740993e+15", "1E5", ".5")
+NAMES = tuple(text for text in HOSTILE if text not in NO_IDS)
 BLANK = (None, "", " ", "\u3000", " \u00a0 ")
 
 # Instants that windows, calendars and clocks trip over.
@@ -124,9 +127,18 @@ NO_NUMBERS = _bad(
 )
 # Values a column may hold, and values that make its row a reject.
 COLUMNS: dict[str, tuple[list[Value], list[Value]]] = {
-    "impression_id": ([(text, None) for text in BLANK] + _same(*(f"e{n}" for n in range(30)), *HOSTILE), []),
-    "user_id": (_same(*["u1"] * 30, *["u2"] * 15, *HOSTILE), _bad("user_id is missing", BLANK)),
-    "item_id": (_same(*["i1"] * 30, *["i2"] * 15, *HOSTILE), _bad("item_id is missing", BLANK)),
+    "impression_id": (
+        [(text, None) for text in BLANK] + _same(*(f"e{n}" for n in range(30)), *NAMES) + [("1001.0", "1001")],
+        _bad("event_id is not an id: ", NO_IDS),
+    ),
+    "user_id": (
+        [*_same(*(["u1"] * 30), *(["u2"] * 15), *NAMES), ("1001.0", "1001"), ("1001", "1001"), ("007.00", "007")],
+        _bad("user_id is missing", BLANK) + _bad("user_id is not an id: ", NO_IDS),
+    ),
+    "item_id": (
+        [*_same(*(["i1"] * 30), *(["i2"] * 15), *NAMES), ("-0.0", "0"), ("-5.0", "-5"), ("1.2.0", "1.2.0")],
+        _bad("item_id is missing", BLANK) + _bad("item_id is not an id: ", NO_IDS),
+    ),
     "surface": (
         _same(*SURFACES),
         [*_bad("scene is missing", [None]), *_bad("scene is not in var scenes: ", ("", "HOME", "home ", *HOSTILE))],
@@ -139,15 +151,18 @@ COLUMNS: dict[str, tuple[list[Value], list[Value]]] = {
         + _bad("event_at is later than now: ", LATER),
     ),
     "clicked": (
-        [("0", 0), ("1", 1), ("0.0", 0), ("1.0", 1), ("1e0", 1), ("-0", 0)],
-        _bad("label is not 0 or 1: ", (None, "", "2", "-1", "0.5", "yes", "true", "NaN", "inf", "1;1", *HOSTILE)),
+        [("0", 0), ("1", 1), ("0.0", 0), ("1.0", 1), ("1e0", 1), ("-0", 0), ("true", 1), ("False", 0)],
+        _bad("label is not 0 or 1: ", (None, "", "2", "-1", "0.5", "yes", "NaN", "inf", "1;1", *HOSTILE)),
     ),
     "title": (_same("title", *BLANK, *HOSTILE), []),
     "tags": (_same("red;green", "red;;red ; green", *BLANK, *HOSTILE), []),
     "profile": (_same("likes u1", *BLANK, *HOSTILE), []),
     "price": (NUMBERS, NO_NUMBERS),
     "position": (NUMBERS, NO_NUMBERS),
-    "device": (_same("a", "b", None, *HOSTILE), []),
+    "device": (
+        [*_same("a", "b", None, *NAMES), ("NaN", None), ("-nan", None), ("12.0", "12")],
+        _bad("ctx_ids holds what is not an id: ", [text for text in NO_IDS if text.lower() != "nan"]),
+    ),
 }
 
 

@@ -3,6 +3,7 @@
 What dbt does around the models is not in here: hooks, tests, refreshes and the raw files' own checks.
 """
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import pyarrow.parquet as pq
 
 from tests.warehouse.logs import random_log
 from tests.warehouse.project import Project
+from warehouse.reading.scan import raw_scan
 
 MALFORMED = "source_file varchar, source_line bigint, problem varchar, line varchar, n_lines_taken_in bigint"
 
@@ -27,7 +29,10 @@ class Built:
 
 
 class Compiled:
-    """The models that training_examples needs, in an order in which they can be made."""
+    """The models that training_examples needs, in an order in which they can be made.
+
+    The scan of the raw file is made anew for each log, since it depends on the file's own types.
+    """
 
     def __init__(self, folder: Path):
         self.project = Project(folder)
@@ -45,17 +50,25 @@ class Compiled:
 
         for version in (1, 2):
             add(f"model.first_impression.training_examples.v{version}")
+        self.columns = random_log(1).column_names
+        self.scan = self._scan()
+        assert sum(self.scan in sql for sql in self.models.values()) == 2, "the adapter's view and parsed_events"
+
+    def _scan(self) -> str:
+        request = {"kind": "parquet", "folder": "data/raw/my_log", "pattern": "*.parquet", "remedy": ""}
+        with contextlib.chdir(self.project.folder):
+            return json.loads(raw_scan(json.dumps(request | {"columns": self.columns}), "{}"))["sql"]
 
     def build(self, log: pa.Table) -> Built:
         """Stage `log` as the one raw file there is, and build both versions of the mart."""
         pq.write_table(log, self.project.folder / "data/raw/my_log/part-0.parquet", row_group_size=7)
-        config = {"threads": 1, "file_search_path": str(self.project.folder)}
-        with duckdb.connect(":memory:", config=config) as connection:
+        with contextlib.chdir(self.project.folder), duckdb.connect(":memory:", config={"threads": 1}) as connection:
             connection.execute("set TimeZone = 'UTC'")
             connection.execute("attach ':memory:' as my_log")
             connection.execute(f'create table "my_log"."main".malformed_lines ({MALFORMED})')
+            scan = self._scan()
             for relation, sql in self.models.items():
-                connection.execute(f"create table {relation} as {sql}")
+                connection.execute(f"create table {relation} as {sql.replace(self.scan, scan)}")
 
             def table(name: str, key: str) -> pa.Table:
                 return connection.sql(f'select * from "my_log"."main".{name} order by {key}').to_arrow_table()

@@ -17,9 +17,11 @@
         {%- set type = types.get(name, '') if types else 'any' -%}
         {%- if not type -%}
             {%- do selected.append((array_of([]) if name in lists else 'cast(null as string)') ~ ' as ' ~ name) -%}
+        {%- elif name == 'item_entities' and is_list_type(type) -%}
+            {%- do selected.append(entities_as_text(source, type) ~ ' as item_entities') -%}
         {%- elif name in lists and type != 'any' -%}
             {%- do selected.append(as_texts(source, name, type) ~ ' as ' ~ name) -%}
-        {%- elif name in texts and type != 'any' -%}
+        {%- elif name in required[2:] + texts and type != 'any' -%}
             {%- do selected.append(as_text(source, name, type) ~ ' as ' ~ name) -%}
         {%- else -%}
             {%- do selected.append(name) -%}
@@ -27,6 +29,8 @@
     {%- endfor -%}
     {%- do selected.append(('cast(source_position as bigint)' if 'source_position' in types else 'cast(null as bigint)')
         ~ ' as source_position') -%}
+    {%- do selected.append((entity_that_would_be_split() if is_list_type(types.get('item_entities', '')) else 'cast(null as string)')
+        ~ ' as split_entity') -%}
     {{ return(selected | join(',\n        ')) }}
 {%- endmacro %}
 
@@ -53,10 +57,23 @@
 {% macro as_text(source, name, type) -%}
     {%- if is_list_type(type) -%}
         {{ exceptions.raise_compiler_error("The adapter " ~ source.identifier ~ " gives " ~ name ~ " as " ~ type
-            ~ ", expected a text. Write {{ joined_list('" ~ name ~ "', ';') }} as " ~ name
-            ~ ", with the separator that var entity_separator names.") }}
+            ~ ", expected a text. Write {{ joined_list('" ~ name ~ "', ' ') }} as " ~ name ~ ", or take one part of it.") }}
     {%- endif -%}
     {{ return(name if is_text_type(type) else 'cast(' ~ name ~ ' as string)') }}
+{%- endmacro %}
+
+{% macro entities_as_text(source, type) -%}
+    {#- A list of entities, joined by the separator that the text is split by further on. -#}
+    {%- if not dataset_var('entity_separator', '') -%}
+        {{ exceptions.raise_compiler_error("The adapter " ~ source.identifier ~ " gives item_entities as " ~ type ~ ", and vars: datasets: "
+            ~ var('dataset') ~ " has no entity_separator. Set it to a character that no entity holds.") }}
+    {%- endif -%}
+    {{ return(joined_list(filtered_list('item_entities', 't is not null'), dataset_var('entity_separator', ''))) }}
+{%- endmacro %}
+
+{% macro entity_that_would_be_split() -%}
+    {#- An entity of a list that holds the separator itself, or NULL. -#}
+    {{ return(element(filtered_list('item_entities', "contains(t, " ~ literal(dataset_var('entity_separator', '')) ~ ")"), 1)) }}
 {%- endmacro %}
 
 {% macro as_texts(source, name, type) -%}

@@ -1,122 +1,99 @@
-{#- Reading raw files: finds them, checks their columns, and only then builds the scan. Every complaint names a file. -#}
+{#-
+  Reading raw files: which files a pattern finds, which columns they have, and the scan that reads them as text. Every error
+  names a file. On DuckDB the work is done by warehouse/reading (Python), on Spark by raw_files_spark.sql; one policy for both,
+  docs/bring-your-own-log.md.
 
-{% macro raw_files(pattern, remedy) -%}
-    {#- Paths under raw_dir that match, as a list; an error if there are none or one of them is empty. -#}
-    {%- set sizes = found_files(pattern) -%}
-    {%- if not sizes -%}
-        {{ exceptions.raise_compiler_error("No raw file matches " ~ raw_dir() ~ '/' ~ pattern ~ ". " ~ remedy) }}
-    {%- endif -%}
-    {%- for file, size in sizes.items() if size == 0 -%}
-        {{ exceptions.raise_compiler_error("Raw file " ~ file ~ " is empty (0 bytes). " ~ remedy) }}
-    {%- endfor -%}
-    {{ return(sizes.keys() | list) }}
-{%- endmacro %}
+  A scan's rows have the columns asked for, as text or as nested text; `source_file`, the file's path below raw_dir; and
+  `source_row`, counted from 1 in each file. Arguments that scans share:
+    pattern      a glob below raw_dir, in any case; `*.csv` finds a.CSV and a.csv.gz too, `**/*.csv` looks into subfolders
+    columns      names of columns that each file must have; files may have others, in any order
+    remedy       what an error tells the user to do
+    partitions   columns that stand in folder names (`day=2024-01-05/`) instead of the files
+-#}
 
-{% macro found_files(pattern) -%}
-    {#- The files under raw_dir that match, as {path: bytes}, in the order of their names. -#}
-    {{ return(adapter.dispatch('found_files')(pattern)) }}
-{%- endmacro %}
-
-{% macro duckdb__found_files(pattern) -%}
-    {%- set path = literal(raw_dir() ~ '/' ~ pattern) -%}
-    {%- set sizes = {} -%}
-    {%- for file in fromjson(run_query("select taken_for_patterns(" ~ literal(raw_dir()) ~ ", " ~ literal(pattern) ~ ")").columns[0][0]) -%}
-        {{ exceptions.raise_compiler_error(
-            "Raw file " ~ file ~ " has one of * ? [ ] \\ in its path, which stand for other names in a pattern. Rename it.") }}
-    {%- endfor -%}
-    {%- if run_query("select count(*) from glob(" ~ path ~ ")").columns[0][0] -%}
-        {%- for row in run_query("select filename, size from read_blob(" ~ path ~ ") order by filename").rows -%}
-            {%- do sizes.update({row['filename']: row['size']}) -%}
-        {%- endfor -%}
-    {%- endif -%}
-    {{ return(sizes) }}
-{%- endmacro %}
-
-{% macro named_columns(first_line, delim, quote, rename) -%}
-    {#- The column names in the first line of a CSV file, renamed, as a list. -#}
-    {%- set header = [] -%}
-    {%- for name in first_line.split(delim) -%}
-        {%- set name = name.strip().strip(quote) if quote else name.strip() -%}
-        {%- do header.append(rename.get(name, name)) -%}
-    {%- endfor -%}
-    {{ return(header) }}
-{%- endmacro %}
-
-{% macro require_columns(file, found, expected, remedy) -%}
-    {%- set missing = expected | reject('in', found) | list -%}
-    {%- if missing -%}
-        {{ exceptions.raise_compiler_error(
-            "Raw file " ~ file ~ " lacks the column" ~ ('s ' if missing | length > 1 else ' ') ~ missing | join(', ')
-            ~ ". Its first line has " ~ found | length ~ ": " ~ found[:12] | join(', ') ~ (', ...' if found | length > 12)
-            ~ ". " ~ remedy) }}
-    {%- endif -%}
-{%- endmacro %}
-
-{% macro name_of(file) -%}
-    {#- A constant, so that a filter on source_file leaves whole files unread. A fingerprint doesn't tell files of a kind apart. -#}
-    {{ return('any' if model.is_whole else file.split('/')[-1]) }}
-{%- endmacro %}
-
-{% macro raw_csv(pattern, columns, remedy, delim=',', quote='"', rename={}) -%}
+{% macro raw_csv(pattern, columns, remedy, delim=',', quote='"', rename={}, header=none, partitions=[]) -%}
     {#-
-      A scan of every CSV file that matches: the named columns as text, plus source_file (the file's name) and source_row
-      (counted from 1; numbered in the scan itself, since a join further on may reorder rows). Files may order their columns differently and carry more of them. `rename` maps a header's name to a column's.
-      A line that isn't a row is kept aside (macros/rejects.sql); parsed_events saves what was.
+      A scan of every CSV file that matches. `rename` maps a header's name to a column's; `header` lists the columns of files that
+      have no header. A line that isn't a row is kept aside (macros/rejects.sql); parsed_events saves what was.
     -#}
-    {%- do source('raw', 'log') -%}
-    {%- if not execute -%}{{ return("(select 1)") }}{%- endif -%}
-    {{ return(adapter.dispatch('raw_csv')(pattern, columns, remedy, delim, quote, rename)) }}
+    {{ return(raw_scan('csv', pattern, columns, remedy,
+        {'delim': delim, 'quote': quote, 'rename': rename, 'header': header, 'partitions': partitions})) }}
 {%- endmacro %}
 
-{% macro duckdb__raw_csv(pattern, columns, remedy, delim, quote, rename) -%}
-    {%- set scans = [] -%}
-    {%- for file in raw_files(pattern, remedy) -%}
-        {%- set name = name_of(file) -%}
-        {%- set first_line = run_query("select first_line(" ~ literal(file) ~ ")").columns[0][0] -%}
-        {%- set header = named_columns(first_line, delim, quote, rename) -%}
-        {{ require_columns(file, header, columns, remedy) }}
-        {%- set types = [] -%}
-        {%- for name in header -%}{%- do types.append(literal(name) ~ ": 'varchar'") -%}{%- endfor -%}
-        {%- do scans.append(
-            "select " ~ columns | join(', ') ~ ", " ~ literal(name) ~ " as source_file, row_number() over () as source_row"
-            ~ " from read_csv(" ~ literal(name if model.is_whole else file) ~ ", header = true, auto_detect = false, columns = {" ~ types | join(', ')
-            ~ "}, delim = " ~ literal(delim) ~ ", quote = " ~ literal(quote) ~ ", escape = " ~ literal(quote)
-            ~ ", store_rejects = true, rejects_limit = 0)") -%}
-    {%- endfor -%}
-    {{ return("(" ~ scans | unique | join(" union all ") ~ ")") }}
+{% macro raw_parquet(pattern, columns, remedy, partitions=[]) -%}
+    {#- A scan of every Parquet file that matches. -#}
+    {{ return(raw_scan('parquet', pattern, columns, remedy, {'partitions': partitions})) }}
 {%- endmacro %}
 
-{% macro raw_parquet(pattern, columns, remedy) -%}
-    {#- A scan of every Parquet file that matches: the named columns, plus source_file and source_row. -#}
-    {%- do source('raw', 'log') -%}
-    {%- if not execute -%}{{ return("(select 1)") }}{%- endif -%}
-    {{ return(adapter.dispatch('raw_parquet')(pattern, columns, remedy)) }}
-{%- endmacro %}
-
-{% macro duckdb__raw_parquet(pattern, columns, remedy) -%}
-    {%- set scans = [] -%}
-    {%- for file in raw_files(pattern, remedy) -%}
-        {%- set name = name_of(file) -%}
-        {%- set found = run_query("select column_name from (describe select * from read_parquet(" ~ literal(file) ~ "))") -%}
-        {{ require_columns(file, found.columns[0].values() | list, columns, remedy) }}
-        {%- do scans.append(
-            "select " ~ columns | join(', ') ~ ", " ~ literal(name) ~ " as source_file, file_row_number + 1 as source_row"
-            ~ " from read_parquet(" ~ literal(name if model.is_whole else file) ~ ", file_row_number = true)") -%}
-    {%- endfor -%}
-    {{ return("(" ~ scans | unique | join(" union all ") ~ ")") }}
-{%- endmacro %}
-
-{% macro raw_parts(columns, remedy) -%}
+{% macro raw_parts(columns, remedy, partitions=[]) -%}
     {#- A log in parts that are either all CSV or all Parquet. -#}
     {%- do source('raw', 'log') -%}
     {%- if not execute -%}{{ return("(select 1)") }}{%- endif -%}
-    {%- set n_csv = found_files('*.csv') | length -%}
-    {%- set n_parquet = found_files('*.parquet') | length -%}
+    {%- set below = '**/' if partitions else '' -%}
+    {%- set n_csv = n_raw_files(below ~ '*.csv') -%}
+    {%- set n_parquet = n_raw_files(below ~ '*.parquet') -%}
     {%- if n_csv and n_parquet -%}
         {{ exceptions.raise_compiler_error(
             raw_dir() ~ " holds " ~ n_csv ~ " CSV and " ~ n_parquet ~ " Parquet files: which is the log? Move one kind away.") }}
     {%- endif -%}
-    {{ return(raw_parquet('*.parquet', columns, remedy) if n_parquet else raw_csv('*.csv', columns, remedy)) }}
+    {{ return(raw_parquet(below ~ '*.parquet', columns, remedy, partitions) if n_parquet
+        else raw_csv(below ~ '*.csv', columns, remedy, partitions=partitions)) }}
+{%- endmacro %}
+
+{% macro raw_scan(kind, pattern, columns, remedy, options) -%}
+    {%- do source('raw', 'log') -%}
+    {%- if not execute -%}{{ return("(select 1)") }}{%- endif -%}
+    {%- set scan = local_md5(tojson([kind, pattern, options])) -%}
+    {%- if model.is_whole -%}{{ return("(" ~ scan ~ tojson(columns) ~ raw_dir() ~ reading_rules() ~ ")") }}{%- endif -%}
+    {{ return("(" ~ adapter.dispatch('raw_scan')(scan, kind, pattern, columns, remedy, options) ~ ")") }}
+{%- endmacro %}
+
+{% macro duckdb__raw_scan(scan, kind, pattern, columns, remedy, options) -%}
+    {%- set request = {'kind': kind, 'folder': raw_dir(), 'pattern': pattern, 'columns': columns, 'remedy': remedy,
+        'partitions': options.partitions} -%}
+    {%- if kind == 'csv' -%}{%- do request.update(options) -%}{%- endif -%}
+    {%- if scan in model.get('raw_only', {}) -%}{%- do request.update({'only': model.raw_only[scan]}) -%}{%- endif -%}
+    {%- set known = "select coalesce(json_group_object(file, json_array(size, modified_ns, columns)), '{}') from "
+        ~ book('files') ~ " where scan = " ~ literal(scan) if has_book('files') else "select '{}'" -%}
+    {%- set answer = fromjson(run_query("select raw_scan(" ~ literal(tojson(request)) ~ ", cast((" ~ known ~ ") as varchar))").columns[0][0]) -%}
+    {%- if 'error' in answer -%}{{ exceptions.raise_compiler_error(answer.error) }}{%- endif -%}
+    {#- For the plan of a refresh, which is made in parsed_events (macros/refresh.sql). -#}
+    {%- if model.get('raw_scans') is not none -%}{%- do model.raw_scans.update({scan: answer}) -%}{%- endif -%}
+    {{ return(answer.sql) }}
+{%- endmacro %}
+
+{% macro n_raw_files(pattern) -%} {{ return(adapter.dispatch('n_raw_files')(pattern)) }} {%- endmacro %}
+{% macro duckdb__n_raw_files(pattern) -%}
+    {{ return(run_query("select count_files(" ~ literal(raw_dir()) ~ ", " ~ literal(pattern) ~ ")").columns[0][0] | int) }}
+{%- endmacro %}
+
+{% macro reading_rules() -%}
+    {#- Changes when values are read by other rules than before, so that everything is read anew. -#}
+    {{ return(run_query("select reading_rules('')").columns[0][0]) }}
+{%- endmacro %}
+
+{% macro below_raw_dir(path) -%}
+    {#- SQL: a file's path below raw_dir, from its path as DuckDB knows it. -#}
+    substr({{ path }}, length(place_of({{ literal(raw_dir()) }})) + 2)
+{%- endmacro %}
+
+{% macro adapter_rows() -%}
+    {#-
+      The rows of the adapter, as a subquery of its own SQL rather than of its view: a refresh reads the new files alone, and what
+      is read is what was found when the plan was made. On Spark, which has no refresh, the view.
+    -#}
+    {%- set source = ref('src_' ~ adapter_name()) -%}
+    {%- if not execute or target.type != 'duckdb' -%}{{ return(source) }}{%- endif -%}
+    {%- if model.is_whole -%}{{ return(whole_sql_of(source)) }}{%- endif -%}
+    {%- if refresh_plan().mode == 'none' -%}{{ return(source) }}{%- endif -%}
+    {%- do model.update({'raw_only': refresh_plan().get('only', {})}) -%}
+    {%- set text = render(node_of(source).raw_code) -%}
+    {%- do model.update({'raw_only': {}}) -%}
+    {{ return("(" ~ text ~ ")") }}
+{%- endmacro %}
+
+{% macro node_of(relation) -%}
+    {%- for node in graph.nodes.values() if node.relation_name == relation | string -%}{{ return(node) }}{%- endfor -%}
 {%- endmacro %}
 
 {% macro read_files_side_by_side(yes) -%}

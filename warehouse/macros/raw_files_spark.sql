@@ -9,57 +9,292 @@
     {{ return('file:' ~ run_query("select reflect('java.lang.System', 'getProperty', 'user.dir')").columns[0][0] ~ '/' ~ path) }}
 {%- endmacro %}
 
-{% macro spark__found_files(pattern) -%}
+{% macro spark__raw_scan(scan, kind, pattern, columns, remedy, options) -%}
+    {#- Files with the same header, or the same types, are one table; a log of a thousand parts is then one scan. -#}
+    {%- set groups, seen = {}, {} -%}
+    {%- for path, size in raw_files_of(scan, pattern, remedy, options.partitions).items() -%}
+        {%- set file = raw_dir() ~ '/' ~ path -%}
+        {%- set found = header_of(file, columns, remedy, options) if kind == 'csv' else parquet_columns(file) -%}
+        {%- do check_raw_columns(file, found, columns, remedy, options.partitions) -%}
+        {%- if kind == 'parquet' -%}{%- do check_raw_types(file, found, columns, seen, remedy) -%}{%- endif -%}
+        {%- do groups.setdefault(found | tojson, []).append(path) -%}
+    {%- endfor -%}
+    {%- set scans = [] -%}
+    {%- for found, paths in groups.items() -%}
+        {%- set table = 'raw__' ~ scan[:8] ~ '_' ~ loop.index -%}
+        {%- do scans.append(registered_csv(table, paths, fromjson(found), columns, options) if kind == 'csv'
+            else registered_parquet(table, paths, fromjson(found), columns, options.partitions, seen)) -%}
+    {%- endfor -%}
+    {{ return(scans | join(" union all ")) }}
+{%- endmacro %}
+
+{% macro raw_root() -%}
+    {#- raw_dir as the paths of its files have it, without the scheme and host that Spark adds. -#}
+    {{ return(modules.re.sub('^file:/+', '/', absolute_path(raw_dir())).rstrip('/')) }}
+{%- endmacro %}
+
+{% macro below_root(path) -%}
+    {#- SQL: a file's path below raw_dir, from _metadata.file_path, which is a URI. -#}
+    {%- set decoded = "url_decode(replace(" ~ path ~ ", '+', '%2B'))" -%}
+    {%- set root = literal(raw_root() ~ '/') -%}
+    {{ return("substr(" ~ decoded ~ ", locate(" ~ root ~ ", " ~ decoded ~ ") + length(" ~ root ~ "))") }}
+{%- endmacro %}
+
+{% macro listed_files() -%}
+    {#- {path below raw_dir: bytes} of all files but hidden ones, which Spark doesn't list, in the order of their paths. -#}
     {#- A table, since Spark lists a folder that isn't there as an empty table but fails on it as a path. -#}
     {%- set files = api.Relation.create(schema=target.schema, identifier='raw__files') -%}
     {%- do run_query("drop table if exists " ~ files) -%}
-    {%- do run_query("create table " ~ files ~ " using binaryFile options (path " ~ literal(absolute_path(raw_dir())) ~ ")") -%}
-    {%- set wanted = modules.re.compile('^' ~ modules.re.escape(pattern).replace('\\*', '.*').replace('\\?', '.') ~ '$') -%}
+    {%- do run_query("create table " ~ files ~ " using binaryFile options (path " ~ literal(absolute_path(raw_dir()))
+        ~ ", recursiveFileLookup 'true')") -%}
     {%- set sizes = {} -%}
-    {%- for row in run_query("select _metadata.file_name as name, length from " ~ files ~ " order by name").rows
-        if wanted.match(row['name']) -%}
-        {%- do sizes.update({raw_dir() ~ '/' ~ row['name']: row['length'] | int}) -%}
+    {%- for row in run_query("select " ~ below_root('_metadata.file_path') ~ " as path, length from " ~ files ~ " order by path").rows -%}
+        {%- do sizes.update({row['path']: row['length'] | int}) -%}
     {%- endfor -%}
     {{ return(sizes) }}
 {%- endmacro %}
 
-{% macro spark__raw_csv(pattern, columns, remedy, delim, quote, rename) -%}
-    {%- set names_of = {} -%}
-    {%- for file in raw_files(pattern, remedy) -%}
-        {%- set first = run_query("select value from text.`" ~ absolute_path(file) | replace('`', '``')
-            ~ "` where _metadata.file_block_start = 0 limit 1") -%}
-        {%- set first_line = (first.columns[0][0] if first.rows else '') | replace('\ufeff', '') -%}
-        {%- set header = named_columns(first_line, delim, quote, rename) -%}
-        {{ require_columns(file, header, columns, remedy) }}
-        {%- do names_of.setdefault(header | tojson, []).append(file.split('/')[-1]) -%}
+{% macro glob_regex(pattern) -%}
+    {#- A glob as storage/listing.py reads it; a file may be compressed with gzip besides. -#}
+    {%- set parts = [] -%}
+    {%- for part in pattern.split('/') -%}
+        {%- set text = modules.re.escape(part).replace('\\*', '[^/]*').replace('\\?', '[^/]').replace('\\[!', '[^').replace('\\[', '[').replace('\\]', ']') -%}
+        {%- do parts.append(('.*' if loop.last else '(?:[^/]+/)*') if part == '**' else text ~ ('' if loop.last else '/')) -%}
     {%- endfor -%}
-    {#- Files with the same header are one table; a log of a thousand parts is then one scan. -#}
-    {%- set scans = [] -%}
-    {%- for header, names in names_of.items() -%}
-        {%- set table = 'raw__' ~ modules.re.sub('[^a-z0-9]', '', pattern | lower) ~ '_' ~ loop.index -%}
-        {%- set path = absolute_path(raw_dir()) ~ '/' ~ (pattern if names_of | length == 1 else '{' ~ names | join(',') ~ '}') -%}
-        {%- do scans.append(registered_csv(table, path, fromjson(header), columns, delim, quote)) -%}
-    {%- endfor -%}
-    {{ return("(" ~ scans | join(" union all ") ~ ")") }}
+    {{ return(modules.re.compile('(?is)^' ~ parts | join('') ~ '$')) }}
 {%- endmacro %}
 
-{% macro registered_csv(table, path, header, columns, delim, quote) -%}
+{% macro why_unread(path, pattern) -%}
+    {#- The reason for which a file isn't read, empty if it is. -#}
+    {%- set wanted = glob_regex(pattern) -%}
+    {%- set packed = modules.re.search('(?i)[.](gz|zst|bz2|xz|zip|lz4|snappy)$', path) -%}
+    {%- set plain = path[:packed.start()] if packed else path -%}
+    {%- if not wanted.match(path) and not wanted.match(plain) -%}{{ return('does not match ' ~ pattern) }}{%- endif -%}
+    {%- if packed and plain.lower().endswith('.parquet') -%}
+        {{ return('Parquet compressed as a whole (decompress it: Parquet compresses by itself)') }}
+    {%- elif packed and not path.endswith('.gz') -%}
+        {{ return("compressed in a way that Spark can't read (compress it as .gz, in small letters, or not at all)") }}
+    {%- endif -%}
+    {{ return('') }}
+{%- endmacro %}
+
+{% macro raw_files_of(scan, pattern, remedy, partitions) -%}
+    {#- {path below raw_dir: bytes} of the files that match; the others are noted for the end of the build. -#}
+    {%- set sizes, unread = {}, [] -%}
+    {%- for path, size in listed_files().items() -%}
+        {%- set reason = why_unread(path, pattern) -%}
+        {%- if reason -%}{%- do unread.append([path, reason]) -%}{%- else -%}{%- do sizes.update({path: size}) -%}{%- endif -%}
+    {%- endfor -%}
+    {%- do note_unread(scan, unread) -%}
+    {%- if not sizes -%}
+        {{ exceptions.raise_compiler_error("No raw file matches " ~ raw_dir() ~ '/' ~ pattern ~ ". " ~ remedy) }}
+    {%- endif -%}
+    {%- for path, size in sizes.items() -%}
+        {%- if size == 0 -%}
+            {{ exceptions.raise_compiler_error("Raw file " ~ raw_dir() ~ '/' ~ path ~ " is empty (0 bytes). " ~ remedy) }}
+        {%- endif -%}
+        {%- for name in partitions if '/' ~ name ~ '=' not in '/' ~ path.rpartition('/')[0] -%}
+            {{ exceptions.raise_compiler_error("Raw file " ~ raw_dir() ~ '/' ~ path ~ " lies in no folder " ~ name
+                ~ "=..., which partitions of the adapter asks for. Move it into one, or leave " ~ name ~ " out of partitions.") }}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{ return(sizes) }}
+{%- endmacro %}
+
+{% macro spark__n_raw_files(pattern) -%}
+    {%- set found = [] -%}
+    {%- for path in listed_files() if not why_unread(path, pattern) -%}{%- do found.append(path) -%}{%- endfor -%}
+    {{ return(found | length) }}
+{%- endmacro %}
+
+{% macro note_unread(scan, unread) -%}
+    {#- Keeps what a scan doesn't read as the view unread_raw__<scan>. -#}
+    {%- set rows = ["(cast(null as string), cast(null as string))"] -%}
+    {%- for path, reason in unread -%}{%- do rows.append("(" ~ literal(path) ~ ", " ~ literal(reason) ~ ")") -%}{%- endfor -%}
+    {%- do run_query("create or replace view " ~ target.schema ~ ".unread_raw__" ~ scan[:8] ~ " as select * from values "
+        ~ rows | join(', ') ~ " as unread (path, reason) where path is not null") -%}
+{%- endmacro %}
+
+{% macro spark__lines_about_unread_files() -%}
+    {#- Of the scans that the source model of now has; a file that one of them reads is read. -#}
+    {%- set text = run_query("show create table " ~ ref_by_name('src_' ~ adapter_name())).columns[0][0] -%}
+    {%- set selects, lines = [], [] -%}
+    {%- for row in run_query("show views in " ~ target.schema ~ " like 'unread_raw__*'").rows
+        if row['viewName'] | replace('unread_', '') in text -%}
+        {%- do selects.append("select * from " ~ target.schema ~ "." ~ row['viewName']) -%}
+    {%- endfor -%}
+    {%- if selects -%}
+        {%- for row in run_query("select reason, count(*) as n, min(path) as example from (select path, max(reason) as reason from ("
+            ~ selects | join(" union all ") ~ ") group by path having count(*) = " ~ selects | length
+            ~ ") group by reason order by n desc, reason").rows -%}
+            {%- do lines.append((row['example'] if row['n'] == 1 else row['n'] ~ ' files, such as ' ~ row['example']) ~ ': ' ~ row['reason']) -%}
+        {%- endfor -%}
+    {%- endif -%}
+    {{ return(lines) }}
+{%- endmacro %}
+
+{% macro header_of(file, columns, remedy, options) -%}
+    {#- [name, type] of the columns of a CSV file: as its first line has them, renamed, or as the adapter gives them. -#}
+    {%- set first = run_query("select value from text.`" ~ absolute_path(file) | replace('`', '``')
+        ~ "` where _metadata.file_block_start = 0 limit 1") -%}
+    {%- set first_line = (first.columns[0][0] if first.rows else '') | replace('\ufeff', '') -%}
+    {%- set delim, quote, header = options.delim, options.quote, options.header -%}
+    {%- set fields = [] -%}
+    {#- Quoted fields may hold the delimiter, and quotes doubled. -#}
+    {%- set text = modules.re.sub(quote ~ '((?:[^' ~ quote ~ ']|' ~ quote * 2 ~ ')*)' ~ quote, '\x00\\1\x00', first_line) if quote else first_line -%}
+    {%- set pieces = text.split('\x00') -%}
+    {%- set kept = [] -%}
+    {%- for piece in pieces -%}{%- do kept.append(piece.replace(delim, '\x01') if loop.index0 % 2 == 0 or not quote else piece.replace(quote * 2, quote)) -%}{%- endfor -%}
+    {%- for field in (kept | join('')).split('\x01') -%}{%- do fields.append(field.strip()) -%}{%- endfor -%}
+    {%- if header is not none and fields | length != header | length -%}
+        {{ exceptions.raise_compiler_error("Raw file " ~ file ~ " has " ~ fields | length ~ " fields in its first line, but header names "
+            ~ header | length ~ " columns: " ~ header | join(', ') ~ ". Correct header, or delim. " ~ remedy) }}
+    {%- endif -%}
+    {%- set found = [] -%}
+    {%- for name in header or fields -%}{%- do found.append([options.rename.get(name, name), 'string']) -%}{%- endfor -%}
+    {{ return(found) }}
+{%- endmacro %}
+
+{% macro parquet_columns(file) -%}
+    {#- [name, type] of the columns of a Parquet file. -#}
+    {%- set found = [] -%}
+    {%- for row in run_query("describe query select * from parquet.`" ~ absolute_path(file) | replace('`', '``') ~ "`").rows -%}
+        {%- do found.append([row['col_name'], row['data_type']]) -%}
+    {%- endfor -%}
+    {{ return(found) }}
+{%- endmacro %}
+
+{% macro check_raw_columns(file, found, columns, remedy, partitions) -%}
+    {%- set names = found | map(attribute=0) | list -%}
+    {%- set missing = columns | reject('in', names + partitions) | list -%}
+    {%- if missing -%}
+        {{ exceptions.raise_compiler_error(
+            "Raw file " ~ file ~ " lacks the column" ~ ('s ' if missing | length > 1 else ' ') ~ missing | join(', ')
+            ~ ". Its first line has " ~ names | length ~ ": " ~ names[:12] | join(', ') ~ (', ...' if names | length > 12)
+            ~ ". " ~ remedy) }}
+    {%- endif -%}
+    {%- for name in columns if names | select('equalto', name) | list | length > 1 -%}
+        {{ exceptions.raise_compiler_error("Raw file " ~ file ~ " has " ~ names | select('equalto', name) | list | length
+            ~ " columns named " ~ name ~ ": which is meant? Rename all but one. " ~ remedy) }}
+    {%- endfor -%}
+    {%- for name in partitions if name in names -%}
+        {{ exceptions.raise_compiler_error("Raw file " ~ file ~ " has a column " ~ name ~ " and lies in a folder " ~ name
+            ~ "=...: which is meant? Leave " ~ name ~ " out of partitions, or the column out of the file. " ~ remedy) }}
+    {%- endfor -%}
+{%- endmacro %}
+
+{% macro is_nested_type(type) -%}
+    {{ return(type.startswith('array') or type.startswith('map') or type.startswith('struct')) }}
+{%- endmacro %}
+
+{% macro spark_kind(type) -%}
+    {%- if type in ('date', 'timestamp', 'timestamp_ntz') -%}{{ return('a time') }}{%- endif -%}
+    {%- if type.startswith('decimal') or type in ('tinyint', 'smallint', 'int', 'bigint', 'float', 'double', 'boolean') -%}
+        {{ return('a number') }}
+    {%- endif -%}
+    {{ return({'a': 'a list', 'm': 'a map'}.get(type[0], 'a struct') if is_nested_type(type) else 'empty' if type == 'void' else 'text') }}
+{%- endmacro %}
+
+{% macro check_raw_types(file, found, columns, seen, remedy) -%}
+    {#- `seen`: {column: {kind: [type, file]}} of the files before. -#}
+    {%- for name, type in found if name in columns and type != 'void' -%}
+        {%- set kind = spark_kind(type) -%}
+        {%- for other, where in seen.get(name, {}).items() if other != kind
+            and ((other, kind) in (('a time', 'a number'), ('a number', 'a time')) or is_nested_type(type) or is_nested_type(where[0])) -%}
+            {{ exceptions.raise_compiler_error("Column " ~ name ~ " is " ~ kind ~ " (" ~ type ~ ") in raw file " ~ file ~ ", but "
+                ~ other ~ " (" ~ where[0] ~ ") in " ~ where[1] ~ ". Write it in one type in all files. " ~ remedy) }}
+        {%- endfor -%}
+        {%- do seen.setdefault(name, {}).setdefault(kind, [type, file]) -%}
+    {%- endfor -%}
+{%- endmacro %}
+
+{% macro text_of_type(value, type, nested='') -%}
+    {#- SQL: a value as text, by the type of its own file; `nested` is the type to give to nothing. -#}
+    {%- if type == 'void' -%}{{ return("cast(null as " ~ (nested or 'string') ~ ")") }}{%- endif -%}
+    {%- if type == 'timestamp' -%}{{ return("concat(cast(" ~ value ~ " as string), '+00:00')") }}{%- endif -%}
+    {%- if type == 'binary' -%}{{ return("validate_utf8(cast(" ~ value ~ " as string))") }}{%- endif -%}
+    {%- if type in ('float', 'double') -%}
+        {%- set text = "cast(" ~ value ~ " as string)" -%}
+        {#- As DuckDB writes it: 1e-05 for Java's 1.0E-5, 12345678.5 for 1.23456785E7. -#}
+        {%- set exponent = "regexp_replace(regexp_replace(regexp_replace(regexp_replace(" ~ text
+            ~ ", '[.]0E', 'E'), 'E-', 'e-'), 'E', 'e+'), 'e([-+])([0-9])$', 'e$10$2')" -%}
+        {{ return("case when isnan(" ~ value ~ ") then 'NaN' when abs(" ~ value ~ ") = double('inf') then if(" ~ value
+            ~ " > 0, 'inf', '-inf') when " ~ value ~ " = rint(" ~ value ~ ") and abs(" ~ value ~ ") < "
+            ~ (16777216 if type == 'float' else 9007199254740992) ~ " then cast(cast(" ~ value ~ " as bigint) as string) when abs("
+            ~ value ~ ") < 1e-4 or " ~ value ~ " = rint(" ~ value ~ ") then " ~ exponent ~ " when abs(" ~ value
+            ~ ") < 1e-3 or abs(" ~ value ~ ") >= 1e7 then regexp_replace(cast(cast(" ~ text
+            ~ " as decimal(38, 20)) as string), '[.]?0+$', '') else " ~ text ~ " end") }}
+    {%- endif -%}
+    {%- set list_of = modules.re.match('^array<([a-z_]+(?:[(][0-9,]+[)])?)>$', type) -%}
+    {%- if list_of -%}{{ return("transform(" ~ value ~ ", e -> " ~ text_of_type('e', list_of.group(1)) ~ ")") }}{%- endif -%}
+    {{ return("cast(" ~ value ~ " as " ~ leaves_as_text(type) ~ ")") }}
+{%- endmacro %}
+
+{% macro leaves_as_text(type) -%}
+    {%- if not is_nested_type(type) -%}{{ return('string') }}{%- endif -%}
+    {{ return(modules.re.sub('(^|[<:,])(void|boolean|tinyint|smallint|int|bigint|float|double|decimal[(][0-9,]+[)]|date|timestamp_ntz|timestamp|binary|string)(?=[>,]|$)',
+        '\\1string', type)) }}
+{%- endmacro %}
+
+{% macro from_folders(partitions) -%}
+    {#- {name: SQL} of partition columns, from source_file. -#}
+    {%- set found = {} -%}
+    {%- for name in partitions -%}
+        {%- set value = "regexp_extract(concat('/', source_file), " ~ literal('.*/' ~ modules.re.escape(name) ~ '=([^/]*)/') ~ ", 1)" -%}
+        {%- do found.update({name: "nullif(coalesce(try_url_decode(replace(" ~ value ~ ", '+', '%2B')), " ~ value
+            ~ "), '__HIVE_DEFAULT_PARTITION__')"}) -%}
+    {%- endfor -%}
+    {{ return(found) }}
+{%- endmacro %}
+
+{% macro glob_of(paths) -%}
+    {#- One Hadoop glob for several files below raw_dir. -#}
+    {%- set escaped = [] -%}
+    {%- for path in paths -%}{%- do escaped.append(modules.re.sub('([\\\\{}\\[\\]*?,])', '\\\\\\1', path)) -%}{%- endfor -%}
+    {{ return(absolute_path(raw_dir()) ~ '/' ~ (escaped[0] if escaped | length == 1 else '{' ~ escaped | join(',') ~ '}')) }}
+{%- endmacro %}
+
+{% macro registered_parquet(table, paths, found, columns, partitions, seen) -%}
+    {#- Registers files of one schema as a table and returns the select of their rows. -#}
+    {%- set raw = api.Relation.create(schema=target.schema, identifier=table) -%}
+    {%- set typed, texts, folders = [], [], from_folders(partitions) -%}
+    {%- for name, type in found if name in columns -%}
+        {%- do typed.append("`" ~ name.replace('`', '``') ~ "` " ~ ('string' if type == 'void' else type)) -%}
+    {%- endfor -%}
+    {%- for name in columns -%}
+        {%- if name in folders -%}{%- do texts.append(folders[name] ~ " as `" ~ name ~ "`") -%}
+        {%- else -%}
+            {%- set type = (found | selectattr(0, 'equalto', name) | first)[1] -%}
+            {%- set others = seen.get(name, {}).values() | list -%}
+            {%- do texts.append(text_of_type("`" ~ name.replace('`', '``') ~ "`", type, leaves_as_text(others[0][0]) if others else '')
+                ~ " as `" ~ name.replace('`', '``') ~ "`") -%}
+        {%- endif -%}
+    {%- endfor -%}
+    {%- do run_query("drop table if exists " ~ raw) -%}
+    {%- do run_query("create table " ~ raw ~ " (" ~ typed | join(', ') ~ ") using parquet options (path " ~ literal(glob_of(paths))
+        ~ ", recursiveFileLookup 'true')") -%}
+    {{ return("select " ~ texts | join(', ') ~ ", source_file, source_row from (select *, " ~ below_root('_metadata.file_path')
+        ~ " as source_file, _metadata.row_index + 1 as source_row from " ~ raw ~ ")") }}
+{%- endmacro %}
+
+{% macro registered_csv(table, paths, found, columns, options) -%}
     {#-
-      Registers the files under `path` as a table, the lines in it that are no rows as the view malformed_<table>, and
+      Registers CSV files of one header as a table, the lines in it that are no rows as the view malformed_<table>, and
       returns the select of the rows. All columns of the file are read: Spark counts a line's fields only then.
     -#}
     {%- set raw = api.Relation.create(schema=target.schema, identifier=table) -%}
-    {%- set names = [] -%}
+    {%- set delim, quote = options.delim, options.quote -%}
+    {%- set names, header, folders = [], found | map(attribute=0) | list, from_folders(options.partitions) -%}
     {%- for name in header -%}
-        {%- do names.append(name if name in columns and name not in header[:loop.index0] else '_column_' ~ loop.index) -%}
+        {%- do names.append('`' ~ name ~ '`' if name in columns and name not in header[:loop.index0] else '_column_' ~ loop.index) -%}
     {%- endfor -%}
     {%- do run_query("drop table if exists " ~ raw) -%}
     {%- do run_query("create table " ~ raw ~ " (" ~ names | join(' string, ') ~ " string, _no_row string) using csv options ("
-        ~ "path " ~ literal(path) ~ ", header 'true', enforceSchema 'true', encoding 'UTF-8', mode 'PERMISSIVE', "
+        ~ "path " ~ literal(glob_of(paths)) ~ ", recursiveFileLookup 'true', header '" ~ ('false' if options.header else 'true') ~ "', enforceSchema 'true', encoding 'UTF-8', mode 'PERMISSIVE', "
         ~ "columnNameOfCorruptRecord '_no_row', columnPruning 'false', multiLine '" ~ ('true' if quote else 'false') ~ "', "
         ~ "sep " ~ literal(delim) ~ ", quote " ~ literal(quote) ~ ", escape " ~ literal(quote) ~ ")") -%}
 
-    {%- set located = "_metadata.file_name as source_file, _metadata.file_block_start as block_start, "
+    {%- set located = below_root('_metadata.file_path') ~ " as source_file, _metadata.file_block_start as block_start, "
         ~ "monotonically_increasing_id() as position" -%}
     {%- set numbered = "row_number() over (partition by source_file order by block_start, position)" -%}
     {#- Bytes that are no UTF-8 are read as U+FFFD, and would pass for text. -#}
@@ -76,18 +311,14 @@
         ~ "select " ~ located ~ ", _no_row is not null as is_short_or_long, coalesce(_no_row, case when " ~ garbled
         ~ " then replace(concat_ws(" ~ literal(delim) ~ ", " ~ names | join(', ') ~ "), '\\ufffd', '?') end) as line from " ~ raw ~ "))"
         ~ " where line is not null") -%}
-    {{ return("select " ~ columns | join(', ') ~ ", source_file, cast(" ~ numbered ~ " as bigint) as source_row from ("
-        ~ "select " ~ columns | join(', ') ~ ", " ~ located ~ " from " ~ raw ~ " where _no_row is null and not " ~ garbled
-        ~ ")") }}
-{%- endmacro %}
-
-{% macro spark__raw_parquet(pattern, columns, remedy) -%}
-    {%- for file in raw_files(pattern, remedy) -%}
-        {%- set found = run_query("select * from parquet.`" ~ absolute_path(file) | replace('`', '``') ~ "` limit 0") -%}
-        {{ require_columns(file, found.column_names | list, columns, remedy) }}
+    {%- set read, given = [], [] -%}
+    {%- for name in columns -%}
+        {%- do given.append((folders[name] ~ " as " if name in folders else '') ~ '`' ~ name ~ '`') -%}
+        {%- if name not in folders -%}{%- do read.append('`' ~ name ~ '`') -%}{%- endif -%}
     {%- endfor -%}
-    {{ return("(select " ~ columns | join(', ') ~ ", _metadata.file_name as source_file, _metadata.row_index + 1 as source_row"
-        ~ " from parquet.`" ~ absolute_path(raw_dir() ~ '/' ~ pattern) | replace('`', '``') ~ "`)") }}
+    {{ return("select " ~ given | join(', ') ~ ", source_file, cast(" ~ numbered ~ " as bigint) as source_row from ("
+        ~ "select " ~ read | join(', ') ~ ", " ~ located ~ " from " ~ raw ~ " where _no_row is null and not " ~ garbled
+        ~ ")") }}
 {%- endmacro %}
 
 {% macro spark__forget_malformed_lines() -%} {%- endmacro %}

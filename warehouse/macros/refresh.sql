@@ -77,39 +77,55 @@
     {#- Only new files, and nothing else changed: then they are added. Anything else is a full build. -#}
     {%- set mine, known = recorded_models().get(this | string), recorded_files() -%}
     {%- set source = ref('src_' ~ adapter_name()) -%}
-    {%- set files = files_behind(source) -%}
-    {%- set new, changed = [], [] -%}
-    {%- for file, state in files.items() -%}
-        {%- if file not in known -%}{%- do new.append(file) -%}
-        {%- elif known[file] != state -%}{%- do changed.append('raw file ' ~ file ~ ' changed') -%}{%- endif -%}
+    {%- do model.update({'raw_scans': {}}) -%}
+    {%- do render(node_of(source).raw_code) -%}
+    {%- set found, new, gone, changed = {}, {}, [], [] -%}
+    {%- for scan, answer in model.raw_scans.items() -%}
+        {%- for path, size, modified_ns, number in answer.files -%}
+            {%- do found.update({path: true}) -%}
+            {%- if path not in known -%}{%- do new.setdefault(scan, []).append(path) -%}
+            {%- elif known[path] != [size, modified_ns] -%}{%- do changed.append(path) -%}{%- endif -%}
+        {%- endfor -%}
     {%- endfor -%}
-    {%- for file in known if file not in files -%}{%- do changed.append('raw file ' ~ file ~ ' is gone') -%}{%- endfor -%}
-    {%- set plan = {'mode': 'full', 'load': next_load(), 'days': [], 'new_files': [], 'read': files, 'why': none,
+    {%- for path in known if path not in found -%}{%- do gone.append(path) -%}{%- endfor -%}
+    {%- set plan = {'mode': 'full', 'load': next_load(), 'days': [], 'new_files': [], 'scans': model.raw_scans, 'why': none,
         'fingerprint': fingerprint_of([whole_sql_of(source)])} -%}
-    {%- if not mine or not is_in_place(mine) or not files -%}
+    {%- if not mine or not is_in_place(mine) or not known -%}
         {%- do plan.update({'why': 'nothing to go on from'}) -%}
     {%- elif should_full_refresh() -%}
         {%- do plan.update({'why': '--full-refresh'}) -%}
     {%- elif mine.fingerprint != plan.fingerprint -%}
         {%- do plan.update({'why': 'the SQL of parsed_events or of the adapter changed, or a var that they read'}) -%}
-    {%- elif changed -%}
-        {%- do plan.update({'why': changed[0] ~ (', and ' ~ (changed | length - 1) ~ ' more' if changed | length > 1 else '')}) -%}
+    {%- elif changed or gone -%}
+        {%- set n_more = changed | length + gone | length - 1 -%}
+        {%- do plan.update({'why': 'raw file ' ~ raw_dir() ~ '/' ~ (changed[0] ~ ' changed' if changed else gone[0] ~ ' is gone')
+            ~ (', and ' ~ n_more ~ ' more' if n_more)}) -%}
     {%- elif not new -%}
         {%- do plan.update({'mode': 'none', 'load': mine.load}) -%}
     {%- else -%}
-        {%- set strangers, read = [], {} -%}
-        {%- for file in new -%}
-            {%- do read.update({file: files[file]}) -%}
-            {%- do plan.new_files.append(file.split('/')[-1]) -%}
-            {%- if not is_part_of_the_log(file, source) -%}{%- do strangers.append(file) -%}{%- endif -%}
+        {%- set of_events = scans_of_events() -%}
+        {%- for scan, paths in new.items() -%}
+            {%- do plan.new_files.extend(paths) -%}
+            {%- if scan not in of_events and not plan.why -%}
+                {%- do plan.update({'why': 'new raw file ' ~ raw_dir() ~ '/' ~ paths[0] ~ ' holds no events, so it may bear on any of them'}) -%}
+            {%- endif -%}
         {%- endfor -%}
-        {%- if strangers -%}
-            {%- do plan.update({'why': 'new raw file ' ~ strangers[0] ~ ' holds no events, so it may bear on any of them'}) -%}
-        {%- else -%}
-            {%- do plan.update({'mode': 'days', 'read': read}) -%}
+        {%- if not plan.why -%}
+            {%- set only = {} -%}
+            {%- for scan in of_events -%}{%- do only.update({scan: new.get(scan, [])}) -%}{%- endfor -%}
+            {%- do plan.update({'mode': 'days', 'only': only}) -%}
         {%- endif -%}
     {%- endif -%}
     {{ return(plan) }}
+{%- endmacro %}
+
+{% macro scans_of_events() -%}
+    {#-
+      The scans whose files hold events, from those read so far. A lookup's rows are no events: they may bear on events of other
+      files, so a new one of them is no addition.
+    -#}
+    {{ return(run_query("select distinct scan from " ~ book('files') ~ " where file in (select source_file from " ~ this ~ ")")
+        .columns[0].values() | list) }}
 {%- endmacro %}
 
 {% macro days_asked_for() -%}

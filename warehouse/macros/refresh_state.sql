@@ -1,7 +1,7 @@
 {#-
   The books of refresh, four tables beside the models (DuckDB):
     refresh_loads   which days each load touches, or that it read everything anew
-    refresh_files   the raw files that were read: size and time of change, and the load they came with
+    refresh_files   the raw files: size, time of change, the scan and load they came with, their columns; or why they aren't read
     refresh_tests   up to which load each data test has passed
     refresh_models  up to which load each table is current, and the fingerprint of what it was built from
   A model's entry is written in the transaction of its rows. Without an entry it is built in full, so a build that is killed at
@@ -15,7 +15,8 @@
     {%- if execute and target.type == 'duckdb' -%}
         {%- set books = {
             'loads': {'load': 'integer', 'is_full': 'boolean', 'days': 'date[]'},
-            'files': {'file': 'varchar', 'state': 'varchar', 'load': 'integer'},
+            'files': {'file': 'varchar', 'size': 'bigint', 'modified_ns': 'bigint', 'reason': 'varchar', 'scan': 'varchar',
+                'columns': 'varchar', 'load': 'integer'},
             'models': {'relation': 'varchar', 'load': 'integer', 'fingerprint': 'varchar', 'invocation_id': 'varchar',
                 'days': 'date[]'},
             'tests': {'test': 'varchar', 'load': 'integer', 'fingerprint': 'varchar'}} -%}
@@ -37,12 +38,14 @@
 
 {% macro read_book(name, columns, condition='true') -%}
     {#- Rows of a book. Commands that build nothing may meet a database without books. -#}
-    {%- if flags.WHICH not in ('build', 'run', 'test') and not run_query(
-        "select count(*) from duckdb_tables() where schema_name = " ~ literal(target.schema) ~ " and table_name = "
-        ~ literal('refresh_' ~ name)).columns[0][0] -%}
-        {{ return([]) }}
-    {%- endif -%}
+    {%- if not has_book(name) -%}{{ return([]) }}{%- endif -%}
     {{ return(run_query("select " ~ columns ~ " from " ~ book(name) ~ " where " ~ condition).rows) }}
+{%- endmacro %}
+
+{% macro has_book(name) -%}
+    {{ return(flags.WHICH in ('build', 'run', 'test') or run_query(
+        "select count(*) from duckdb_tables() where schema_name = " ~ literal(target.schema) ~ " and table_name = "
+        ~ literal('refresh_' ~ name)).columns[0][0] > 0) }}
 {%- endmacro %}
 
 {% macro recorded_models() -%}
@@ -57,7 +60,9 @@
 
 {% macro recorded_files() -%}
     {%- set found = {} -%}
-    {%- for row in read_book('files', 'file, state') -%}{%- do found.update({row['file']: row['state']}) -%}{%- endfor -%}
+    {%- for row in read_book('files', 'file, size, modified_ns', 'reason is null') -%}
+        {%- do found.update({row['file']: [row['size'] | int, row['modified_ns'] | int]}) -%}
+    {%- endfor -%}
     {{ return(found) }}
 {%- endmacro %}
 
@@ -80,7 +85,7 @@
     {%- if after == up_to -%}{{ return({'is_full': false, 'files': [], 'days': []}) }}{%- endif -%}
     {%- set between = "load > " ~ after ~ " and load <= " ~ up_to -%}
     {%- set files, days = [], [] -%}
-    {%- for row in read_book('files', 'file', between) -%}{%- do files.append(row['file'].split('/')[-1]) -%}{%- endfor -%}
+    {%- for row in read_book('files', 'file', between) -%}{%- do files.append(row['file']) -%}{%- endfor -%}
     {%- for row in read_book('loads', 'distinct cast(unnest(days) as varchar) as day', between) -%}
         {%- do days.append(row['day']) -%}
     {%- endfor -%}
@@ -148,28 +153,12 @@
 {%- endmacro %}
 
 {% macro whole_sql_of(relation) -%}
-    {#- The SQL of a view that scans raw files, with one file of a kind standing for all (macros/raw_files.sql). -#}
-    {%- for node in graph.nodes.values() if node.relation_name == relation | string -%}
-        {%- do model.update({'is_whole': true}) -%}
-        {%- set text = render(node.raw_code) -%}
-        {%- do model.update({'is_whole': false}) -%}
-        {{ return(text) }}
-    {%- endfor -%}
-{%- endmacro %}
-
-{% macro files_behind(view) -%}
-    {#- The raw files that a view of the database reads, as {path: size and time of change}. -#}
-    {%- set text = recorded_views().get(view | string, '') -%}
-    {{ return(fromjson(run_query("select files_behind(" ~ literal(text) ~ ", " ~ literal(raw_dir()) ~ ")").columns[0][0])) }}
-{%- endmacro %}
-
-{% macro is_part_of_the_log(file, source) -%}
-    {#- Its rows are events, or it has none. A lookup's rows are not: they may bear on events of other files. -#}
-    {{ return(
-        run_query("select count(*) from (select 1 from " ~ source ~ " where source_file = " ~ literal(file.split('/')[-1])
-            ~ " limit 1)").columns[0][0] > 0
-        or run_query("select sum(num_rows) = 0 from parquet_file_metadata(" ~ literal(file) ~ ")" if file.endswith('.parquet')
-            else "select holds_rows(" ~ literal(file) ~ ") = 'false'").columns[0][0]) }}
+    {#- The SQL of a view that scans raw files, with its scans named but not their files (macros/raw_files.sql). -#}
+    {%- set before = model.get('is_whole', false) -%}
+    {%- do model.update({'is_whole': true}) -%}
+    {%- set text = render(node_of(relation).raw_code) -%}
+    {%- do model.update({'is_whole': before}) -%}
+    {{ return(text) }}
 {%- endmacro %}
 
 {% macro is_in_place(record) -%}
@@ -187,6 +176,7 @@
 
 {% macro remember_model(plan) -%}
     {%- set load = 'null' if plan.load is none else plan.load -%}
+    {%- if model.name == 'parsed_events' -%}{%- do remember_files(plan, load) -%}{%- endif -%}
     {%- if plan.mode == 'none' -%}
         {%- do run_query("update " ~ book('models') ~ " set load = " ~ load ~ " where relation = " ~ literal(this)) -%}
         {{ return(none) }}
@@ -196,14 +186,39 @@
         ~ literal(plan.fingerprint) ~ ", " ~ literal(invocation_id) ~ ", "
         ~ (dates_literal(plan.days) if plan.mode == 'days' else 'null') ~ ")") -%}
     {%- if model.name == 'parsed_events' -%}
-        {%- if plan.mode == 'full' -%}{%- do run_query("delete from " ~ book('files')) -%}{%- endif -%}
-        {%- for file, state in plan.read.items() -%}
-            {%- do run_query("insert into " ~ book('files') ~ " values (" ~ literal(file) ~ ", " ~ literal(state) ~ ", " ~ load ~ ")") -%}
-        {%- endfor -%}
         {%- do run_query("insert into " ~ book('loads') ~ " values (" ~ load ~ ", " ~ (plan.mode == 'full') ~ ", [])") -%}
     {%- elif model.name == 'rejected_events' and plan.mode == 'days' -%}
         {%- do settle_loads(plan) -%}
     {%- endif -%}
+{%- endmacro %}
+
+{% macro remember_files(plan, load) -%}
+    {#- All raw files as they were found. Those that were read before keep their load; those that aren't read have a reason. -#}
+    {%- set read, columns, unread = {}, [], {} -%}
+    {%- for scan, answer in plan.scans.items() -%}
+        {%- set n_before = columns | length + 1 -%}
+        {%- do columns.extend(answer.columns) -%}
+        {%- for path, size, modified_ns, number in answer.files -%}
+            {%- do read.update({path: [path, size, modified_ns, none, scan, n_before + number]}) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {%- for answer in plan.scans.values() -%}
+        {%- for path, size, modified_ns, reason in answer.left_out if path not in read -%}
+            {#- What one scan asks for and can't read, another merely doesn't ask for. -#}
+            {%- if path not in unread or unread[path][3].startswith('does not match') -%}
+                {%- do unread.update({path: [path, size, modified_ns, reason, none, none]}) -%}
+            {%- endif -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {%- do run_query("create or replace temporary table files_found as with found as (select unnest(from_json("
+        ~ literal(tojson(read.values() | list + unread.values() | list)) ~ ", '[[\"varchar\"]]')) as f), "
+        ~ "known as (select file, min(load) as load from " ~ book('files') ~ " where reason is null group by file) "
+        ~ "select f[1] as file, cast(f[2] as bigint) as size, cast(f[3] as bigint) as modified_ns, f[4] as reason, f[5] as scan, "
+        ~ "from_json(" ~ literal(tojson(columns)) ~ ", '[\"varchar\"]')[cast(f[6] as integer)] as columns, "
+        ~ "case when f[4] is null then coalesce(" ~ ("null" if plan.mode == 'full' else "known.load") ~ ", " ~ load ~ ") end as load "
+        ~ "from found left join known on known.file = f[1]") -%}
+    {%- do run_query("delete from " ~ book('files')) -%}
+    {%- do run_query("insert into " ~ book('files') ~ " select * from files_found") -%}
 {%- endmacro %}
 
 {% macro n_repeats_of_old_files() -%}

@@ -31,14 +31,14 @@
     problems as (
         select
             s.file_path,
-            parse_filename(s.file_path) as source_file,
+            {{ below_raw_dir('s.file_path') }} as source_file,
             cast(e.line as bigint) as source_line,
             any_value(e.error_message order by e.byte_position) as problem,
             any_value(left(e.csv_line, 500)) as line,
             bool_or(e.error_type in ('UNQUOTED VALUE', 'LINE SIZE OVER MAXIMUM')) as is_open
         from reject_errors as e
         inner join reject_scans as s using (scan_id, file_id)
-        where {{ in_new_files('parse_filename(s.file_path)') }}
+        where {{ in_new_files(below_raw_dir('s.file_path')) }}
         group by all
     ),
 

@@ -24,6 +24,10 @@
     {{ return(texts) }}
 {%- endmacro %}
 
+{% macro in_scenes() -%}
+    ({% for scene in scenes() %}{{ literal(scene) }}{{ ', ' if not loop.last }}{% endfor %})
+{%- endmacro %}
+
 {% macro slots() -%}
     {{ return(range(1, scenes() | length + 1) | list) }}
 {%- endmacro %}

@@ -12,7 +12,7 @@ with
 raw as (
     select
         {{ canonical_columns(ref('src_' ~ adapter_name())) }}
-    from {{ ref('src_' ~ adapter_name()) }}
+    from {{ adapter_rows() }} as adapted
     where {{ in_new_files() }}
 ),
 
@@ -22,21 +22,22 @@ typed as (
         source_row,
         coalesce(source_position, 1) as source_position,
         source_file || ':' || cast(source_row as string) || coalesce(':' || cast(source_position as string), '') as row_id,
-        {{ blank_to_null('event_id') }} as log_event_id,
-        {{ blank_to_null('user_id') }} as user_id,
-        {{ blank_to_null('item_id') }} as item_id,
-        scene,
+        {{ id_of(blank_to_null('event_id')) }} as log_event_id,
+        {{ id_of(blank_to_null('user_id')) }} as user_id,
+        {{ id_of(blank_to_null('item_id')) }} as item_id,
+        case when scene in {{ in_scenes() }} then scene else {{ id_of('scene') }} end as scene,
         event_at as event_at_text,
         {{ instant('event_at') }} as event_at,
         {{ blank_to_null('known_at') }} as known_at_text,
         {{ instant('known_at') }} as written_known_at,
         label as label_text,
-        {{ number('label') }} as label,
+        {{ truth('label') }} as label,
         item_title,
         item_entities,
+        split_entity,
         user_texts,
         {{ numbers('ctx_dense') }} as ctx_dense,
-        ctx_ids
+        {{ ids_of('ctx_ids') }} as ctx_ids
     from raw
 ),
 
@@ -72,7 +73,10 @@ judged as (
         ctx_ids,
         case
             when user_id is null then 'user_id is missing'
+            when {{ is_no_id('user_id') }} then 'user_id is not an id: ' || user_id
             when item_id is null then 'item_id is missing'
+            when {{ is_no_id('item_id') }} then 'item_id is not an id: ' || item_id
+            when {{ is_no_id('log_event_id') }} then 'event_id is not an id: ' || log_event_id
             when event_at is null then {{ why_no_time('event_at', 'event_at_text') }}
             when year(event_at) not between 1970 and 2199 then 'event_at is not between 1970 and 2199: ' || event_at_text
             when {{ is_in_the_future('event_at') }} then 'event_at is later than now: ' || event_at_text
@@ -82,12 +86,15 @@ judged as (
             when known_at_text is not null and {{ is_in_the_future('known_at') }} then 'known_at is later than now: ' || known_at_text
             when label is null or label not in (0, 1) then 'label is not 0 or 1: ' || coalesce(label_text, 'missing')
             when scene is null then 'scene is missing'
-            when scene not in ({% for scene in scenes() %}{{ literal(scene) }}{{ ', ' if not loop.last }}{% endfor %})
+            when scene not in {{ in_scenes() }}
                 then 'scene is not in var scenes: ' || scene
             when coalesce({{ list_length('ctx_dense') }}, 0) <> {{ dataset_var('ctx_dense', []) | length }}
                 or coalesce({{ list_length('ctx_ids') }}, 0) <> {{ dataset_var('ctx_ids', []) | length }}
                 then 'ctx_dense or ctx_ids is not as long as its var'
             when {{ holds_infinity('ctx_dense') }} then 'ctx_dense holds a text that is not a finite number'
+            when {{ first_no_id('ctx_ids') }} is not null
+                then 'ctx_ids holds what is not an id: ' || {{ first_no_id('ctx_ids') }}
+            when split_entity is not null then 'item_entities is a list with entity_separator in an entity: ' || split_entity
         end as unreadable_because
     from known
 )

@@ -1,0 +1,27 @@
+{#- What a build couldn't read, in one line per kind at its end (on-run-end), whether anything was new or not. -#}
+
+{% macro report_reading() -%}
+    {%- if execute and flags.WHICH in ('build', 'run') and load_relation(ref_by_name('rejected_events')) is not none -%}
+        {%- set rows = run_query("select kind, count(*) as n_rows, min(example) as example from (select "
+            ~ reason_kind('reason') ~ " as kind, concat_ws(' ', source_file, case when source_row is null then concat('record ', "
+            ~ "cast(source_line as string)) else concat('row ', cast(source_row as string)) end) as example from "
+            ~ ref_by_name('rejected_events') ~ ") as reasons group by kind order by n_rows desc, kind").rows -%}
+        {%- for row in rows -%}
+            {%- do log('Rejected: ' ~ row['n_rows'] ~ (' rows' if row['n_rows'] | int > 1 else ' row') ~ ': ' ~ row['kind'] ~ ' (such as '
+                ~ row['example'] ~ ', table rejected_events)', info=true) -%}
+        {%- endfor -%}
+        {%- for line in adapter.dispatch('lines_about_unread_files')() -%}
+            {%- do log('Not read: ' ~ line, info=true) -%}
+        {%- endfor -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro reason_kind(reason) -%}
+    {#- SQL: a reason without the value that was found. -#}
+    regexp_replace({{ reason }}, '(?s)(: .*| the event_id .*)$', '')
+{%- endmacro %}
+
+{% macro duckdb__lines_about_unread_files() -%}
+    {{ return(fromjson(run_query("select lines_about(cast(coalesce(json_group_array(json_array(file, reason)), '[]') as varchar)) from "
+        ~ book('files') ~ " where reason is not null").columns[0][0])) }}
+{%- endmacro %}
