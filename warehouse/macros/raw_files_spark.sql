@@ -14,7 +14,7 @@
     {%- set groups, seen = {}, {} -%}
     {%- for path, size in raw_files_of(scan, pattern, remedy, options.partitions).items() -%}
         {%- set file = raw_dir() ~ '/' ~ path -%}
-        {%- set found = header_of(file, columns, remedy, options) if kind == 'csv' else parquet_columns(file) -%}
+        {%- set found = header_of(file, path, remedy, options) if kind == 'csv' else parquet_columns(path) -%}
         {%- do check_raw_columns(file, found, columns, remedy, options.partitions) -%}
         {%- if kind == 'parquet' -%}{%- do check_raw_types(file, found, columns, seen, remedy) -%}{%- endif -%}
         {%- do groups.setdefault(found | tojson, []).append(path) -%}
@@ -133,9 +133,9 @@
     {{ return(lines) }}
 {%- endmacro %}
 
-{% macro header_of(file, columns, remedy, options) -%}
+{% macro header_of(file, path, remedy, options) -%}
     {#- [name, type] of the columns of a CSV file: as its first line has them, renamed, or as the adapter gives them. -#}
-    {%- set first = run_query("select value from text.`" ~ absolute_path(file) | replace('`', '``')
+    {%- set first = run_query("select value from text.`" ~ glob_of([path]) | replace('`', '``')
         ~ "` where _metadata.file_block_start = 0 limit 1") -%}
     {%- set first_line = (first.columns[0][0] if first.rows else '') | replace('\ufeff', '') -%}
     {%- set delim, quote, header = options.delim, options.quote, options.header -%}
@@ -155,10 +155,10 @@
     {{ return(found) }}
 {%- endmacro %}
 
-{% macro parquet_columns(file) -%}
+{% macro parquet_columns(path) -%}
     {#- [name, type] of the columns of a Parquet file. -#}
     {%- set found = [] -%}
-    {%- for row in run_query("describe query select * from parquet.`" ~ absolute_path(file) | replace('`', '``') ~ "`").rows -%}
+    {%- for row in run_query("describe query select * from parquet.`" ~ glob_of([path]) | replace('`', '``') ~ "`").rows -%}
         {%- do found.append([row['col_name'], row['data_type']]) -%}
     {%- endfor -%}
     {{ return(found) }}

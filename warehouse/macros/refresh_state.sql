@@ -108,7 +108,7 @@
 
 {% macro ref_by_name(name) -%}
     {#- A relation that the model may not depend on, without an edge in the lineage. -#}
-    {{ return(api.Relation.create(database=target.database, schema=target.schema, identifier=name)) }}
+    {{ return(api.Relation.create(database=target.get('database'), schema=target.schema, identifier=name)) }}
 {%- endmacro %}
 
 {% macro standing_of_parents(unique_id, records, views) -%}
