@@ -6,7 +6,10 @@
 {% macro absolute_path(path) -%}
     {#- Spark takes a table's relative location as below its warehouse folder; ours are below the folder dbt runs in. -#}
     {%- if path.startswith('/') or ':/' in path -%}{{ return(path) }}{%- endif -%}
-    {{ return('file:' ~ run_query("select reflect('java.lang.System', 'getProperty', 'user.dir')").columns[0][0] ~ '/' ~ path) }}
+    {%- if not model.get('run_folder') -%}
+        {%- do model.update({'run_folder': run_query("select reflect('java.lang.System', 'getProperty', 'user.dir')").columns[0][0]}) -%}
+    {%- endif -%}
+    {{ return('file:' ~ model.run_folder ~ '/' ~ path) }}
 {%- endmacro %}
 
 {% macro spark__raw_scan(scan, kind, pattern, columns, remedy, options) -%}
@@ -14,7 +17,7 @@
     {%- set groups, seen = {}, {} -%}
     {%- for path, size in raw_files_of(scan, pattern, remedy, options.partitions).items() -%}
         {%- set file = raw_dir() ~ '/' ~ path -%}
-        {%- set found = header_of(file, path, remedy, options) if kind == 'csv' else parquet_columns(path) -%}
+        {%- set found = header_of(file, path, remedy, options) if kind == 'csv' else parquet_columns(path, columns) -%}
         {%- do check_raw_columns(file, found, columns, remedy, options.partitions) -%}
         {%- if kind == 'parquet' -%}{%- do check_raw_types(file, found, columns, seen, remedy) -%}{%- endif -%}
         {%- do groups.setdefault(found | tojson, []).append(path) -%}
@@ -155,12 +158,19 @@
     {{ return(found) }}
 {%- endmacro %}
 
-{% macro parquet_columns(path) -%}
-    {#- [name, type] of the columns of a Parquet file. -#}
-    {%- set found = [] -%}
-    {%- for row in run_query("describe query select * from parquet.`" ~ glob_of([path]) | replace('`', '``') ~ "`").rows -%}
+{% macro parquet_columns(path, columns) -%}
+    {#- [name, type] of the columns of a Parquet file. Spark reads a null column as int, so a wanted int is looked into: void. -#}
+    {%- set file, found, counts = "parquet.`" ~ glob_of([path]) | replace('`', '``') ~ "`", [], [] -%}
+    {%- for row in run_query("describe query select * from " ~ file).rows -%}
         {%- do found.append([row['col_name'], row['data_type']]) -%}
+        {%- if row['data_type'] == 'int' and row['col_name'] in columns -%}
+            {%- do counts.append("count(`" ~ row['col_name'] | replace('`', '``') ~ "`) as `" ~ row['col_name'] | replace('`', '``') ~ "`") -%}
+        {%- endif -%}
     {%- endfor -%}
+    {%- if counts -%}
+        {%- set n_values = run_query("select " ~ counts | join(', ') ~ " from " ~ file).rows[0].dict() -%}
+        {%- for column in found if n_values.get(column[0]) == 0 -%}{%- do column.insert(1, 'void') -%}{%- do column.pop() -%}{%- endfor -%}
+    {%- endif -%}
     {{ return(found) }}
 {%- endmacro %}
 
@@ -258,8 +268,8 @@
     {#- Registers files of one schema as a table and returns the select of their rows. -#}
     {%- set raw = api.Relation.create(schema=target.schema, identifier=table) -%}
     {%- set typed, texts, folders = [], [], from_folders(partitions) -%}
-    {%- for name, type in found if name in columns -%}
-        {%- do typed.append("`" ~ name.replace('`', '``') ~ "` " ~ ('string' if type == 'void' else type)) -%}
+    {%- for name, type in found if name in columns and type != 'void' -%}
+        {%- do typed.append("`" ~ name.replace('`', '``') ~ "` " ~ type) -%}
     {%- endfor -%}
     {%- for name in columns -%}
         {%- if name in folders -%}{%- do texts.append(folders[name] ~ " as `" ~ name ~ "`") -%}
