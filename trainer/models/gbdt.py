@@ -182,7 +182,8 @@ class GBDT:
         _expect(all(len(array) == n_inner for array in per_inner), "the size of a tree")
         _expect(len(self.leaf_value_L) == n_inner + self.n_trees, "the size of a tree")
         _expect(len(self.set_starts) == int((self.n_sets_T + (self.n_sets_T > 0)).sum()), "the sets of categories")
-        _expect(np.isfinite(self.leaf_value_L).all() and np.isfinite(self.threshold_I).all(), "a value or a threshold")
+        _expect(np.isfinite(self.leaf_value_L).all(), "the value of a leaf")
+        _expect(not np.isnan(self.threshold_I).any(), "a threshold")  # infinite: all numbers against missing ones
         _expect(((self.split_feature_I >= 0) & (self.split_feature_I < self.n_features[0])).all(), "a feature's number")
         _expect(((self.decision_type_I >= 0) & (self.decision_type_I < 16)).all(), "the type of a split")
         size_I = np.repeat(inner_T, inner_T)

@@ -106,6 +106,18 @@ def test_nothing_to_split_by_is_one_leaf() -> None:
     np.testing.assert_allclose(back.predict(np.ones((3, 5)), 1), np.log(1 / 3), atol=1e-12)
 
 
+def test_a_split_of_missing_from_all_numbers_has_an_infinite_threshold() -> None:
+    """Where only whether a number is there says something."""
+    x = np.random.default_rng(0).normal(size=(800, 5))
+    x[::3, 2] = np.nan
+    model, _ = GBDT.fit(x, np.isnan(x[:, 2]), *NOBODY, n_categorical=0, seed=0, threads=1, patience=5,
+                        on_iteration=lambda _: None, **PARAMETERS)  # fmt: skip
+    back = GBDT.from_arrays(load(save(model.to_arrays())))
+    assert np.isinf(model.threshold_I).any()
+    np.testing.assert_allclose(back.predict(x, 1), [by_hand(model, row) for row in x], rtol=0, atol=1e-12)
+    assert ((back.predict(x, 1) > 0) == np.isnan(x[:, 2])).all()
+
+
 def test_survives_the_disk_as_plain_arrays(tmp_path: Path) -> None:
     model, *_ = boosted()
     save_file(model.to_arrays(), tmp_path / "w.safetensors")
