@@ -9,7 +9,7 @@ MART ?= training_examples_v1
 RUNS := runs/$(DATASET)
 VARS := --vars '{dataset: $(DATASET)}'
 
-.PHONY: demo ladder test lint lock proof chaos bench bench-warehouse bench-trainer docs clean
+.PHONY: demo ladder test check lint lock proof chaos bench bench-warehouse bench-trainer docs clean
 
 # ---- installs: ranges in pyproject.toml, the exact versions of everything in constraints.txt
 .venv/installed: pyproject.toml constraints.txt
@@ -42,9 +42,16 @@ endif
 ladder: .venv/installed
 	$(BIN)/trainer ladder --dataset $(DATASET) --seeds 3
 
-# ---- checks
+# ---- checks: a file's tests stay together, the slow files (tests/conftest.py) start first
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 test: .venv/installed-dev lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 10
+	$(PYTEST) --durations 10
+
+# ---- a first look: the Python linters and the tests of all files that aren't slow
+check: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(PYTEST) -m 'not slow'
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

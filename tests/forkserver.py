@@ -17,6 +17,7 @@ what it started running; otherwise the whole group goes.
 import atexit
 import contextlib
 import functools
+import gc
 import json
 import os
 import resource
@@ -73,6 +74,9 @@ def embeddings() -> Callable[[], object]:
 
 
 def trainer() -> Callable[[], object]:
+    """The trainer with what it imports only for a fit."""
+    for module in ("torch", "lightgbm", "trainer.ladder.running", "trainer.run.directory"):
+        import_module(module)
     return import_module("trainer.cli").main
 
 
@@ -177,6 +181,7 @@ def serve(command: Callable[[], Callable[[], object]]) -> object:
     answers = os.dup(1)
     os.dup2(2, 1)  # whatever is said while the command is made ready is no answer
     call = command()
+    gc.freeze()  # or each child's garbage collector copies all that was imported
     for line in iter(sys.stdin.buffer.raw.readline, b""):  # unbuffered: a child must not inherit what is to come
         request = json.loads(line)
         for name in request.get("import", []):

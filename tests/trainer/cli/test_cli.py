@@ -1,23 +1,18 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+from tests.forkserver import of
 
 
 def trainer(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "trainer", *map(str, arguments)], capture_output=True, text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    return of("trainer").run("trainer", *map(str, arguments), cwd=Path.cwd())
 
 
 def small(stage: Any, name: str, tmp_path: Path) -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.forkserver import of
 from trainer.ladder.running import _fit
 from trainer.run.directory import fit_run
 from trainer.training import loop as training
@@ -19,12 +20,8 @@ from trainer.training.checkpoint import Checkpoint
 ROOT = Path(__file__).parents[3]
 
 
-def command(*arguments: str | Path) -> list[str]:
-    return [sys.executable, "-m", "trainer", "ladder", *map(str, arguments)]
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT)}
+def ladder(*arguments: str) -> subprocess.CompletedProcess:
+    return of("trainer").run("trainer", "ladder", *arguments, cwd=Path.cwd())
 
 
 def write(stage: Any, tmp_path: Path, name: str, kind: str, **replaced: Any) -> str:
@@ -38,8 +35,9 @@ def test_a_ladder_that_is_killed_goes_on_where_it_stopped(toy: Any, stage: Any, 
     quick = write(stage, tmp_path, "00_quick", "00_gbdt", max_iter=2)
     slow = write(stage, tmp_path, "01_slow", "01_dnn", epochs=100_000, patience=1_000_000)
     process = subprocess.Popen(
-        command("--dataset", "toy", "--stages", f"{quick},{slow}"), env=environment(), stderr=subprocess.DEVNULL
-    )
+        [sys.executable, "-m", "trainer", "ladder", "--dataset", "toy", "--stages", f"{quick},{slow}"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
     folder = tmp_path / "runs" / "ladder" / "toy"
     try:
         deadline = time.monotonic() + 120
@@ -57,10 +55,7 @@ def test_a_ladder_that_is_killed_goes_on_where_it_stopped(toy: Any, stage: Any, 
     assert not Path(f"/proc/{child}").exists(), "the child outlived its parent"
     assert not (folder / "ladder.json").exists()
     write(stage, tmp_path, "01_slow", "01_dnn", epochs=1)
-    again = subprocess.run(
-        command("--dataset", "toy", "--stages", quick, "--stages", slow, "--json"),
-        env=environment(), capture_output=True, text=True,
-    )  # fmt: skip
+    again = ladder("--dataset", "toy", "--stages", quick, "--stages", slow, "--json")
     assert again.returncode == 0, again.stderr
     assert "1 finished runs are kept, 1 are to be made" in again.stderr
     assert (folder / "00_quick" / "seed_1" / "DONE").stat().st_mtime_ns == finished
@@ -103,10 +98,7 @@ def test_a_rung_that_fails_is_named_and_the_others_are_made(toy: Any, stage: Any
     toy(900).write(tmp_path / "marts")
     good = write(stage, tmp_path, "00_good", "00_gbdt", max_iter=2)
     bad = write(stage, tmp_path, "01_bad", "01_dnn", epochs=1, learning_rate=1e30)
-    found = subprocess.run(
-        command("--marts", "marts", "--stages", f"{bad},{good}", "--jobs", "2", "--output", "out"),
-        env=environment(), capture_output=True, text=True,
-    )  # fmt: skip
+    found = ladder("--marts", "marts", "--stages", f"{bad},{good}", "--jobs", "2", "--output", "out")
     assert found.returncode == 2
     assert "Not all rungs were fitted. 01_bad, seed" in found.stderr
     assert "Traceback" not in found.stderr
@@ -118,6 +110,6 @@ def test_a_rung_that_fails_is_named_and_the_others_are_made(toy: Any, stage: Any
 
 def test_it_asks_for_one_log(tmp_path: Path) -> None:
     for arguments in ((), ("--dataset", "toy", "--marts", "x")):
-        found = subprocess.run(command(*arguments), env=environment(), capture_output=True, text=True)
+        found = ladder(*arguments)
         assert found.returncode == 2
         assert "Say which log" in found.stderr

@@ -1,0 +1,49 @@
+"""Which test files take long: they start first, so no worker waits for another, and a first look leaves them out."""
+
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+# Those that take more than about 20 seconds on one core, the longest first. One that builds the warehouse isn't named
+# (test_latest.py), so that a first look has a build in it.
+SLOW = (
+    "warehouse/test_spark_parity.py",
+    "warehouse/test_refresh.py",
+    "warehouse/test_mutants.py",
+    "system/test_demo.py",
+    "system/test_docs.py",
+    "system/test_package.py",
+    "warehouse/test_any_feature.py",
+    "warehouse/test_simulate.py",
+    "embeddings/test_retrieval.py",
+    "embeddings/test_encoder.py",
+    "warehouse/test_point_in_time.py",
+    "system/test_no_signal.py",
+    "trainer/ladder/test_running.py",
+    "trainer/training/test_determinism.py",
+    "trainer/training/test_checkpoint.py",
+    "trainer/serving/test_onnx.py",
+    "trainer/test_notebook.py",
+    "warehouse/test_hostile_files.py",
+    "warehouse/test_split.py",
+    "warehouse/test_staging.py",
+    "warehouse/test_monitoring.py",
+    "warehouse/test_bad_input.py",
+    "trainer/run/test_degenerate.py",
+    "trainer/report/test_page.py",
+    "trainer/ladder/test_table.py",
+    "trainer/cli/test_cli.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the slow files in front and mark their tests `slow`. Raises: UsageError if a file of the list is gone."""
+    gone = [name for name in SLOW if not (HERE / name).exists()]
+    if gone:
+        raise pytest.UsageError(f"SLOW in tests/conftest.py names files that aren't there: {', '.join(gone)}")
+    place = {HERE / name: number for number, name in enumerate(SLOW)}
+    items.sort(key=lambda item: place.get(item.path, len(SLOW)))
+    for item in items:
+        if item.path in place:
+            item.add_marker(pytest.mark.slow)
