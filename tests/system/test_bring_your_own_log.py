@@ -25,6 +25,7 @@ from tests.forkserver import of
 from tests.system.pages import fences, run_in_process
 from tests.warehouse.logs import FIRST_DAY, random_log, with_column
 from tests.warehouse.project import ROOT
+from tests.warehouse.test_spark_parity import ENVIRONMENT, missing
 
 GUIDE = ROOT / "docs/bring-your-own-log.md"
 PAGE = GUIDE.read_text(encoding="utf-8")
@@ -74,8 +75,10 @@ class Checkout:
         pq.write_table(log, self.folder / path)
 
     def query(self, name: str, sql: str) -> list[tuple]:
-        settings = {"file_search_path": str(self.folder)}
-        with duckdb.connect(str(self.folder / f"data/{name}.duckdb"), read_only=True, config=settings) as connection:
+        """Of a log's database; of files alone where it has none."""
+        path, settings = self.folder / f"data/{name}.duckdb", {"file_search_path": str(self.folder)}
+        database = str(path) if path.exists() else ":memory:"
+        with duckdb.connect(database, read_only=path.exists(), config=settings) as connection:
             return connection.sql(sql).fetchall()
 
 
@@ -180,14 +183,16 @@ SCHEMA = pa.schema({"user_id": pa.int64(), "surface": pa.string(), "shown_at": p
                     "items": pa.list_(pa.int64()), "clicks": pa.list_(pa.int64())})  # fmt: skip
 
 
-def compare_with(checkout: Checkout, files: dict[str, list[dict]]) -> None:
+def compare_with(checkout: Checkout, files: dict[str, list[dict]], table: str = "{}") -> None:
+    """Raw = accepted + rejected, each with its key. table: where a table's rows are found, `{}` for its name."""
+    accepted, refused, parsed = (table.format(name) for name in ("stg_events", "rejected_events", "parsed_events"))
     events, rejected = expected_of(files)
-    found = checkout.query("pages", "select event_id, user_id, item_id, scene, label from stg_events")
+    found = checkout.query("pages", f"select event_id, user_id, item_id, scene, label from {accepted}")
     assert {row[0]: row[1:] for row in found} == events
     assert len(found) == len(events)
-    keyed = checkout.query("pages", "select source_file, source_row, source_position, reason from rejected_events")
+    keyed = checkout.query("pages", f"select source_file, source_row, source_position, reason from {refused}")
     assert {row[:3]: row[3] for row in keyed} == rejected
-    assert checkout.query("pages", "select count(*) from parsed_events") == [(len(events) + len(rejected),)]
+    assert checkout.query("pages", f"select count(*) from {parsed}") == [(len(events) + len(rejected),)]
 
 
 def add_pages(checkout: Checkout, old: str = "", new: str = "") -> None:
@@ -248,3 +253,17 @@ def test_an_adapter_that_is_wrong_is_told_what_to_do(old: str, new: str, message
     checkout.deliver(pa.Table.from_pylist(pages_of(50, seed=3), SCHEMA), "data/raw/pages/c.parquet")
     said = checkout.dbt("dbt run --select src_pages parsed_events --vars '{dataset: pages}'", fails=True)
     assert message in " ".join(said.split())
+
+
+@pytest.mark.skipif(bool(missing()), reason=f"Spark is not tested here; {missing()}")
+def test_the_same_pages_on_spark(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_pages(checkout)
+    raw = checkout.folder / "data/raw/pages"
+    shutil.rmtree(raw, ignore_errors=True)
+    files = {"a.parquet": pages_of(120, seed=1)}
+    checkout.deliver(pa.Table.from_pylist(files["a.parquet"], SCHEMA), "data/raw/pages/a.parquet")
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    checkout.dbt("dbt run --target spark --select +stg_events --vars '{dataset: pages}'")
+    stored = checkout.folder / "data/spark/pages/warehouse/pages.db"
+    compare_with(checkout, files, f"'{stored}/{{}}/*.parquet'")

@@ -205,6 +205,7 @@ def test_the_record_is_the_same_but_for_the_engine(mart: str, both: Project) -> 
 
 
 MART = """{{{{ config(materialized='{materialization}', partition_by='event_date') }}}}
+{{{{ config(empty_when='there_is_nothing') if this.name == 'rightly_empty' }}}}
 select id, cast(day as date) as event_date
 from (values (1, '2024-01-01'), (2, '2024-01-01'), (3, '2024-01-02')) as days (id, day)
 where {condition}
@@ -228,9 +229,11 @@ def test_no_empty_table_passes_for_a_mart(tmp_path: Path, monkeypatch: pytest.Mo
         check, "    {%- do register_mart(target_relation, aside, partition_by, place) -%}\n" + check
     )
     (macros / "unregistered.sql").write_text(mutant)
+    (macros / "nothing.sql").write_text("{% macro there_is_nothing() %}{{ return(true) }}{% endmacro %}")
     for name, materialization, condition in (
         ("whole", "mart", "true"),
         ("nothing", "mart", "id > 3"),
+        ("rightly_empty", "mart", "id > 3"),
         ("unregistered", "unregistered", "true"),
     ):
         (models / f"{name}.sql").write_text(MART.format(materialization=materialization, condition=condition))
@@ -238,12 +241,13 @@ def test_no_empty_table_passes_for_a_mart(tmp_path: Path, monkeypatch: pytest.Mo
     said = " ".join(result.stdout.split())
     marts = project.folder / "data/marts/my_log"
     assert result.returncode == 1
-    assert "PASS=3 WARN=0 ERROR=2" in said, "one mart and the two hooks of the project"
+    assert "PASS=4 WARN=0 ERROR=2" in said, "two marts and the two hooks of the project"
     assert sorted(path.name for path in (marts / "whole").glob("event_date=*")) == [
         "event_date=2024-01-01",
         "event_date=2024-01-02",
     ]
     assert json.loads(next((marts / "whole/_build").glob("*.json")).read_text())["n_rows"] == 3
+    assert json.loads(next((marts / "rightly_empty/_build").glob("*.json")).read_text())["n_rows"] == 0
     assert "nothing would be empty; the mart at" in said
     assert not (marts / "nothing").exists()
     assert "unregistered reads back 0 rows of the 3 that were computed" in said
