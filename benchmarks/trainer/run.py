@@ -33,6 +33,8 @@ import numpy as np
 
 ROOT = Path(__file__).parents[2]
 PEERS = ("deepctr-torch==0.3.0", "torch-rechub==0.9.0")
+# What the peers import beyond this project's own requirements; constraints.txt says which version.
+PEERS_NEED = ("pandas",)
 SIDES = ("ours", "deepctr-torch", "torch-rechub")
 CARDINALITIES = [100_000] * 2 + [10_000] * 8 + [1_000] * 10 + [50] * 19 + [5]
 SIZE, BATCH, EXPERTS, HIDDEN, TOWER, RATE = 16, 4096, 8, [128, 64], [32], 1e-3
@@ -266,7 +268,8 @@ def compare(args: argparse.Namespace, scratch: Path) -> None:
     """Run all sides by turns, then the rungs, and print both tables."""
     peers = args.peer_path or scratch / "peers"
     if not peers.exists():
-        install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", f"--target={peers}", *PEERS]
+        install = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        install += [f"--target={peers}", "-c", str(ROOT / "constraints.txt"), *PEERS, *PEERS_NEED]
         subprocess.run(install, check=True)
     plain, rich = scratch / "plain", scratch / "rich"
     write_mart(plain / "marts", args.rows)
