@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 Tracker = Literal["mlflow", "tensorboard"]
 FOLDER = "tensorboard"  # in the run
+LIMIT = "FIRST_IMPRESSION_TRACK_SECONDS"
 # What each imports; mlflow's default store is a SQLite file.
 _PACKAGES = {"mlflow": ("mlflow", "sqlalchemy", "alembic"), "tensorboard": ("tensorboard",)}
 _TYPES = {
@@ -103,6 +106,56 @@ def signature(run: Path) -> ModelSignature:
 
 
 def _to_mlflow(run: Path) -> str:
+    """Log to MLflow, to a server within `_limit()` seconds in all.
+
+    A server that is dead or slow may hold each of a dozen requests for minutes, and threads of MLflow's own would hold
+    the process at its end. So a process of its own logs, and is ended when its time is up.
+    Raises: TrainerError where it failed, or where the time was up.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # nothing is sent anywhere unasked
+    import mlflow
+
+    uri = mlflow.get_tracking_uri()
+    if uri.partition(":")[0] in ("file", "sqlite") or "://" not in uri:
+        return _log_to_mlflow(run)  # on this machine: nobody to wait for
+    seconds = _limit()
+    # One retry: the default of seven, with pauses that double, is minutes for a server that isn't there.
+    waits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(max(1, round(seconds)))}
+    logging = subprocess.Popen(
+        [sys.executable, "-m", __name__, str(run)], env=waits | os.environ, bufsize=0,  # the first line alone is taken
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        assert logging.stdout is not None
+        logging.stdout.readline()  # its imports are done; the time that counts begins
+        said, _ = logging.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        raise TrainerError(
+            f"{uri} didn't take the run within {seconds:g} seconds. Look whether the server is up; a larger "
+            f"{LIMIT} gives it more time."
+        ) from None
+    finally:
+        logging.kill()
+        logging.wait()
+    kind, _, text = said.decode(errors="replace").strip().partition(" ")
+    if kind == "done":
+        return text
+    raise TrainerError(f"{uri}: {text or 'the process that logged it ended without a word.'}")
+
+
+def _limit() -> float:
+    """Seconds that a tracking server gets in all. Raises: TrainerError where the variable holds no number above 0."""
+    text = os.environ.get(LIMIT, "10")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0
+    if not 0 < seconds < float("inf"):
+        raise TrainerError(f"{LIMIT} is {text!r}; expected seconds, a number above 0.")
+    return seconds
+
+
+def _log_to_mlflow(run: Path) -> str:
     """Parameters, metrics by step, the run's files and a model signature, into one MLflow run.
 
     Where: what MLFLOW_TRACKING_URI says, else mlflow's own default. The experiment is named by MLFLOW_EXPERIMENT_NAME,
@@ -157,3 +210,22 @@ def _to_tensorboard(run: Path) -> str:
 def _name(text: str) -> str:
     """A metric's name as MLflow allows it: a scene may hold any character."""
     return re.sub(r"[^\w\-. :/]", "_", text)
+
+
+def _main(run: Path) -> None:
+    """What the process of `_to_mlflow` does: a line when it begins, and one that says what came of it."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    import mlflow  # noqa: F401
+
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what MLflow prints isn't the answer
+    print("begins", file=out, flush=True)
+    try:
+        said = f"done {_log_to_mlflow(run)}"
+    except Exception as error:
+        said = f"failed {type(error).__name__}: {' '.join(str(error).split())[:300]}"
+    print(said, file=out, flush=True)
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]))

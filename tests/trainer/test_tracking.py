@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +97,68 @@ def test_a_tracker_that_fails_loses_nothing(
     assert (tmp_path / "r" / "tensorboard").exists(), "the other tracker is told all the same"
     evaluated = CliRunner().invoke(app, ["evaluate", "--run", "r"])
     assert evaluated.exit_code == 0
+
+
+class Server(threading.Thread):
+    """A server on this machine that does to each connection what `answer` says, until the test is over."""
+
+    def __init__(self, answer: Callable[[socket.socket], None]):
+        super().__init__(daemon=True)
+        self.listening, self.answer, self.held = socket.create_server(("127.0.0.1", 0)), answer, []
+        self.url = f"http://127.0.0.1:{self.listening.getsockname()[1]}"
+        self.start()
+
+    def run(self) -> None:
+        while True:
+            connection, _ = self.listening.accept()
+            self.held.append(connection)
+            threading.Thread(target=self.answer, args=(connection,), daemon=True).start()
+
+
+def drip(connection: socket.socket) -> None:
+    """An answer that never comes to its end, a byte at a time, so that no single read is slow."""
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n")
+    with contextlib.suppress(OSError):
+        while True:
+            connection.sendall(b" ")
+            time.sleep(0.2)
+
+
+def nobody() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        return f"http://127.0.0.1:{closed.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("kind", ["nobody", "silent", "drip", "refuses", "hangs up"])
+def test_a_dead_or_slow_server_costs_seconds(run: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: dict[str, Callable[[socket.socket], None]] = {
+        "silent": lambda connection: None,
+        "drip": drip,
+        "refuses": lambda c: c.sendall(b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"),
+        "hangs up": lambda c: c.close(),
+    }
+    url = Server(answers[kind]).url if kind in answers else nobody()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
+    monkeypatch.setenv("FIRST_IMPRESSION_TRACK_SECONDS", "3")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    began = time.monotonic()
+    with pytest.raises(TrainerError, match=url) as refused:
+        track(run, "mlflow")
+    # Importing MLflow in a process of its own takes most of it.
+    assert time.monotonic() - began < 3 + 25
+    assert "\n" not in str(refused.value)
+    if kind in ("silent", "drip"):
+        assert "within 3 seconds" in str(refused.value)
+        assert "FIRST_IMPRESSION_TRACK_SECONDS" in str(refused.value)
+    assert before == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("text", ["soon", "0", "-1", "inf", "nan", ""])
+def test_a_time_that_is_none_is_refused(tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    monkeypatch.setenv("FIRST_IMPRESSION_TRACK_SECONDS", text)
+    with pytest.raises(TrainerError, match="FIRST_IMPRESSION_TRACK_SECONDS is .* expected seconds"):
+        track(tmp_path, "mlflow")
 
 
 def test_without_the_extra_it_stops_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from trainer.base.errors import TrainerError
 from trainer.cli.common import Bayes, Json, Manifest, Mart, Marts, Vectors, console, show
 from trainer.config import load_stage
 
@@ -79,7 +80,8 @@ def _tracked(run: Path, tracker: Tracker) -> bool:
     try:
         console.print(track(run, tracker.value), markup=False, soft_wrap=True)
     except Exception as error:
-        text = f"--track {tracker.value} failed: {type(error).__name__}: {error}. The run is finished and whole."
+        why = str(error) if isinstance(error, TrainerError) else f"{type(error).__name__}: {error}."
+        text = f"--track {tracker.value} failed: {' '.join(why.split())} The run is finished and whole."
         console.print(text, style="red", markup=False, soft_wrap=True)
         return False
     return True
