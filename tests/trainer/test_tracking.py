@@ -157,7 +157,7 @@ def test_a_dead_or_slow_server_costs_seconds(run: Path, kind: str, monkeypatch: 
 def test_a_time_that_is_none_is_refused(tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     monkeypatch.setenv("FIRST_IMPRESSION_TRACK_SECONDS", text)
-    with pytest.raises(TrainerError, match="FIRST_IMPRESSION_TRACK_SECONDS is .* expected seconds"):
+    with pytest.raises(TrainerError, match=r"FIRST_IMPRESSION_TRACK_SECONDS is .* expected seconds"):
         track(tmp_path, "mlflow")
 
 

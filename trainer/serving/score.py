@@ -31,7 +31,7 @@ from trainer.inputs.table import RequiredColumns, block_columns
 from trainer.run.integrity import check_finished
 from trainer.run.provenance import vectors_of
 from trainer.training.fitted import Fitted
-from trainer.training.loop import PREDICT_BATCH, sigmoid
+from trainer.training.loop import PREDICT_BATCH, determinism, sigmoid
 from trainer.training.placebo import refuse_placebo
 
 
@@ -50,7 +50,7 @@ class Model:
         check_finished(run)
         stage = load_stage(run / "config.yaml")
         refuse_placebo(stage, "score rows")
-        with readable(run):
+        with readable(run), determinism(stage.threads):
             came_from = read_json(run / "lineage.json")
             fitted = Fitted.load(run, stage, vectors or vectors_of(run))
             columns = tuple(Column(**c) for c in came_from["columns"])

@@ -18,6 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from trainer.base.threads import is_forked
 from trainer.inputs.batch import Batch
 
 
@@ -99,8 +100,9 @@ def team() -> Iterator[Team]:
 
 
 def device() -> torch.device:
-    """The GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU where there is one, else the CPU; also in a fork of a process that used the GPU, which CUDA refuses."""
+    lost = is_forked() and torch.cuda._is_in_bad_fork()
+    return torch.device("cuda" if torch.cuda.is_available() and not lost else "cpu")
 
 
 def moved(batch: Batch, to: torch.device) -> Batch:

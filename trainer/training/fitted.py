@@ -14,6 +14,7 @@ from torch import nn
 from trainer.base.errors import TrainerError, nearest
 from trainer.base.progress import Tick, silent
 from trainer.base.readable import readable
+from trainer.base.threads import usable
 from trainer.columns.store import Columns
 from trainer.config import GbdtStage, Stage
 from trainer.inputs.batch import Sizes
@@ -52,14 +53,14 @@ class Fitted:
         Raises: TrainerError when the columns lack an input or have a scene that the model doesn't know.
         """
         _check_inputs(self.inputs, columns)
-        batcher = Batcher(self.inputs, columns, self.vectors)
-        if isinstance(self.stage, GbdtStage):
-            blocks = [np.empty(0)]
-            for s in range(0, len(rows_B), _BLOCK):
-                blocks.append(self.model.predict(tree_features(batcher, rows_B[s : s + _BLOCK]), self.stage.threads))
-                tick(len(blocks[-1]))
-            return np.concatenate(blocks)
         with determinism(self.stage.threads):
+            batcher = Batcher(self.inputs, columns, self.vectors)
+            if isinstance(self.stage, GbdtStage):
+                blocks, threads = [np.empty(0)], usable(self.stage.threads)
+                for s in range(0, len(rows_B), _BLOCK):
+                    blocks.append(self.model.predict(tree_features(batcher, rows_B[s : s + _BLOCK]), threads))
+                    tick(len(blocks[-1]))
+                return np.concatenate(blocks)
             logits_B = predict(self.model.to(device()), batcher, rows_B, tick).astype(np.float64)
             self.model.cpu()
             return logits_B

@@ -20,6 +20,7 @@ from torch import nn
 
 from trainer.base.errors import TrainerError
 from trainer.base.progress import Tick, progress, silent
+from trainer.base.threads import usable
 from trainer.config import TrainingConfig
 from trainer.inputs.batch import Batch
 from trainer.inputs.batcher import Batcher
@@ -47,9 +48,12 @@ class TrainingHistory:
 
 @contextmanager
 def determinism(threads: int) -> Iterator[None]:
-    """Same input, same bytes: a fixed number of threads and deterministic kernels; both restored afterwards."""
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(threads)
+    """Same input, same bytes: a fixed number of threads and deterministic kernels; both restored afterwards.
+
+    In a forked process one thread, and it stays one: more would wait for ever (trainer/base/threads.py).
+    """
+    before = usable(torch.get_num_threads()), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(usable(threads))
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     try:

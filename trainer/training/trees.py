@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trainer.base.progress import progress, working
+from trainer.base.threads import usable
 from trainer.columns.store import Columns, evenly_spaced
 from trainer.config import GbdtStage
 from trainer.contract.schema import Contract
@@ -44,7 +45,7 @@ def fit_trees(
         trees, losses = GBDT.fit(
             tree_features(batcher, train_rows), columns.label_N[train_rows], tree_features(batcher, val_rows),
             val_labels,
-            n_categorical=1 + len(inputs.codes), seed=stage.seed, threads=stage.threads,
+            n_categorical=1 + len(inputs.codes), seed=stage.seed, threads=usable(stage.threads),
             on_iteration=lambda done: bar.update(task, completed=done),
             **model.model_dump(exclude={"kind", "max_values", "max_train_rows"}),
         )  # fmt: skip
