@@ -7,6 +7,8 @@ text without a vector *is* it: zero, with a flag that says so.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,6 +162,29 @@ def fit_text_space(
     return space
 
 
-def vector_counts(root: Path, stores: Iterable[str]) -> dict[str, int]:
-    """How many vectors each store holds; 0 for one that is gone. A recipe's vectors don't change, but come to more."""
-    return {key: len(embeddings.VectorStore.open(root / key)) if (root / key).is_dir() else 0 for key in stores}
+def vectors_hashes(root: Path, stores: Iterable[str], text_ids: Sequence[str]) -> dict[str, str]:
+    """A hash of the vectors that each store has of these texts; empty for a store that is gone.
+
+    What a run depends on: texts of other logs may come to the store and go, and its files may be written anew.
+    Raises: TrainerError where a shard is damaged.
+    """
+    ids = tuple(sorted(set(text_ids)))
+    hashes = {}
+    for key in stores:
+        manifest = root / key / "manifest.json"
+        hashes[key] = _hash_of(root / key, manifest.read_bytes(), ids) if manifest.is_file() else ""
+    return hashes
+
+
+@functools.lru_cache(maxsize=8)  # a ladder asks for each of its runs
+def _hash_of(store: Path, manifest: bytes, ids: tuple[str, ...]) -> str:  # the manifest: a new one, a new answer
+    digest = hashlib.sha256()
+    try:
+        opened = embeddings.VectorStore.open(store)
+        for s in range(0, len(ids), _BLOCK):
+            vectors_ND, found_N = opened.load(ids[s : s + _BLOCK])
+            digest.update("\0".join(ids[s : s + _BLOCK]).encode())
+            digest.update(found_N.tobytes() + vectors_ND.tobytes())
+    except EmbeddingsError as error:
+        raise TrainerError(f"{error} The vectors' folder is given by --vectors.") from None
+    return digest.hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from trainer.base.code_hash import code_hash
 from trainer.base.errors import TrainerError, nearest
 from trainer.base.files import read_json
 from trainer.config import STAGES, Stage, load_stage, parse_stage
-from trainer.inputs.vectors import vector_counts
+from trainer.inputs.vectors import vectors_hashes
 from trainer.run.integrity import check_finished
 from trainer.training.placebo import as_placebo, label, reads_texts
 
@@ -72,10 +73,11 @@ def read_rungs(chosen: list[str] | None, *, placebo: bool = False) -> list[Rung]
     return out
 
 
-def why_redo(run: Path, stage: Stage, content_hash: str) -> str | None:
+def why_redo(run: Path, stage: Stage, content_hash: str, text_ids: Sequence[str] = ()) -> str | None:
     """Why a rung's run has to be made (again); None where the finished one is as good as a new one.
 
-    The number of threads is no part of it: a run made with another is kept.
+    text_ids: those of the mart; of the vectors, what stands for them counts. The number of threads is no part of it: a
+    run made with another is kept.
     """
     if not (run / "DONE").exists():
         return "not there yet"
@@ -91,7 +93,8 @@ def why_redo(run: Path, stage: Stage, content_hash: str) -> str | None:
         return "the mart's rows have changed"
     if lineage.get("code_hash") != code_hash():
         return "the trainer's code has changed"
-    if vector_counts(Path(lineage["vectors"]), lineage["vector_counts"]) != lineage["vector_counts"]:
+    hashes: dict[str, str] = lineage.get("vectors_hashes", {})
+    if vectors_hashes(Path(lineage["vectors"]), hashes, text_ids if hashes else ()) != hashes:
         return "the vectors have changed"
     changed = [p for p in PACKAGES if lineage.get("versions", {}).get(p) != version_of(p)]
     return f"another version of {', '.join(changed)}" if changed else None

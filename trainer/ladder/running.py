@@ -49,12 +49,12 @@ def make_runs(
     contract, columns = open_mart(marts, mart, manifest)  # once, before the jobs all want to build the same cache
     if len(np.unique(columns.label_N[columns.rows("test")])) < 2:
         raise TrainerError(NO_AUC)  # now, not after hours of fitting
-    content_hash = columns.content_hash
+    content_hash, text_ids = columns.content_hash, columns.text_ids if columns.texts else []
     todo: list[tuple[Rung, int, dict[str, Any]]] = []
     for rung in rungs:
         for seed in seeds:
             stage = rung.with_seed(seed, max(1, (threads or rung.stage.threads) // jobs))
-            why = why_redo(rung.run(folder, seed), stage, content_hash)
+            why = why_redo(rung.run(folder, seed), stage, content_hash, text_ids)
             if why is None:
                 continue
             if why != "not there yet":

@@ -13,7 +13,7 @@ from trainer.base.code_hash import code_hash
 from trainer.base.files import read_json
 from trainer.columns.store import Columns
 from trainer.contract.schema import Contract
-from trainer.inputs.vectors import DEFAULT_VECTORS, vector_counts
+from trainer.inputs.vectors import DEFAULT_VECTORS, vectors_hashes
 from trainer.training.fitted import Fitted
 
 
@@ -27,7 +27,8 @@ def lineage(fitted: Fitted, contract: Contract, columns: Columns, command: str) 
         "manifest_note": None if contract.lineage["manifest"] else "no manifest; the mart's own build record was used",
         "data_hash": contract.data_hash, "content_hash": columns.content_hash,
         "columns": [asdict(c) for c in contract.columns],
-        "vectors": str(fitted.vectors), "vector_counts": vector_counts(fitted.vectors, [s.store for s in spaces]),
+        "vectors": str(fitted.vectors),
+        "vectors_hashes": vectors_hashes(fitted.vectors, [s.store for s in spaces], columns.text_ids if spaces else ()),
         "variables": contract.variables, "seed": stage.seed, "threads": stage.threads,
         "command": command, "git_commit": _git_commit(), "code_hash": code_hash(), "machine": platform.machine(),
         "versions": {"trainer": installed.version(), "python": platform.python_version()}

@@ -18,7 +18,7 @@ from trainer.contract.schema import Contract
 from trainer.inputs.batcher import Batcher
 from trainer.inputs.features import FittedInputs, fit_inputs
 from trainer.inputs.text import cold_rows, required_history, texts_of_rows
-from trainer.inputs.vectors import DEFAULT_VECTORS, HISTORY, TextSpace, fit_text_space
+from trainer.inputs.vectors import DEFAULT_VECTORS, HISTORY, TextSpace, fit_text_space, vectors_hashes
 from trainer.training.checkpoint import SECONDS, Checkpoint
 from trainer.training.distributed import Team, device
 from trainer.training.fitted import Fitted, build_network
@@ -66,18 +66,21 @@ def fit(
                 network = build_network(stage, inputs.sizes)
                 history = train(
                     network, batcher, train_rows, val_rows, stage.training, stage.seed, amp=execution.amp,
-                    team=execution.team, checkpoint=_checkpoint(execution, stage, inputs, columns),
+                    team=execution.team, checkpoint=_checkpoint(execution, stage, inputs, columns, vectors),
                 )  # fmt: skip
             return Fitted(stage, inputs, network, vectors), history
 
 
-def _checkpoint(execution: Execution, stage: Stage, inputs: FittedInputs, columns: Columns) -> Checkpoint | None:
+def _checkpoint(
+    execution: Execution, stage: Stage, inputs: FittedInputs, columns: Columns, vectors: Path
+) -> Checkpoint | None:
     """The fit's checkpoint, with a fingerprint of all that decides what it comes to."""
     if execution.checkpoint is None:
         return None
-    stores = [(space.store, space.whitening.list_hash_) for space in (inputs.texts, inputs.llm) if space]
+    stores = [space.store for space in (inputs.texts, inputs.llm) if space]
+    hashes = vectors_hashes(vectors, stores, columns.text_ids) if stores else {}
     decides = (
-        dump_stage(stage), columns.content_hash, stores, execution.amp, execution.team.size, code_hash(),
+        dump_stage(stage), columns.content_hash, hashes, execution.amp, execution.team.size, code_hash(),
         torch.__version__, np.__version__, str(device()),
     )  # fmt: skip
     fingerprint = hashlib.sha256(repr(decides).encode()).hexdigest()

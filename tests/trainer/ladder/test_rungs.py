@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import trainer
+from embeddings import VectorStore
 from trainer.base import code_hash as code
 from trainer.base.errors import TrainerError
+from trainer.columns.build import open_mart
 from trainer.ladder.rungs import read_rungs, why_redo
 from trainer.run.directory import fit_run
 
@@ -66,6 +70,40 @@ def test_a_run_is_kept_while_stage_rows_and_code_are_the_same(
     assert why_redo(run, small, rows) == "the trainer's code has changed"
     (run / "lineage.json").write_text("{")
     assert why_redo(run, small, rows) == "its files can't be read"
+
+
+def test_of_the_vectors_those_of_the_marts_own_texts_count(rich: Any, vectors: Any, stage: Any, tmp_path: Path) -> None:
+    """Other logs' texts come to the store and go, and its files are written anew: the ladder is kept."""
+    small, run, root = stage("04_semantic", epochs=1), tmp_path / "run", tmp_path / "vectors"
+    vectors(root, leave_out=("t39",))
+    fit_run(small, rich(900).write(tmp_path / "marts"), run, vectors=root)
+    own = open_mart(tmp_path / "marts", None, None)[1].text_ids
+    assert {"t3", "t39"} < set(own)
+    rows = json.loads((run / "lineage.json").read_text())["content_hash"]
+    (path,) = root.iterdir()
+    recipe, dim, rng = VectorStore.open(path).recipe, VectorStore.open(path).dim, np.random.default_rng(0)
+
+    def encode(*ids: str) -> None:
+        with VectorStore.writer(root, recipe, dim) as store:
+            store.append(ids, rng.normal(size=(len(ids), dim)).astype(np.float32))
+
+    assert why_redo(run, small, rows, own) is None
+    encode("t1000", "a-text-of-another-log", *(f"x{k}" for k in range(500)))
+    assert why_redo(run, small, rows, own) is None
+    with VectorStore.writer(root, recipe, dim) as store:
+        assert store.drop({*own, "x7"}) > 500
+    assert why_redo(run, small, rows, own) is None
+    encode("t39")
+    assert why_redo(run, small, rows, own) == "the vectors have changed"
+    with VectorStore.writer(root, recipe, dim) as store:
+        store.drop({*own} - {"t39"})
+    assert why_redo(run, small, rows, own) is None
+    with VectorStore.writer(root, recipe, dim) as store:
+        store.drop({*own} - {"t39", "t3"})
+    encode("t3")
+    assert why_redo(run, small, rows, own) == "the vectors have changed", "another vector for the same text"
+    shutil.rmtree(path)
+    assert why_redo(run, small, rows, own) == "the vectors have changed"
 
 
 def test_code_that_only_reads_runs_leaves_them_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
