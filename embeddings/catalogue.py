@@ -19,6 +19,7 @@ from embeddings.errors import EmbeddingsError
 from embeddings.head import Step, parse_pooling
 from embeddings.layout import Layout, read_json, read_layout
 from embeddings.recipe import Template
+from storage.home import CACHE, NoHomeError, user_cache
 
 # Written last into a pulled folder: a folder without it is not a model.
 SOURCE_FILE = "SOURCE.json"
@@ -117,17 +118,12 @@ def cache_dir() -> Path:
 
     Raises: EmbeddingsError where neither is set and the user has no home directory.
     """
-    if os.environ.get("FIRST_IMPRESSION_CACHE"):
-        return Path(os.environ["FIRST_IMPRESSION_CACHE"])
-    if os.environ.get("XDG_CACHE_HOME"):
+    if not os.environ.get(CACHE) and os.environ.get("XDG_CACHE_HOME"):
         return Path(os.environ["XDG_CACHE_HOME"]) / "first-impression"
     try:
-        return Path.home() / ".cache" / "first-impression"
-    except RuntimeError:
-        raise EmbeddingsError(
-            "There is no home directory to keep models in (HOME isn't set and this user has no entry in the password"
-            " file). Set FIRST_IMPRESSION_CACHE to a folder that can be written."
-        ) from None
+        return user_cache()
+    except NoHomeError as error:
+        raise EmbeddingsError(str(error)) from None
 
 
 def model_folder(name: str) -> Path:

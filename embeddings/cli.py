@@ -18,10 +18,12 @@ from safetensors import SafetensorError
 
 from embeddings.errors import EmbeddingsError, NoTextsError, require_extra
 from storage import installed
+from storage.terminal import print_anything
 
 # Nothing here goes to a hub unless a hub id was named: say so before transformers is first imported.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
+print_anything()
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -304,7 +306,7 @@ def inspect(
             "warnings": seen.warnings,
             "picture": str(path),
         }
-        print(json.dumps(facts, indent=1, ensure_ascii=False))
+        print(json.dumps(facts, indent=1))
         return
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for side, (n_there, n_texts) in seen.coverage.items():

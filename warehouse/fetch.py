@@ -20,6 +20,7 @@ from typing import Annotated
 
 import typer
 
+from storage.terminal import print_anything
 from warehouse.leftovers import clear_leftovers
 
 
@@ -161,8 +162,9 @@ def main(
     """
     try:
         folder = fetch(dataset, raw, cache.expanduser())
-    except FetchError as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (FetchError, RuntimeError) as error:  # no home directory for ~: a RuntimeError
+        more = "" if isinstance(error, FetchError) else " Choose a folder for downloads with --cache."
+        print(f"error: {error}{more}", file=sys.stderr)
         raise typer.Exit(2) from None
     except OSError as error:
         print(
@@ -179,4 +181,5 @@ def main(
 
 
 if __name__ == "__main__":
+    print_anything()
     app(prog_name="python -m warehouse.fetch")

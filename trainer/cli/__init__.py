@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from safetensors import SafetensorError
 
+from storage.terminal import print_anything
 from trainer import __version__
 from trainer.base.errors import TrainerError
 from trainer.base.progress import console
@@ -63,6 +64,7 @@ _MEND = "Nothing half-written was kept. Make room or mend the folder, then run t
 
 def main() -> None:
     """The console script: bad input, a full disk, a folder that can't be written: a message and exit code 2."""
+    print_anything()
     try:
         app()
     except OSError as error:

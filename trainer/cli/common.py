@@ -36,7 +36,7 @@ Vectors = Annotated[
 def show(results: dict[str, Any], as_json: bool) -> None:
     """Metrics of the held-out splits, for eyes or for a program."""
     if as_json:
-        typer.echo(json.dumps(results, ensure_ascii=False))
+        typer.echo(json.dumps(results))
         return
     title = f"{results['stage']} on {results['dataset']} {results['mart']}, seed {results['seed']}"
     table = Table(

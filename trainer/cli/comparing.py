@@ -39,7 +39,7 @@ def compare(
         check_finished(run)
     found = compare_runs(run1, run2, split=split, resamples=resamples, by_part=by_part)
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        typer.echo(json.dumps(found))
         return
     title = f"{split}: {run2} minus {run1}, 95% by {found['users']:,} users"
     table = Table("rows", "metric", "run 1", "run 2", "difference", "95%", "", title=title, title_justify="left")

@@ -41,7 +41,7 @@ def importance(
 
         write_report([run], run / "report.html")
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        typer.echo(json.dumps(found))
         return
     title = f"{run}: AUC {found[0]['auc']:.4f} on {found[0]['rows']:,} validation rows"
     for what, word in (("group", "group"), ("feature", "input")):

@@ -85,7 +85,7 @@ def ladder(
     } | found  # fmt: skip
     write_pages(place, found)
     if as_json:
-        typer.echo(json.dumps(found, ensure_ascii=False))
+        typer.echo(json.dumps(found))
     else:
         gap = found["bayes"] is not None
         _show(found, [*HEAD, *(["gap closed"] if gap else [])], [row_of(line, gap) for line in found["rungs"]])

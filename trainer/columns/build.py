@@ -8,7 +8,6 @@ Nothing is fitted here: strings become codes into a dictionary of all values, nu
 from __future__ import annotations
 
 import hashlib
-import os
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from storage import atomic
+from storage import atomic, home
 from trainer.base.errors import TrainerError
 from trainer.base.files import read_json, write_json
 from trainer.base.progress import progress, working
@@ -31,8 +30,19 @@ FORMAT = 3  # raise it when the layout below changes: older caches are then left
 
 
 def cache_root() -> Path:
-    """Where column caches live: $FIRST_IMPRESSION_CACHE, else ~/.cache/first-impression."""
-    return Path(os.environ.get("FIRST_IMPRESSION_CACHE") or Path.home() / ".cache" / "first-impression")
+    """Where column caches live: $FIRST_IMPRESSION_CACHE, else ~/.cache/first-impression.
+
+    Raises: TrainerError where there is no home directory, or the folder can't be made.
+    """
+    try:
+        folder = home.user_cache()
+        folder.mkdir(parents=True, exist_ok=True)
+    except home.NoHomeError as error:
+        raise TrainerError(str(error)) from None
+    except OSError as error:
+        where = error.filename or folder
+        raise TrainerError(f"The cache {where} can't be made: {error.strerror or error}. {home.REMEDY}") from None
+    return folder
 
 
 def open_mart(

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from storage.terminal import print_anything
+
 from .bayes import bayes_report, markdown
 from .ceiling import ceiling_report
 from .ceiling import markdown as ceiling_table
@@ -143,4 +145,5 @@ def _cores() -> int:
 
 
 if __name__ == "__main__":
+    print_anything()
     app(prog_name="python -m warehouse.simulate")
