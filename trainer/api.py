@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -62,13 +63,15 @@ class Run:
     def predict(self, rows: ArrowTable) -> np.ndarray:
         """The probability of a click for each row, calibration included; what `trainer score` writes for the same rows.
 
-        rows: a table with `columns`, in any order and beside any others; NULL is no history, as in training.
+        rows: a table with `columns`, in any order and beside any others of any type; NULL is no history, as in
+        training.
         Shapes: N rows -> (N,), float64, in the order of the rows. Units: probabilities in [0, 1].
-        Raises: TrainerError for what is no table, and naming the column that is missing or of another type, or the
-        scene that is NULL or unknown.
+        Raises: TrainerError for what is no table, and naming the column that is missing, there twice or of another
+        type, or the scene that is NULL or unknown.
         """
-        table = _as_arrow(rows)
-        self.model.required.check(table.schema, "The table")
+        table, others = _columns_of(rows, self.model.required.names)
+        named = [pa.field(name, pa.null()) for name in dict.fromkeys(others)]  # for "did you mean"
+        self.model.required.check(pa.schema([*table.schema, *named]), "The table")
         table = table.select(self.model.required.names)
         blocks = [table.slice(s, PREDICT_BATCH) for s in range(0, len(table), PREDICT_BATCH)]
         return np.concatenate([np.empty(0), *(self.model.probabilities(block, "the table") for block in blocks)])
@@ -84,13 +87,49 @@ def load_run(path: str | os.PathLike[str], vectors: str | os.PathLike[str] | Non
     return Run(Path(path), Model.load(Path(path), None if vectors is None else Path(vectors)))
 
 
-def _as_arrow(rows: ArrowTable) -> pa.Table:
+def _columns_of(rows: ArrowTable, names: list[str]) -> tuple[pa.Table, list[str]]:
+    """Those of the named columns that a table has, as Arrow; and the names of its others.
+
+    What isn't read may be of any type, also of one that Arrow doesn't know, and may be there twice.
+    Raises: TrainerError for what is no table, and where one of `names` is there twice.
+    """
+    pandas, polars = sys.modules.get("pandas"), sys.modules.get("polars")
+    if pandas is not None and isinstance(rows, pandas.DataFrame):
+        found = [name for name in rows.columns if isinstance(name, str)]
+        _check_once(found, names)
+        columns = {name: rows[name] for name in names if name in found}
+        levels = [name for name in names if name not in columns and name in rows.index.names]
+        columns |= {name: rows.index.get_level_values(name) for name in levels}
+        arrays = {name: _as_array(name, values) for name, values in columns.items()}
+        return pa.table(arrays), [name for name in found if name not in arrays]
+    found = None
+    if polars is not None and isinstance(rows, polars.DataFrame):
+        found, rows = list(rows.columns), rows.select([name for name in rows.columns if name in names])
     if not hasattr(rows, "__arrow_c_stream__"):
         raise TrainerError(
             f"Expected a table that speaks Arrow (a pandas or polars DataFrame, a pyarrow Table, a DuckDB relation), "
             f"found {type(rows).__name__}. Make one of it, for instance with pandas.DataFrame(...)."
         )
     try:
-        return pa.table(rows)
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        table = pa.table(rows)
+    except (pa.ArrowException, TypeError, ValueError) as error:
         raise TrainerError(f"The table can't be read as Arrow ({error}). Give a column values of one type.") from None
+    found = found or table.column_names
+    _check_once(found, names)
+    table = table.select([k for k, name in enumerate(table.column_names) if name in names])
+    return table, [name for name in found if name not in names]
+
+
+def _check_once(found: list[str], names: list[str]) -> None:
+    for name in names:
+        if found.count(name) > 1:
+            raise TrainerError(f"The table has the column {name} {found.count(name)} times. Keep one of them.")
+
+
+def _as_array(name: str, values: Any) -> pa.Array | pa.ChunkedArray:
+    try:
+        return pa.array(values, from_pandas=True)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise TrainerError(
+            f"The table can't be read as Arrow (column {name}: {error}). Give a column values of one type."
+        ) from None

@@ -3,9 +3,11 @@
 import ast
 import contextlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pyarrow as pa
@@ -99,6 +101,9 @@ def provoke() -> Iterator[str]:
     yield wrong(fit.format("s") + " 04_semantic --vectors poor")
     write_vectors(Path("short"))
     yield wrong(fit.format("s") + " 04_semantic --vectors short")
+    with mock.patch.dict(os.environ), mock.patch.object(Path, "home", side_effect=RuntimeError):
+        del os.environ["FIRST_IMPRESSION_CACHE"]
+        yield wrong("trainer fit --run s --marts marts --stage quick.yaml")
     # Marts
     toy = make_toy(400)
     interest = (ROOT / "trainer/stages/09_interest.yaml").read_text()
@@ -131,6 +136,9 @@ def provoke() -> Iterator[str]:
     pq.write_table(rows.drop(["item_rate"]), "short.parquet")
     yield wrong("trainer score --run r --input cart.parquet --output o.parquet")
     yield wrong("trainer score --run r --input short.parquet --output o.parquet")
+    Path("days/scene=home").mkdir(parents=True)
+    pq.write_table(rows.drop(["scene"]), "days/scene=home/part.parquet")
+    yield wrong("trainer score --run r --input days --output o.parquet")
     make_toy(400, seed=3).write(Path("marts-other"))
     fine("trainer fit --run g --marts marts-other --stage 00_gbdt")
     yield wrong("trainer export --run g --output g.onnx")

@@ -36,7 +36,7 @@ def test_what_score_writes_in_the_order_of_the_rows(
     run, table = small
     for block in (None, 100):
         if block:
-            monkeypatch.setattr("trainer.serving.score.PREDICT_BATCH", block)
+            monkeypatch.setattr("trainer.serving.source.PREDICT_BATCH", block)
             monkeypatch.setattr("trainer.api.PREDICT_BATCH", block)
         pq.write_table(table, tmp_path / "rows.parquet")
         score_file(run, tmp_path / "rows.parquet", tmp_path / "scored.parquet", force=True)
@@ -123,3 +123,51 @@ def test_importing_is_cheap() -> None:
     first, second = found.stdout.splitlines()
     assert first == "set()"
     assert "torch" in second
+
+
+def test_what_is_not_read_may_be_of_any_type(small: Any) -> None:
+    """Columns of objects, sets, intervals, mixed types, names that are no texts, names that are there twice."""
+    run, table = small
+    one = load_run(run)
+    expected = one.predict(table)
+    frame = table.to_pandas()
+    n = len(frame)
+    odd = {
+        "objects": [object()] * n, "sets": [{1}] * n, "mixed": [1, "a"] * (n // 2), "complex": np.full(n, 1j),
+        "intervals": pd.interval_range(0, n), "periods": pd.period_range("2024", periods=n, freq="D"),
+        "functions": [len] * n, "sparse": pd.arrays.SparseArray([0, 1] * (n // 2)), 7: "a", ("a", "b"): 1, None: 2.5,
+    }  # fmt: skip
+    for name, values in odd.items():
+        np.testing.assert_array_equal(one.predict(frame.assign(odd=values).rename(columns={"odd": name})), expected)
+    both = pd.concat([frame, frame[["event_id", "event_id"]].map(lambda _: object())], axis=1)
+    assert (both.columns == "event_id").sum() == 3
+    np.testing.assert_array_equal(one.predict(both), expected)
+    np.testing.assert_array_equal(one.predict(frame.set_index(["scene", "event_id"])), expected)
+    np.testing.assert_array_equal(one.predict(frame.set_index(pd.Index([object()] * n))), expected)
+    extra = pa.nulls(n)
+    twice = pa.Table.from_arrays([*table.columns, extra, extra], names=[*table.column_names, "x", "x"])
+    np.testing.assert_array_equal(one.predict(twice), expected)
+    relation = duckdb.sql("select *, interval 1 day as i, {'a': 1} as s, uuid() as u, 1::bit as b from twice")
+    np.testing.assert_array_equal(one.predict(relation), expected)
+
+
+def test_a_needed_column_that_is_there_twice(small: Any) -> None:
+    run, table = small
+    one = load_run(run)
+    names = [*table.column_names, "scene"]
+    twice = pa.Table.from_arrays([*table.columns, table["scene"]], names=names)
+    frame = pd.concat([table.to_pandas(), table.to_pandas()[["scene"]]], axis=1)
+    for rows in (twice, frame):
+        with pytest.raises(TrainerError, match=r"The table has the column scene 2 times. Keep one of them."):
+            one.predict(rows)
+    mixed = table.to_pandas().astype({"device": object})
+    mixed.loc[3, "device"] = 7
+    with pytest.raises(TrainerError, match="column device"):
+        one.predict(mixed)
+
+
+def test_polars_columns_of_objects_are_left_where_they_are(small: Any) -> None:
+    pl = pytest.importorskip("polars")
+    run, table = small
+    objects = pl.DataFrame(table).with_columns(pl.Series("objects", [object()] * len(table), dtype=pl.Object))
+    np.testing.assert_array_equal(load_run(run).predict(objects), load_run(run).predict(table))

@@ -13,10 +13,14 @@ from trainer.cli.common import Json, Vectors, console
 
 def score(
     run: Annotated[Path, typer.Option(help="A finished run.")],
-    source: Annotated[Path, typer.Option("--input", help="A Parquet file, or a folder of them (hive folders too).")],
+    source: Annotated[Path, typer.Option("--input", help="A Parquet file, or a folder of them.")],
     output: Annotated[Path, typer.Option(help="The Parquet file to write.")],
     keep: Annotated[
         list[str] | None, typer.Option(help="Another column of the input to pass on; give it once a column.")
+    ] = None,
+    partition: Annotated[
+        list[str] | None,
+        typer.Option(help="A column that stands in the names of folders, as in scene=home/; give it once per column."),
     ] = None,
     vectors: Vectors = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the output.")] = False,
@@ -25,15 +29,22 @@ def score(
     """Give the probability of a click for rows with the contract's columns; labels aren't needed.
 
     The output has the key columns and `probability`, a row for each row of the input, in its order. Unseen ids are
-    fine; an unknown scene is an error.
+    fine; an unknown scene is an error. Of a folder, links are followed, and files that aren't read are named.
 
     Example: `trainer score --run runs/01_dnn --input rows.parquet --output scored.parquet`
     """
+    from storage.listing import LeftOut, summary
     from trainer.serving.score import score_file
 
-    found = score_file(run, source, output, keep=tuple(keep or ()), vectors=vectors, force=force)
+    found = score_file(
+        run, source, output, keep=tuple(keep or ()), vectors=vectors, force=force, partitions=tuple(partition or ())
+    )
     if as_json:
         typer.echo(json.dumps(found))
+    for line in summary([LeftOut(**one) for one in found["left_out"]]):
+        console.print(f"Not read: {line}", style="yellow", markup=False, soft_wrap=True)
+    for line in found["notes"]:
+        console.print(line, style="yellow", markup=False, soft_wrap=True)
     console.print(
         f"Wrote {output}: {found['rows']:,} rows in {found['seconds']:.1f} s ({found['rows_per_second']:,} rows/s), "
         f"peak memory {found['peak_rss_mib']:,} MiB"
@@ -54,7 +65,7 @@ def export(
 
     about = export_run(run, output, force=force)
     if as_json:
-        typer.echo(json.dumps(about, ensure_ascii=False))
+        typer.echo(json.dumps(about))
     console.print(
         f"Wrote {output} and {output}.json; its probabilities are PyTorch's within "
         f"{about['largest_difference_to_pytorch']:.1g}"
