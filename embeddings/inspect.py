@@ -12,6 +12,7 @@ from embeddings.errors import EmbeddingsError, require_extra
 from embeddings.store import VectorStore
 from embeddings.texts import Texts
 from embeddings.whitening import Whitening
+from storage import atomic
 
 _N_PAIRS = 20_000
 _N_NEIGHBOURS = 3
@@ -186,9 +187,7 @@ def draw(inspection: Inspection, path: Path | str) -> Path:
     for axis in (left, middle, right):
         axis.spines[["top", "right"]].set_visible(False)
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}")
-    figure.savefig(aside, dpi=110, format="png")
+    with atomic.file(path) as aside:
+        figure.savefig(aside, dpi=110, format="png")
     plt.close(figure)
-    aside.rename(path)
     return path

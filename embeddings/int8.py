@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
@@ -26,6 +25,7 @@ from embeddings.catalogue import cache_dir
 from embeddings.errors import EmbeddingsError
 from embeddings.head import POOLINGS, Head
 from embeddings.locking import exclusive
+from storage import atomic
 
 FORMAT = 2  # raise it when the graph this file writes changes
 MIN_COSINE = 0.97  # of any probe to its float32 vector; below it, int8 is not the default on this machine
@@ -79,14 +79,8 @@ def ensure(model_folder: Path, revision: str, max_tokens: int, *, lower_case: bo
     if not (folder / "int8.json").exists():
         with exclusive(folder.with_name(folder.name + ".lock"), f"The int8 form of {revision} is being made"):
             if not (folder / "int8.json").exists():
-                aside = folder.with_name(f".{folder.name}.partial")
-                shutil.rmtree(aside, ignore_errors=True)  # a killed call's
-                aside.mkdir()
-                try:
+                with atomic.folder(folder) as aside:
                     _make(model_folder, aside, max_tokens, lower_case)
-                    aside.rename(folder)
-                finally:
-                    shutil.rmtree(aside, ignore_errors=True)
     return folder, json.loads((folder / "int8.json").read_text(encoding="utf-8"))
 
 

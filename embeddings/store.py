@@ -4,15 +4,14 @@
         manifest.json                       the recipe, the width, and every shard with its size and sha256
         shards/000001-<sha256>.safetensors  ids (n, width) uint8 and vectors (n, dim) float32
 
-A shard is written aside, flushed, and renamed to a name that holds its own hash; then the manifest is renewed by one
-rename. Killed in between, a run leaves a complete shard that the manifest doesn't list: the next writer knows it by its
-hash and takes it in. Nothing finished is ever computed twice, and nothing half-written is ever read.
+A shard is written atomically under a name that holds its own hash, and then the manifest. Killed in between, a run
+leaves a complete shard that the manifest doesn't list: the next writer knows it by its hash and takes it in. Nothing
+finished is ever computed twice, and nothing half-written is ever read.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from embeddings.catalogue import file_sha256
 from embeddings.errors import EmbeddingsError
 from embeddings.locking import exclusive
 from embeddings.recipe import Recipe
+from storage import atomic
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -260,12 +260,11 @@ class VectorStore:
         aside = self.path / "shards" / ".writing"
         try:
             save_file({"ids": ids_NW, "vectors": np.ascontiguousarray(vectors_ND, np.float32)}, aside)
-            _flush(aside)
             digest = file_sha256(aside)
             number = 1 + max((int(shard.file.split("-")[0]) for shard in self.shards), default=0)
             final = self.path / "shards" / f"{number:06d}-{digest}.safetensors"
             n_bytes = aside.stat().st_size
-            aside.rename(final)
+            atomic.publish(aside, final)
         finally:
             aside.unlink(missing_ok=True)
         return Shard(final.name, digest, len(ids), n_bytes)
@@ -278,10 +277,7 @@ class VectorStore:
             "n_texts": len(self),
             "shards": [asdict(shard) for shard in self.shards],
         }
-        aside = self.path / f".{MANIFEST}"
-        aside.write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        _flush(aside)
-        aside.rename(self.path / MANIFEST)
+        atomic.text(self.path / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
 
     def _adopt(self) -> None:
         """Take in complete shards that a killed run left unlisted; delete what it left half-written."""
@@ -344,8 +340,3 @@ def _map_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
 def _sha256(path: Path, changed_ns: int) -> str:
     """A file's hash, taken once a process while the file stays as it is."""
     return file_sha256(path)
-
-
-def _flush(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

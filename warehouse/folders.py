@@ -1,23 +1,20 @@
 """Publishing a mart's folder; and the dbt-duckdb plugin (profiles.yml names it) that registers what SQL lacks.
 
-A mart is written into a folder aside and published by one act of the file
-system, so that a reader meets the old mart or the new one and a killed build leaves neither half.
+A mart is written into a folder beside its place and published by one act of the file system (storage.atomic), so that
+a reader finds the old mart or the new one.
 """
 
-import ctypes
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
 from dbt.adapters.duckdb.plugins import BasePlugin
 from duckdb import DuckDBPyConnection
 
+from storage import atomic
 from warehouse.reading import scan
 from warehouse.reading.csv_files import count_lines
-
-AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux: fcntl.h, fs.h
 
 
 def make_folder(path: str) -> str:
@@ -44,32 +41,12 @@ def link_days(published: str, aside: str, column: str, changing: str) -> str:
 
 
 def publish_folder(finished: str, place: str) -> str:
-    """Put the folder `finished` at `place`; what is there goes.
-
-    On Linux the two change places in one act. Elsewhere, and on file systems that can't, there are two renames with a
-    moment between them at which `place` is empty.
-    """
-    new, final = Path(finished), Path(place)
-    old = final.with_name(f".{final.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    if not final.exists():
-        new.rename(final)
-    elif exchange(new, final):
-        shutil.rmtree(new, ignore_errors=True)
-    else:
-        final.rename(old)
-        new.rename(final)
-        shutil.rmtree(old, ignore_errors=True)
-    return str(final)
-
-
-def exchange(one: Path, other: Path) -> bool:
-    """Let two paths change places, in one act (renameat2); False where system or file system can't."""
-    renameat2 = getattr(ctypes.CDLL(None), "renameat2", None) if sys.platform == "linux" else None
-    return renameat2 is not None and not renameat2(
-        AT_FDCWD, os.fsencode(one), AT_FDCWD, os.fsencode(other), RENAME_EXCHANGE
-    )
+    """Put the folder `finished` at `place`; what is there goes."""
+    target = Path(place)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    atomic.remove_leftovers(target)
+    atomic.publish(Path(finished), target)
+    return place
 
 
 class Plugin(BasePlugin):

@@ -13,12 +13,13 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from storage.atomic import exchange
 from tests.chaos.conftest import MODELS
 from tests.chaos.harness import SEED, Scene, contents
 from tests.forkserver import ForkServer, of
 from tests.trainer.conftest import make_toy
 from trainer.columns.build import open_mart
-from warehouse.folders import exchange, publish_folder
+from warehouse.folders import publish_folder
 
 Said = tuple[dict, dict]
 

@@ -1,4 +1,6 @@
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -86,9 +88,7 @@ class Killed(BaseException):
 
 def test_killed_at_any_step_nothing_finished_is_lost(tmp_path, monkeypatch):
     """Stop the writer before every single rename and flush in turn; each time the next run carries on."""
-    import embeddings.store as module
-
-    real_rename, real_flush = module.Path.rename, module._flush
+    real_replace, real_fsync = Path.replace, os.fsync
     step = 0
     while True:
         root, done = tmp_path / str(step), 0
@@ -99,8 +99,8 @@ def test_killed_at_any_step_nothing_finished_is_lost(tmp_path, monkeypatch):
                 raise Killed
             return real(*args)
 
-        monkeypatch.setattr(module.Path, "rename", lambda self, to, die=die: die(real_rename, self, to))
-        monkeypatch.setattr(module, "_flush", lambda path, die=die: die(real_flush, path))
+        monkeypatch.setattr(Path, "replace", lambda self, to, die=die: die(real_replace, self, to))
+        monkeypatch.setattr(os, "fsync", lambda opened, die=die: die(real_fsync, opened))
         try:
             with VectorStore.writer(root, RECIPE, 8) as store:
                 for shard in range(2):
@@ -123,7 +123,7 @@ def test_killed_at_any_step_nothing_finished_is_lost(tmp_path, monkeypatch):
         after = {path.name: path.stat().st_mtime_ns for path in (store.path / "shards").iterdir()}
         assert complete.items() <= after.items() and len(after) == 2
         step += 1
-    assert step == 10  # the manifest's flush and rename three times, a shard's twice
+    assert step == 15  # flush, rename, flush of the folder: three times for the manifest, twice for a shard
 
 
 def test_leftovers_that_are_not_shards_are_cleared_away(filled):

@@ -13,7 +13,7 @@ FIELDS = ("what", "name", "group", "drop", "sd", "repeats", "rows", "auc")
 
 
 def write_importance(run: Path, rows: list[dict[str, Any]]) -> None:
-    """Write the file aside and rename it. rows: dicts of FIELDS; what is `feature` or `group`."""
+    """Write the file atomically. rows: dicts of FIELDS; what is `feature` or `group`."""
     with atomic.file(run / FILE) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
         writer.writeheader()

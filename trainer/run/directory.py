@@ -1,4 +1,4 @@
-"""The run directory: what a fit leaves behind, whole or absent.
+"""The run directory: what a fit leaves behind, written atomically.
 
 config.yaml features.json vocab/ weights.safetensors metrics.json training.json dataset.json cold_start.csv
 cold_start_pivot.csv predictions.parquet drift.csv, and texts.json where the stage reads texts: the same seed and data

@@ -81,7 +81,7 @@ def score_file(
     """Score a Parquet file, or every Parquet file below a folder, into one Parquet file.
 
     The output holds the key columns that the input has, those in `keep`, and `probability` (float64), in the order of
-    the input: of a folder, file by file in the order of their paths. It is written aside and renamed. `partitions` are
+    the input: of a folder, file by file in the order of their paths. It is written atomically. `partitions` are
     columns that stand in the names of folders (`scene=home/`).
     Returns rows, files, left_out (the files that weren't read, with the reason), notes, seconds, rows_per_second,
     peak_rss_mib, output.

@@ -1,12 +1,11 @@
 """A fit that was killed goes on from its last checkpoint, to the same bytes as one that wasn't.
 
 A checkpoint holds the weights, the best ones so far, both optimisers and what the loop has counted. Random choices need
-none: they come from the seed and the step (loop.py). It is written aside and renamed.
+none: they come from the seed and the step (loop.py). It is written atomically.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,11 +65,10 @@ class Checkpoint:
                     f"Can't write the checkpoint {self.path}: {error.__context__ or error}. Make room or mend the "
                     "folder, then go on with --resume."
                 ) from None
-            file.flush()
-            os.fsync(file.fileno())
         self._saved_at = time.monotonic()
 
     def remove(self) -> None:
-        """Forget it, and what a killed one left half-written beside it."""
-        for path in (self.path, *self.path.parent.glob(f"{self.path.name}.partial-*")):
+        """Forget it, and what a killed process left half-written beside it."""
+        for path in (self.path, atomic.partial(self.path)):
             path.unlink(missing_ok=True)
+        atomic.remove_leftovers(self.path)

@@ -1,4 +1,4 @@
-"""The output folder: written aside under another name, renamed when whole, never half there.
+"""The output folder, written atomically.
 
 <out>/antm2c_10m_part0.csv ...          the log, all that an adapter reads
 <out>/truth/true_probabilities.parquet  one row for each row of the log, joined by event_id
@@ -8,7 +8,6 @@
 """
 
 import json
-import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -22,7 +21,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from ..leftovers import clear_leftovers
+from storage import atomic
+
 from .bayes import Truth, bayes_report
 from .columns import TRUTH_SCHEMA, log_schema, make_block
 from .events import Block, Intercepts, plan, solve_intercepts
@@ -75,24 +75,21 @@ def simulate(
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SimulationError(f"can't make the folder {out.parent}: {error.strerror}. Choose another --out.") from error
-    _clear_leftovers(out)
+    atomic.remove_leftovers(out)
     needed, free = request.events * LOG_BYTES_A_ROW[request.format], shutil.disk_usage(out.parent).free
     if needed > free:
         raise SimulationError(
             f"expected room for about {needed / 1e9:.1f} GB in {out.parent}, found {free / 1e9:.1f} GB. "
             "Free some, take fewer --events, or use --format parquet."
         )
-    aside = out.parent / f".{out.name}.partial-{os.getpid()}"
     try:
-        (aside / "truth").mkdir(parents=True)
-        _write(request, p, aside, threads, on_rows)
-        _move_in(aside, out)
+        with atomic.folder(out) as aside:
+            (aside / "truth").mkdir()
+            _write(request, p, aside, threads, on_rows)
     except OSError as error:
         raise SimulationError(
             f"can't write to {out.parent}: {error.strerror or error}. Nothing was left there."
         ) from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return True
 
 
@@ -146,20 +143,6 @@ def incomplete(out: Path) -> str:
         if path.stat().st_size != size:
             return f"{name} has {path.stat().st_size} bytes, not {size}"
     return ""
-
-
-def _clear_leftovers(out: Path) -> None:
-    """Remove what killed runs left beside `out`; what a live process is writing stays."""
-    for kind in ("partial", "old"):
-        clear_leftovers(out.parent, f".{out.name}.{kind}")
-
-
-def _move_in(aside: Path, out: Path) -> None:
-    old = out.parent / f".{out.name}.old-{os.getpid()}"
-    if out.exists():
-        out.rename(old)
-    aside.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _write(request: Request, p: Parameters, folder: Path, threads: int, on_rows: Callable[[int], None]) -> None:
@@ -247,8 +230,6 @@ class _CsvFile:
         return self
 
     def __exit__(self, *exc) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
         self._file.close()
 
 
@@ -343,5 +324,3 @@ def _write_json(path: Path, value: dict) -> None:
     with path.open("w", encoding="utf-8") as file:
         json.dump(value, file, indent=1, ensure_ascii=False)
         file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())

@@ -41,14 +41,14 @@ def test_a_ladder_that_is_killed_goes_on_where_it_stopped(toy: Any, stage: Any, 
     folder = tmp_path / "runs" / "ladder" / "toy"
     try:
         deadline = time.monotonic() + 120
-        while not list(folder.glob("01_slow/seed_1.partial*")):
+        while not list(folder.glob("01_slow/.seed_1.partial*")):
             assert process.poll() is None and time.monotonic() < deadline
             time.sleep(0.05)
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()
     finished = (folder / "00_quick" / "seed_1" / "DONE").stat().st_mtime_ns
-    child = int(next(folder.glob("01_slow/seed_1.partial*")).name.split("-")[-1])
+    child = int(next(folder.glob("01_slow/.seed_1.partial*")).name.split("-")[-1])
     deadline = time.monotonic() + 20
     while Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -156,7 +156,7 @@ def test_train_with_one_class_is_refused(name: str, toy: Any, stage: Any, tmp_pa
     with pytest.raises(TrainerError, match="train rows have the label 1; expected both"):
         fit_run(stage(name), mart.write(tmp_path / "marts"), tmp_path / "run")
     assert not (tmp_path / "run").exists()
-    assert not list(tmp_path.glob("run.partial*"))
+    assert not list(tmp_path.glob(".run.partial*"))
 
 
 def test_a_finished_run_is_replaced_by_force_alone(toy: Any, stage: Any, tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_killed_run_leaves_no_done_and_the_next_one_cleans_up(toy: Any, stage:
     process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": root}, stderr=subprocess.PIPE)
     try:
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("run.partial*")):
+        while not list(tmp_path.glob(".run.partial*")):
             assert process.poll() is None, process.stderr.read()
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -196,14 +196,14 @@ def test_a_killed_run_leaves_no_done_and_the_next_one_cleans_up(toy: Any, stage:
         process.wait()
         process.stderr.close()
     assert not run.exists()
-    assert len(list(tmp_path.glob("run.partial*"))) == 1
+    assert len(list(tmp_path.glob(".run.partial*"))) == 1
     fit_run(stage("01_dnn", epochs=1), marts, run)
     assert (run / "DONE").exists()
-    assert not list(tmp_path.glob("run.partial*"))
+    assert not list(tmp_path.glob(".run.partial*"))
 
 
 def test_leftovers_of_the_living_are_left_alone(tmp_path: Path) -> None:
-    living, dead = tmp_path / f"run.partial-{os.getpid()}", tmp_path / "run.partial-999999999"
+    living, dead = tmp_path / f".run.partial-{os.getpid()}", tmp_path / ".run.partial-999999999"
     living.mkdir()
     dead.mkdir()
     atomic.remove_leftovers(tmp_path / "run")
@@ -228,16 +228,16 @@ def test_lineage_says_where_it_came_from(toy: Any, stage: Any, tmp_path: Path) -
 
 def test_a_run_that_was_moved_away_for_its_successor_comes_back(tmp_path: Path) -> None:
     """kill -9 between the two renames of a fit with --force."""
-    (tmp_path / "run.partial-999999999").mkdir()
-    (tmp_path / "run.partial-999999999-old").mkdir()
-    (tmp_path / "run.partial-999999999-old" / "DONE").touch()
+    (tmp_path / ".run.partial-999999999").mkdir()
+    (tmp_path / ".run.partial-999999999-old").mkdir()
+    (tmp_path / ".run.partial-999999999-old" / "DONE").touch()
     with pytest.raises(TrainerError, match="is a finished run"):
         check_free(tmp_path / "run", force=False)
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 def test_files_left_half_written_by_the_dead_go(tmp_path: Path) -> None:
-    living, dead = tmp_path / f"run.html.partial-{os.getppid()}", tmp_path / "run.html.partial-999999999"
+    living, dead = tmp_path / f".run.html.partial-{os.getppid()}", tmp_path / ".run.html.partial-999999999"
     living.touch()
     dead.touch()
     atomic.text(tmp_path / "run.html", "new")
