@@ -33,7 +33,9 @@ app = typer.Typer(
 out, err = Console(width=None if sys.stdout.isatty() else 120), Console(stderr=True)
 
 Marts = Annotated[Path, typer.Option("--marts", help="Folder of one dataset's marts, with texts/ in it.")]
-Store = Annotated[Path, typer.Option("--store", help="Where the vector stores are.")]
+Store = Annotated[
+    Path, typer.Option("--vectors", "--store", help="The folder of the vector stores (formerly --store).")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Stored = Annotated[str, typer.Option("--encoder", help="Encoder (or store key) whose vectors to use.")]
 DEFAULT_STORE = Path("data/vectors")

@@ -1,6 +1,6 @@
 """A finished run told to experiment trackers: MLflow, TensorBoard. What they get is read from the run's own files.
 
-So a tracker can lose nothing: the run is whole before the first one hears of it.
+So a tracker can lose nothing: the run is complete before the first one is told of it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The one error type for what the user can mend."""
+"""The one error type caused by user input."""
 
 from __future__ import annotations
 

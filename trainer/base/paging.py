@@ -1,7 +1,7 @@
-"""How much memory the process holds, and handing back what it need not: so a log larger than memory can be read.
+"""How much memory the process holds, and releasing mapped pages, so that a log larger than memory can be read.
 
 A page of a mapped file counts as this process's memory from the first touch on, though the system could take it back at
-any time. What is handed back stays in the system's file cache as long as there is room, and reading it again maps it
+any time. A released page stays in the system's file cache as long as there is room, and reading it again maps it
 again: nothing changes but what the process holds.
 """
 
@@ -27,7 +27,7 @@ def maps_of(arrays: Iterable[np.ndarray]) -> list[mmap.mmap]:
 
 
 def release_pages(maps: Iterable[mmap.mmap], most: int | None = None) -> None:
-    """Hand pages of read-only maps back where the process holds more than `most` (default: MOST) bytes of files.
+    """Release the pages of read-only maps where the process holds more than `most` (default: MOST) bytes of files.
 
     Does nothing on a system that doesn't say how much that is (it is Linux that does).
     """

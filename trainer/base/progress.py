@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.text import Text
 
 console = Console(stderr=True, highlight=False)
-Tick = Callable[[int], None]  # hears of rows that were done
+Tick = Callable[[int], None]  # called with the number of rows processed
 
 
 def silent(rows: int) -> None:

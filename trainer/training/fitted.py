@@ -48,8 +48,9 @@ class Fitted:
     vectors: Path = DEFAULT_VECTORS
 
     def logits(self, columns: Columns, rows_B: np.ndarray, tick: Tick = silent) -> np.ndarray:
-        """Shapes: rows_B positions in the columns -> logits_B, float64. `tick` hears of rows as they are done.
+        """Shapes: rows_B positions in the columns -> logits_B, float64.
 
+        tick: called with the number of rows processed.
         Raises: TrainerError when the columns lack an input or have a scene that the model doesn't know.
         """
         _check_inputs(self.inputs, columns)

@@ -38,7 +38,7 @@ def test_pages_go_back_beyond_the_bound_and_hold_what_they_held(tmp_path: Path) 
     assert int(mapped.sum()) == total
 
 
-def test_arrays_in_memory_have_no_pages_to_hand_back(tmp_path: Path) -> None:
+def test_arrays_in_memory_have_no_pages_to_release(tmp_path: Path) -> None:
     np.arange(4).tofile(tmp_path / "a")
     mapped = np.memmap(tmp_path / "a", np.int64, "r")
     assert maps_of([np.zeros(3), np.empty((0, 4)), mapped]) == [mapped.base]

@@ -17,7 +17,8 @@ from trainer.inputs.features import UNSEEN, fit_inputs
 from trainer.metrics.metrics import auc
 from trainer.training.fit import fit
 from trainer.training.fitted import build_network
-from trainer.training.loop import Schedule, _drop_ids, learning_rate_factor, predict, sigmoid, train
+from trainer.training.loop import _drop_ids, predict, sigmoid, train
+from trainer.training.schedule import Schedule, learning_rate_factor
 
 
 @pytest.fixture
