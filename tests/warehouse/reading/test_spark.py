@@ -40,7 +40,7 @@ def with_odd_types(folder: Path) -> None:
             with_column(log, "user_id", [2**53 + 1] * 80), "tags", pa.nulls(80)
         ),
         "part=x/it's, {no}.parquet": with_column(
-            with_column(log, "user_id", pa.array([0.5 if value > 2**24 else value for value in floats]).cast(pa.float32())),
+            with_column(log, "user_id", pa.array([0.5 if x > 2**24 else x for x in floats]).cast(pa.float32())),
             "clicked", [bool(clicked) for clicked in log["clicked"].to_pylist()],
         ),
         "part=y/d.PARQUET": with_column(with_column(decimals, "shown_at", zoned), "title", pa.array([b"x"] * 80)),
