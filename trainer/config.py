@@ -19,8 +19,6 @@ STAGES = Path(__file__).parent / "stages"
 _LARGEST = 100_000  # bytes of a stage file
 
 
-
-
 class TextsConfig(Strict):
     """Which vectors of texts a stage reads."""
 
@@ -44,9 +42,9 @@ class InputsConfig(Strict):
         float, Field(gt=0, description="Numbers are cut off at this many standard deviations from their mean.")
     ]
     texts: Annotated[TextsConfig | None, Field(description="Vectors of titles and entities.")] = None
-    llm: Annotated[
-        TextsConfig | None, Field(description="A language model's vectors, read for cold rows alone.")
-    ] = None
+    llm: Annotated[TextsConfig | None, Field(description="A language model's vectors, read for cold rows alone.")] = (
+        None
+    )
     history: Annotated[
         Annotated[int, Field(ge=1)] | None, Field(description="How many of the latest outcomes of a user are read.")
     ] = None
@@ -124,8 +122,17 @@ class NetworkStage(Stage):
 
 # The order of a stage's keys in a run's config.yaml.
 _ORDER = (
-    "stage", "seed", "threads", "inputs", "model", "training", "evaluation", "calibration", "compares_to", "placebo",
-)  # fmt: skip
+    "stage",
+    "seed",
+    "threads",
+    "inputs",
+    "model",
+    "training",
+    "evaluation",
+    "calibration",
+    "compares_to",
+    "placebo",
+)
 
 
 @cache

@@ -35,9 +35,17 @@ LIMIT = "FIRST_IMPRESSION_TRACK_SECONDS"
 # What each imports; mlflow's default store is a SQLite file.
 _PACKAGES = {"mlflow": ("mlflow", "sqlalchemy", "alembic"), "tensorboard": ("tensorboard",)}
 _TYPES = {
-    "string": "string", "double": "double", "float": "float", "bigint": "long", "int": "integer", "smallint": "integer",
-    "tinyint": "integer", "boolean": "boolean", "date": "datetime", "timestamp": "datetime",
-}  # fmt: skip
+    "string": "string",
+    "double": "double",
+    "float": "float",
+    "bigint": "long",
+    "int": "integer",
+    "smallint": "integer",
+    "tinyint": "integer",
+    "boolean": "boolean",
+    "date": "datetime",
+    "timestamp": "datetime",
+}
 
 
 def check_trackers(trackers: Iterable[Tracker]) -> None:
@@ -122,9 +130,12 @@ def _to_mlflow(run: Path) -> str:
     # One retry: the default of seven, with pauses that double, is minutes for a server that isn't there.
     waits = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": str(max(1, round(seconds)))}
     logging = subprocess.Popen(
-        [sys.executable, "-m", __name__, str(run)], env=waits | os.environ, bufsize=0,  # the first line alone is taken
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [sys.executable, "-m", __name__, str(run)],
+        env=waits | os.environ,
+        bufsize=0,  # the first line alone is taken
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         assert logging.stdout is not None
         logging.stdout.readline()  # its imports are done; the time that counts begins

@@ -65,10 +65,15 @@ RICH_COLUMNS: list[dict[str, Any]] = [
 N_ITEMS, N_TAGS, TEXT_DIM = 40, 6, 12
 _ARROW = {
     "int[]": pa.list_(pa.int32()),
-    "string": pa.string(), "int": pa.int32(), "bigint": pa.int64(), "double": pa.float64(),
+    "string": pa.string(),
+    "int": pa.int32(),
+    "bigint": pa.int64(),
+    "double": pa.float64(),
     "timestamp": pa.timestamp("us"),
-    "double[]": pa.list_(pa.float64()), "array<double>": pa.list_(pa.float64()), "string[]": pa.list_(pa.string()),
-}  # fmt: skip
+    "double[]": pa.list_(pa.float64()),
+    "array<double>": pa.list_(pa.float64()),
+    "string[]": pa.list_(pa.string()),
+}
 
 
 @dataclass
@@ -103,10 +108,13 @@ class Mart:
         for day, positions in days.items():
             (folder / f"event_date={day}").mkdir(parents=True, exist_ok=True)
             for part, chosen in enumerate(np.array_split(positions, files)):
-                table = pa.table({
-                    c["name"]: pa.array([self.rows[c["name"]][k] for k in chosen], _ARROW[c["data_type"]])
-                    for c in self.columns if c["name"] != "event_date"
-                })  # fmt: skip
+                table = pa.table(
+                    {
+                        c["name"]: pa.array([self.rows[c["name"]][k] for k in chosen], _ARROW[c["data_type"]])
+                        for c in self.columns
+                        if c["name"] != "event_date"
+                    }
+                )
                 pq.write_table(table, folder / f"event_date={day}" / f"part-{part}.parquet")
         (folder / "_build").mkdir(parents=True, exist_ok=True)
         (folder / "_build" / "build.json").write_text(json.dumps(self.build_record()) + "\n", encoding="utf-8")
@@ -114,25 +122,40 @@ class Mart:
 
     def build_record(self) -> dict[str, Any]:
         return {
-            "model": "training_examples", "version": 1, "unique_id": UNIQUE_ID, "dataset": "toy",
+            "model": "training_examples",
+            "version": 1,
+            "unique_id": UNIQUE_ID,
+            "dataset": "toy",
             "invocation_id": "invocation-1",
-            "dbt_version": "1.11.16", "adapter": "duckdb", "n_rows": len(self.rows["event_id"]),
-            "node_checksums": {UNIQUE_ID: "aaaa", "model.first_impression.stg_events": "bbbb"}, "columns": self.columns,
+            "dbt_version": "1.11.16",
+            "adapter": "duckdb",
+            "n_rows": len(self.rows["event_id"]),
+            "node_checksums": {UNIQUE_ID: "aaaa", "model.first_impression.stg_events": "bbbb"},
+            "columns": self.columns,
             "vars": {"scenes": list(SCENES), "ctx_dense": ["price"], "ctx_ids": ["city", "hour"], "few_max": 5},
-        } | self.record  # fmt: skip
+        } | self.record
 
     def manifest(self, path: Path) -> Path:
         """A dbt manifest that agrees with the mart."""
         columns = {c["name"]: deepcopy(c) for c in self.columns}
-        path.write_text(json.dumps({
-            "metadata": {"invocation_id": "invocation-2"},
-            "nodes": {
-                UNIQUE_ID: {"columns": columns, "config": {"contract": {"enforced": True}},
+        path.write_text(
+            json.dumps(
+                {
+                    "metadata": {"invocation_id": "invocation-2"},
+                    "nodes": {
+                        UNIQUE_ID: {
+                            "columns": columns,
+                            "config": {"contract": {"enforced": True}},
                             "checksum": {"checksum": "aaaa"},
-                            "contract": {"checksum": "cccc"}, "depends_on": {"nodes": []}},
-                "model.first_impression.stg_events": {"columns": {}, "checksum": {"checksum": "bbbb"}},
-            },
-        }), encoding="utf-8")  # fmt: skip
+                            "contract": {"checksum": "cccc"},
+                            "depends_on": {"nodes": []},
+                        },
+                        "model.first_impression.stg_events": {"columns": {}, "checksum": {"checksum": "bbbb"}},
+                    },
+                }
+            ),
+            encoding="utf-8",
+        )
         return path
 
 
@@ -156,20 +179,28 @@ def make_toy(n: int = 3000, seed: int = 0, days: int = 12) -> Mart:
     counts = rng.poisson(3, (n, 3)).astype(float)
     split = np.where(day >= days - 2, "test", np.where(day >= days - 4, "val", "train"))
     times = [START + timedelta(seconds=int(s)) for s in at]
-    return Mart({
-        "event_id": [f"e{k:05d}" for k in rng.permutation(n)],
-        "user_id": [f"u{k}" for k in user], "item_id": [f"i{k}" for k in item],
-        "scene": [SCENES[k] for k in scene], "label": label.astype(int).tolist(), "split": split.tolist(),
-        "event_at": times, "event_date": [t.date() for t in times], "known_at": times,
-        "user_level": ["zero" if k >= 60 else "few" if k >= 40 else "warm" for k in user], "item_level": ["warm"] * n,
-        "item_rate": [None if m else float(r) for m, r in zip(missing, rate, strict=True)],
-        "user_count": rng.poisson(5, n).tolist(),
-        "device": [f"d{k}" for k in device],
-        "scene_counts": [None if m else list(c) for m, c in zip(missing, counts.tolist(), strict=True)],
-        "ctx_dense": [[None if m else float(p)] for m, p in zip(missing, rng.normal(50, 10, n), strict=True)],
-        "ctx_ids": [None if k % 17 == 0 else [f"c{k % 5}", None if k % 7 == 0 else f"h{k % 24}"] for k in range(n)],
-        "title_text_id": [f"t{k}" for k in item],
-    })  # fmt: skip
+    return Mart(
+        {
+            "event_id": [f"e{k:05d}" for k in rng.permutation(n)],
+            "user_id": [f"u{k}" for k in user],
+            "item_id": [f"i{k}" for k in item],
+            "scene": [SCENES[k] for k in scene],
+            "label": label.astype(int).tolist(),
+            "split": split.tolist(),
+            "event_at": times,
+            "event_date": [t.date() for t in times],
+            "known_at": times,
+            "user_level": ["zero" if k >= 60 else "few" if k >= 40 else "warm" for k in user],
+            "item_level": ["warm"] * n,
+            "item_rate": [None if m else float(r) for m, r in zip(missing, rate, strict=True)],
+            "user_count": rng.poisson(5, n).tolist(),
+            "device": [f"d{k}" for k in device],
+            "scene_counts": [None if m else list(c) for m, c in zip(missing, counts.tolist(), strict=True)],
+            "ctx_dense": [[None if m else float(p)] for m, p in zip(missing, rng.normal(50, 10, n), strict=True)],
+            "ctx_ids": [None if k % 17 == 0 else [f"c{k % 5}", None if k % 7 == 0 else f"h{k % 24}"] for k in range(n)],
+            "title_text_id": [f"t{k}" for k in item],
+        }
+    )
 
 
 def make_rich(n: int = 3000, seed: int = 0, length: int = 6) -> Mart:
@@ -187,8 +218,10 @@ def make_rich(n: int = 3000, seed: int = 0, length: int = 6) -> Mart:
     items = [int(item[1:]) for item in rows["item_id"]]
     mart.set("title_text_id", [None if k % 23 == 0 else f"t{i}" for k, i in enumerate(items)])
     mart.set("tags", [None if k % 19 == 0 else [f"g{j}" for j in range(i % 4)] for k, i in enumerate(items)])
-    mart.set("about_user", [f"a{u[1:]}" if v != "warm" else None
-                            for u, v in zip(rows["user_id"], rows["user_level"], strict=True)])  # fmt: skip
+    mart.set(
+        "about_user",
+        [f"a{u[1:]}" if v != "warm" else None for u, v in zip(rows["user_id"], rows["user_level"], strict=True)],
+    )
     mart.columns += deepcopy(RICH_COLUMNS)
     return mart
 
@@ -210,11 +243,19 @@ def write_texts(marts: Path) -> Path:
     side = {"t": "title", "g": "entity", "a": "user"}
     word = {"t": "Title <{}>", "g": "tag {}", "a": "a secret of user {}"}
     (marts / "texts").mkdir(parents=True)
-    pq.write_table(pa.table({
-        "text_id": ids, "text": ["" if i == "t3" else word[i[0]].format(i[1:]) for i in ids],
-        "side": [side[i[0]] for i in ids], "n_rows": [9] * len(ids),
-        "n_cold_rows": [0 if i[0] == "a" and int(i[1:]) < 40 else 3 for i in ids], "n_train_rows": [5] * len(ids),
-    }), marts / "texts" / "part-0.parquet")  # fmt: skip
+    pq.write_table(
+        pa.table(
+            {
+                "text_id": ids,
+                "text": ["" if i == "t3" else word[i[0]].format(i[1:]) for i in ids],
+                "side": [side[i[0]] for i in ids],
+                "n_rows": [9] * len(ids),
+                "n_cold_rows": [0 if i[0] == "a" and int(i[1:]) < 40 else 3 for i in ids],
+                "n_train_rows": [5] * len(ids),
+            }
+        ),
+        marts / "texts" / "part-0.parquet",
+    )
     return marts
 
 

@@ -51,13 +51,20 @@ def test_any_table_that_speaks_arrow(small: Any) -> None:
     run, table = small
     one = load_run(run)
     expected = one.predict(table)
-    views = table.cast(pa.schema([
-        field.with_type(
-            pa.string_view() if pa.types.is_string(field.type)
-            else pa.large_list(pa.string_view()) if field.type == pa.list_(pa.string()) else field.type
+    views = table.cast(
+        pa.schema(
+            [
+                field.with_type(
+                    pa.string_view()
+                    if pa.types.is_string(field.type)
+                    else pa.large_list(pa.string_view())
+                    if field.type == pa.list_(pa.string())
+                    else field.type
+                )
+                for field in table.schema
+            ]
         )
-        for field in table.schema
-    ]))  # fmt: skip
+    )
     assert pa.string_view() in views.schema.types and pa.large_list(pa.string_view()) in views.schema.types
     frame = table.to_pandas()
     frame["device"] = frame["device"].astype("category")
@@ -118,8 +125,10 @@ def test_importing_is_cheap() -> None:
     heavy = "{'torch', 'numpy', 'pyarrow', 'sklearn', 'matplotlib'} & set(sys.modules)"
     found = subprocess.run(
         [sys.executable, "-c", f"import sys, trainer, embeddings; print({heavy}); trainer.load_run; print({heavy})"],
-        capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
     first, second = found.stdout.splitlines()
     assert first == "set()"
     assert "torch" in second
@@ -133,10 +142,18 @@ def test_what_is_not_read_may_be_of_any_type(small: Any) -> None:
     frame = table.to_pandas()
     n = len(frame)
     odd = {
-        "objects": [object()] * n, "sets": [{1}] * n, "mixed": [1, "a"] * (n // 2), "complex": np.full(n, 1j),
-        "intervals": pd.interval_range(0, n), "periods": pd.period_range("2024", periods=n, freq="D"),
-        "functions": [len] * n, "sparse": pd.arrays.SparseArray([0, 1] * (n // 2)), 7: "a", ("a", "b"): 1, None: 2.5,
-    }  # fmt: skip
+        "objects": [object()] * n,
+        "sets": [{1}] * n,
+        "mixed": [1, "a"] * (n // 2),
+        "complex": np.full(n, 1j),
+        "intervals": pd.interval_range(0, n),
+        "periods": pd.period_range("2024", periods=n, freq="D"),
+        "functions": [len] * n,
+        "sparse": pd.arrays.SparseArray([0, 1] * (n // 2)),
+        7: "a",
+        ("a", "b"): 1,
+        None: 2.5,
+    }
     for name, values in odd.items():
         np.testing.assert_array_equal(one.predict(frame.assign(odd=values).rename(columns={"odd": name})), expected)
     both = pd.concat([frame, frame[["event_id", "event_id"]].map(lambda _: object())], axis=1)

@@ -60,7 +60,10 @@ def test_predictions_after_a_fork(name: str, rich: Any, vectors: Any, stage: Any
     pq.write_table(table.take(list(range(len(table))) * 3), tmp_path / "rows.parquet")  # enough for several threads
     for when in ("before", "after"):  # predicted in the parent before it forks, and not
         done = subprocess.run(
-            [sys.executable, "-c", SCRIPT, str(tmp_path / "run"), when], capture_output=True, text=True, timeout=200,
+            [sys.executable, "-c", SCRIPT, str(tmp_path / "run"), when],
+            capture_output=True,
+            text=True,
+            timeout=200,
             env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_WAIT_POLICY": "PASSIVE"},
-        )  # fmt: skip
+        )
         assert done.stdout == "right\n", done.stderr[-2000:]

@@ -18,9 +18,11 @@ ROOT = Path(__file__).parents[2]
 
 def run_notebook(**variables: str | Path) -> str:
     found = subprocess.run(
-        [sys.executable, ROOT / "docs" / "notebook.py"], capture_output=True, text=True,
+        [sys.executable, ROOT / "docs" / "notebook.py"],
+        capture_output=True,
+        text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)} | {name: str(value) for name, value in variables.items()},
-    )  # fmt: skip
+    )
     assert found.returncode == 0, found.stderr
     return found.stdout
 

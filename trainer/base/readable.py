@@ -17,9 +17,16 @@ def readable(run: Path) -> Iterator[None]:
     try:
         yield
     except (
-        SafetensorError, OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RuntimeError,
+        SafetensorError,
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        ArithmeticError,
+        RuntimeError,
         MemoryError,
-    ) as error:  # fmt: skip
+    ) as error:
         found = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise TrainerError(
             f"{run} can't be read as a finished run ({found}). Train it again with `trainer fit`."

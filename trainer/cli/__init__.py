@@ -53,9 +53,15 @@ def _main(version: Annotated[bool, typer.Option("--version", callback=_version, 
 
 
 for command in (
-    fitting.fit, laddering.ladder, fitting.evaluate, comparing.compare, explaining.importance, serving.score,
-    serving.export, fitting.report,
-):  # fmt: skip
+    fitting.fit,
+    laddering.ladder,
+    fitting.evaluate,
+    comparing.compare,
+    explaining.importance,
+    serving.score,
+    serving.export,
+    fitting.report,
+):
     app.command()(stoppable(command))
 
 

@@ -12,9 +12,14 @@ from rich.table import Table
 from trainer.cli.common import Json, no_value, out
 
 TITLES = {
-    "auc": "AUC", "macro_auc": "macro AUC", "gauc": "GAUC", "pr_auc": "PR-AUC", "log_loss": "log loss", "ne": "NE",
+    "auc": "AUC",
+    "macro_auc": "macro AUC",
+    "gauc": "GAUC",
+    "pr_auc": "PR-AUC",
+    "log_loss": "log loss",
+    "ne": "NE",
     "ece": "ECE",
-}  # fmt: skip
+}
 
 
 def compare(
@@ -58,7 +63,12 @@ def _add_part(table: Table, part: dict[str, Any]) -> None:
         one = part["metrics"][metric]
         low_high = "" if one["low"] is None else f"{one['low']:+.4f} – {one['high']:+.4f}"
         table.add_row(
-            label if not k else "", TITLES[metric], no_value(one["a"]), no_value(one["b"]),
-            no_value(one["difference"], "+.4f"), low_high, one["verdict"],
+            label if not k else "",
+            TITLES[metric],
+            no_value(one["a"]),
+            no_value(one["b"]),
+            no_value(one["difference"], "+.4f"),
+            low_high,
+            one["verdict"],
             end_section=k == len(part["metrics"]) - 1,
-        )  # fmt: skip
+        )

@@ -60,10 +60,18 @@ def fit(
     if placebo:
         chosen = as_placebo(chosen)
     results = fit_run(
-        chosen, marts, run, mart=mart, manifest=manifest, force=force, bayes=bayes,
-        resume=resume, amp=amp, command=shlex.join(["trainer", *sys.argv[1:]]),
+        chosen,
+        marts,
+        run,
+        mart=mart,
+        manifest=manifest,
+        force=force,
+        bayes=bayes,
+        resume=resume,
+        amp=amp,
+        command=shlex.join(["trainer", *sys.argv[1:]]),
         **({"vectors": vectors} if vectors else {}),
-    )  # fmt: skip
+    )
     if results is None:
         return  # one of torchrun's processes that don't write
     show(results, as_json)

@@ -69,20 +69,35 @@ def ladder(
     rungs = read_rungs([s for given in stages or [] for s in given.split(",")] or None, placebo=placebo)
     numbers = list(range(1, seeds + 1))
     made = make_runs(
-        rungs, numbers, folder, place, mart=mart, manifest=manifest, jobs=jobs, threads=threads, vectors=vectors,
+        rungs,
+        numbers,
+        folder,
+        place,
+        mart=mart,
+        manifest=manifest,
+        jobs=jobs,
+        threads=threads,
+        vectors=vectors,
         command=shlex.join(["trainer", *sys.argv[1:]]),
-    )  # fmt: skip
+    )
     whole = [rung for rung in rungs if rung.name not in made.failed]
     if not whole:
         raise TrainerError("No rung was fitted. " + "; ".join(f"{k}, {v}" for k, v in made.failed.items()))
     found = build_table(
-        whole, numbers, place, resamples=resamples, min_class=min(r.stage.evaluation.min_class for r in whole),
+        whole,
+        numbers,
+        place,
+        resamples=resamples,
+        min_class=min(r.stage.evaluation.min_class for r in whole),
         truth=truth_of(made.contract.dataset, truth),
-    )  # fmt: skip
+    )
     found = {
-        "dataset": made.contract.dataset, "marts": str(folder), "mart": made.contract.folder.name,
-        "content_hash": made.content_hash, "failed": made.failed,
-    } | found  # fmt: skip
+        "dataset": made.contract.dataset,
+        "marts": str(folder),
+        "mart": made.contract.folder.name,
+        "content_hash": made.content_hash,
+        "failed": made.failed,
+    } | found
     write_pages(place, found)
     if as_json:
         typer.echo(json.dumps(found))

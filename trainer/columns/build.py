@@ -81,10 +81,18 @@ def open_columns(contract: Contract) -> Columns:
         items, texts, labels = (lists.get(f"history.{of}") for of in HISTORY_OF)
         history = History(items, texts, labels, about["longest_history"])
     return Columns(
-        target, tuple(about["dense"]), tuple(about["codes"]), tuple(about["levels"]), about["ids"],
-        tuple(about["scenes"]), about["content_hash"], **arrays, history=history, not_finite=about["not_finite"],
+        target,
+        tuple(about["dense"]),
+        tuple(about["codes"]),
+        tuple(about["levels"]),
+        about["ids"],
+        tuple(about["scenes"]),
+        about["content_hash"],
+        **arrays,
+        history=history,
+        not_finite=about["not_finite"],
         texts=tuple(TextColumn(name, group, lists[f"text.{name}"]) for name, group in about["texts"]),
-    )  # fmt: skip
+    )
 
 
 def _key(contract: Contract) -> str:
@@ -100,17 +108,31 @@ def _build(contract: Contract, folder: Path) -> None:
     levels = contract.having("level")
     n = contract.n_rows
     shapes = {
-        "dense_ND": (np.float32, (n, len(dense))), "codes_NC": (np.int32, (n, len(codes))), "scene_N": (np.int16, (n,)),
-        "label_N": (np.uint8, (n,)), "split_N": (np.uint8, (n,)), "level_NG": (np.int8, (n, len(levels))),
+        "dense_ND": (np.float32, (n, len(dense))),
+        "codes_NC": (np.int32, (n, len(codes))),
+        "scene_N": (np.int16, (n,)),
+        "label_N": (np.uint8, (n,)),
+        "split_N": (np.uint8, (n,)),
+        "level_NG": (np.int8, (n, len(levels))),
         "event_at_N": (np.int64, (n,)),
-    }  # fmt: skip
+    }
     out = {name: _Writer(folder / f"{name}.npy", dtype, shape) for name, (dtype, shape) in shapes.items()}
     index: dict[str, dict[str, int]] = {i.name: {} for i in codes}
     lists = _ListColumns(contract, folder, next(index[i.name] for i in codes if i.is_id and i.group == "item"))
     scene, label, split = (contract.having(role)[0].name for role in ("scene", "label", "split"))
-    wanted = list(dict.fromkeys(
-        ["event_id", "event_at", scene, label, split, *(c.name for c in levels), *(i.column for i in contract.inputs)]
-    ))  # fmt: skip
+    wanted = list(
+        dict.fromkeys(
+            [
+                "event_id",
+                "event_at",
+                scene,
+                label,
+                split,
+                *(c.name for c in levels),
+                *(i.column for i in contract.inputs),
+            ]
+        )
+    )
     lengths = {c.name: len(contract.variables[c.names]) for c in contract.columns if c.names}
     not_finite: dict[str, int] = {}
     digest = hashlib.sha256(repr((contract.inputs, contract.scenes)).encode())
@@ -134,12 +156,16 @@ def _build(contract: Contract, folder: Path) -> None:
                 for c, i in enumerate(codes):
                     block_BC[:, c] = part.encoded(i.column, i.position, index[i.name])
                 blocks = {
-                    "dense_ND": block_BD, "codes_NC": block_BC, "scene_N": part.position(scene, contract.scenes),
-                    "label_N": part.label(label), "split_N": part.position(split, (*SPLITS, EXCLUDED)),
+                    "dense_ND": block_BD,
+                    "codes_NC": block_BC,
+                    "scene_N": part.position(scene, contract.scenes),
+                    "label_N": part.label(label),
+                    "split_N": part.position(split, (*SPLITS, EXCLUDED)),
                     "level_NG": np.stack([part.position(c.name, LEVELS, null=-1) for c in levels], 1)
-                    if levels else np.empty((len(table), 0), np.int8),
+                    if levels
+                    else np.empty((len(table), 0), np.int8),
                     "event_at_N": table["event_at"].to_numpy(),
-                }  # fmt: skip
+                }
                 event_ids = table["event_id"].combine_chunks()
                 ids.write_batch(pa.record_batch([event_ids], schema=ids_schema))
                 digest.update(partition.encode() + b"\0" + "\0".join(event_ids.to_pylist()).encode())
@@ -155,13 +181,21 @@ def _build(contract: Contract, folder: Path) -> None:
     digest.update(repr((dictionaries, list(lists.text_index))).encode())
     write_json(folder / "dictionaries.json", dictionaries)
     write_json(folder / "text_ids.json", list(lists.text_index))
-    write_json(folder / "columns.json", {
-        "content_hash": digest.hexdigest(), "dense": [i.name for i in dense], "codes": [i.name for i in codes],
-        "levels": [c.group for c in levels], "scenes": list(contract.scenes),
-        "ids": {i.group: i.name for i in codes if i.is_id}, "lists": list(lists.writers),
-        "longest_history": lists.longest, "texts": [(c.name, c.group) for c in contract.texts],
-        "not_finite": {name: n for name, n in not_finite.items() if n},
-    })  # fmt: skip
+    write_json(
+        folder / "columns.json",
+        {
+            "content_hash": digest.hexdigest(),
+            "dense": [i.name for i in dense],
+            "codes": [i.name for i in codes],
+            "levels": [c.group for c in levels],
+            "scenes": list(contract.scenes),
+            "ids": {i.group: i.name for i in codes if i.is_id},
+            "lists": list(lists.writers),
+            "longest_history": lists.longest,
+            "texts": [(c.name, c.group) for c in contract.texts],
+            "not_finite": {name: n for name, n in not_finite.items() if n},
+        },
+    )
 
 
 class _ListColumns:

@@ -141,11 +141,13 @@ def facts(columns: Columns) -> dict[str, Any]:
         if len(rows):
             span = columns.event_at_N[rows[[0, -1]]].astype("datetime64[us]").astype("datetime64[s]")
             one |= {
-                "first": str(span[0]), "last": str(span[1]), "positive_rate": float(columns.label_N[rows].mean()),
+                "first": str(span[0]),
+                "last": str(span[1]),
+                "positive_rate": float(columns.label_N[rows].mean()),
                 "users": len(np.unique(users[rows])),
                 "items": len(np.unique(items[rows])),
                 "scenes": _shares(columns.scene_N[rows], columns.scenes),
-            }  # fmt: skip
+            }
             for g, group in enumerate(columns.level_groups):
                 one[f"{group}_levels"] = _shares(columns.level_NG[rows, g], LEVELS)
         out[split] = one

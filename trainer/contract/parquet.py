@@ -65,5 +65,11 @@ def _arrow_type(t: pa.DataType) -> str:
         return "string"
     if pa.types.is_timestamp(t):
         return "timestamp"
-    return {"int64": "bigint", "int32": "int", "int16": "smallint", "int8": "tinyint", "date32[day]": "date",
-            "bool": "boolean"}.get(str(t), str(t))  # fmt: skip
+    return {
+        "int64": "bigint",
+        "int32": "int",
+        "int16": "smallint",
+        "int8": "tinyint",
+        "date32[day]": "date",
+        "bool": "boolean",
+    }.get(str(t), str(t))

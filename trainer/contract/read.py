@@ -20,8 +20,16 @@ from trainer.contract.manifest import check_manifest
 from trainer.contract.parquet import check_parquet
 from trainer.contract.schema import Contract, check_meaning, column_of
 
-_RECORD = {"model": str, "unique_id": str, "dataset": str, "n_rows": int, "version": int, "node_checksums": dict,
-           "columns": list, "vars": dict}  # fmt: skip
+_RECORD = {
+    "model": str,
+    "unique_id": str,
+    "dataset": str,
+    "n_rows": int,
+    "version": int,
+    "node_checksums": dict,
+    "columns": list,
+    "vars": dict,
+}
 
 
 class MartReplacedError(TrainerError):
@@ -76,10 +84,18 @@ def _read_contract(folder: Path, manifest: Path | None) -> Contract:
     }
     lineage["manifest"] = check_manifest(manifest, record, columns)
     return Contract(
-        folder=folder, dataset=record["dataset"], model=record["model"], version=int(record["version"]),
-        unique_id=record["unique_id"], columns=columns, variables=variables, n_rows=int(record["n_rows"]),
-        files=files, lineage=lineage, build=build_in(folder),
-    )  # fmt: skip
+        folder=folder,
+        dataset=record["dataset"],
+        model=record["model"],
+        version=int(record["version"]),
+        unique_id=record["unique_id"],
+        columns=columns,
+        variables=variables,
+        n_rows=int(record["n_rows"]),
+        files=files,
+        lineage=lineage,
+        build=build_in(folder),
+    )
 
 
 def _find_mart(marts: Path, mart: str | None) -> Path:

@@ -24,15 +24,35 @@ HELD_OUT = SPLITS[1:]
 EXCLUDED = "excluded"  # rows that the split protocol keeps from all three; nothing here reads them
 # Spellings of one type in DuckDB, Spark and dbt -> the spelling used here.
 _TYPES = {
-    "string": "string", "varchar": "string", "text": "string", "char": "string",
-    "double": "double", "float8": "double", "float64": "double",
-    "float": "float", "real": "float", "float4": "float",
-    "bigint": "bigint", "int8": "bigint", "long": "bigint", "int64": "bigint",
-    "int": "int", "integer": "int", "int4": "int", "int32": "int",
-    "smallint": "smallint", "tinyint": "tinyint", "boolean": "boolean", "bool": "boolean",
-    "date": "date", "timestamp": "timestamp", "datetime": "timestamp",
-    "timestamp_ntz": "timestamp", "timestamp with time zone": "timestamp", "timestamptz": "timestamp",
-}  # fmt: skip
+    "string": "string",
+    "varchar": "string",
+    "text": "string",
+    "char": "string",
+    "double": "double",
+    "float8": "double",
+    "float64": "double",
+    "float": "float",
+    "real": "float",
+    "float4": "float",
+    "bigint": "bigint",
+    "int8": "bigint",
+    "long": "bigint",
+    "int64": "bigint",
+    "int": "int",
+    "integer": "int",
+    "int4": "int",
+    "int32": "int",
+    "smallint": "smallint",
+    "tinyint": "tinyint",
+    "boolean": "boolean",
+    "bool": "boolean",
+    "date": "date",
+    "timestamp": "timestamp",
+    "datetime": "timestamp",
+    "timestamp_ntz": "timestamp",
+    "timestamp with time zone": "timestamp",
+    "timestamptz": "timestamp",
+}
 _NUMBERS = {"double", "float", "bigint", "int", "smallint", "tinyint", "boolean"}
 
 
@@ -180,10 +200,17 @@ def column_of(raw: dict[str, Any], folder: Path) -> Column:
                 f"{', '.join(allowed)}. Correct the model's yml and run `dbt build`."
             )
     return Column(
-        name, data_type, meta["role"], meta.get("kind"), meta.get("transform") or "none", meta.get("group"),
-        meta.get("names"), raw.get("description") or "", meta.get("of"),
+        name,
+        data_type,
+        meta["role"],
+        meta.get("kind"),
+        meta.get("transform") or "none",
+        meta.get("group"),
+        meta.get("names"),
+        raw.get("description") or "",
+        meta.get("of"),
         bool(meta.get("cold_only")),
-    )  # fmt: skip
+    )
 
 
 def check_meaning(columns: tuple[Column, ...], variables: dict[str, Any], folder: Path) -> None:

@@ -19,8 +19,16 @@ from trainer.columns.store import Columns, evenly_spaced
 
 FILE = "drift.csv"
 FIELDS = (
-    "name", "psi", "psi_in_train", "train_median", "test_median", "train_null", "test_null", "train_rows", "test_rows",
-)  # fmt: skip
+    "name",
+    "psi",
+    "psi_in_train",
+    "train_median",
+    "test_median",
+    "train_null",
+    "test_null",
+    "train_rows",
+    "test_rows",
+)
 _ROWS = 100_000  # of each split at most, evenly spread
 _COLUMNS = 32  # read at once: bounds memory
 _DECILES = np.arange(1, 10) / 10

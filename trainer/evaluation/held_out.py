@@ -64,9 +64,16 @@ def read_held_out(run: Path, split: str = "test") -> HeldOut:
     user_B, users = dense_ids(_strings(table["user_id"]))
     levels = {g: _strings(table[f"{g}_level"]) for g in ("user", "item") if table[f"{g}_level"].null_count < len(table)}
     return HeldOut(
-        run.resolve().name, split, table["event_id"].combine_chunks(), table["label"].to_numpy().astype(np.uint8),
-        table["probability"].to_numpy(), user_B, users, _strings(table["scene"]), levels,
-    )  # fmt: skip
+        run.resolve().name,
+        split,
+        table["event_id"].combine_chunks(),
+        table["label"].to_numpy().astype(np.uint8),
+        table["probability"].to_numpy(),
+        user_B,
+        users,
+        _strings(table["scene"]),
+        levels,
+    )
 
 
 def _strings(column: pa.ChunkedArray) -> np.ndarray:

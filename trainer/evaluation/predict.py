@@ -52,9 +52,12 @@ def predict_held_out(fitted: Fitted, columns: Columns, calibration: Calibration 
     if calibration is None and fitted.stage.calibration != "none":
         val = split_B == 0
         calibration = fit_calibration(
-            logits_B[val], columns.label_N[rows_B[val]], scene_B[val], columns.codes_of("user")[rows_B[val]],
+            logits_B[val],
+            columns.label_N[rows_B[val]],
+            scene_B[val],
+            columns.codes_of("user")[rows_B[val]],
             columns.scenes,
-        )  # fmt: skip
+        )
     calibrated_B = logits_B if calibration is None else calibration(logits_B, scene_B, columns.scenes)
     alpha_B = None if gates[0] is None else np.concatenate(gates)
     return Predictions(rows_B, split_B, logits_B, sigmoid(calibrated_B), alpha_B, calibration)
@@ -64,17 +67,26 @@ def evaluate(stage: Stage, contract: Contract, columns: Columns, predictions: Pr
     """What metrics.json holds: every metric of each held-out split, overall and by scene."""
     users = columns.codes_of("user")
     out: dict[str, Any] = {
-        "stage": label(stage), "seed": stage.seed, "dataset": contract.dataset,
-        "mart": f"{contract.model}_v{contract.version}", "splits": {},
-    }  # fmt: skip
+        "stage": label(stage),
+        "seed": stage.seed,
+        "dataset": contract.dataset,
+        "mart": f"{contract.model}_v{contract.version}",
+        "splits": {},
+    }
     with ticking("Measuring", 2 * len(predictions.rows_B)) as tick:
         for k, split in enumerate(HELD_OUT):
             in_B = predictions.split_B == k
             rows = predictions.rows_B[in_B]
             out["splits"][split] = metrics.evaluation(
-                columns.label_N[rows], predictions.probability_B[in_B], users[rows], columns.scene_N[rows],
-                columns.scenes, resamples=stage.evaluation.resamples, seed=BOOTSTRAP_SEED, tick=tick,
-            )  # fmt: skip
+                columns.label_N[rows],
+                predictions.probability_B[in_B],
+                users[rows],
+                columns.scene_N[rows],
+                columns.scenes,
+                resamples=stage.evaluation.resamples,
+                seed=BOOTSTRAP_SEED,
+                tick=tick,
+            )
             if predictions.calibration is not None:
                 out["splits"][split]["uncalibrated"] = _uncalibrated(columns, predictions, in_B)
     return out
@@ -101,11 +113,19 @@ def cold_start_cells(stage: Stage, columns: Columns, predictions: Predictions) -
             in_B = predictions.split_B == k
             rows = predictions.rows_B[in_B]
             cells = metrics.cold_start(
-                columns.label_N[rows], predictions.probability_B[in_B], users[rows], columns.level_NG[rows],
-                columns.level_groups, columns.scene_N[rows], columns.scenes, resamples=stage.evaluation.resamples,
-                min_class=stage.evaluation.min_class, seed=BOOTSTRAP_SEED, tick=tick,
+                columns.label_N[rows],
+                predictions.probability_B[in_B],
+                users[rows],
+                columns.level_NG[rows],
+                columns.level_groups,
+                columns.scene_N[rows],
+                columns.scenes,
+                resamples=stage.evaluation.resamples,
+                min_class=stage.evaluation.min_class,
+                seed=BOOTSTRAP_SEED,
+                tick=tick,
                 alpha_B=None if predictions.alpha_B is None else predictions.alpha_B[in_B],
-            )  # fmt: skip
+            )
             out += [{"split": split} | cell for cell in cells]
     return out
 
@@ -135,13 +155,18 @@ def write_predictions(path: Path, columns: Columns, predictions: Predictions) ->
         f"{group}_level": pa.array([*LEVELS, None]).take(pa.array(columns.level_NG[rows, g] % (len(LEVELS) + 1)))
         for g, group in enumerate(columns.level_groups)
     }
-    pq.write_table(pa.table({
-        "event_id": columns.event_ids(rows),
-        "user_id": users.take(pa.array(columns.codes_of("user")[rows])),
-        "scene": pa.array(columns.scenes).take(pa.array(columns.scene_N[rows])),
-        **{name: levels.get(name, pa.nulls(len(rows), pa.string())) for name in ("user_level", "item_level")},
-        "split": pa.array(HELD_OUT).take(pa.array(predictions.split_B)),
-        "label": pa.array(columns.label_N[rows].astype(np.int32)),
-        "probability": pa.array(predictions.probability_B),
-        **({} if predictions.alpha_B is None else {"alpha": pa.array(predictions.alpha_B)}),
-    }), path)  # fmt: skip
+    pq.write_table(
+        pa.table(
+            {
+                "event_id": columns.event_ids(rows),
+                "user_id": users.take(pa.array(columns.codes_of("user")[rows])),
+                "scene": pa.array(columns.scenes).take(pa.array(columns.scene_N[rows])),
+                **{name: levels.get(name, pa.nulls(len(rows), pa.string())) for name in ("user_level", "item_level")},
+                "split": pa.array(HELD_OUT).take(pa.array(predictions.split_B)),
+                "label": pa.array(columns.label_N[rows].astype(np.int32)),
+                "probability": pa.array(predictions.probability_B),
+                **({} if predictions.alpha_B is None else {"alpha": pa.array(predictions.alpha_B)}),
+            }
+        ),
+        path,
+    )

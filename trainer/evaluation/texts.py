@@ -43,12 +43,13 @@ def text_facts(fitted: Fitted, contract: Contract, columns: Columns) -> dict[str
     return {
         "coverage": [
             coverage
-            for kind, space in (("texts", inputs.texts), ("llm", inputs.llm)) if space
+            for kind, space in (("texts", inputs.texts), ("llm", inputs.llm))
+            if space
             for coverage in _coverage(fitted, columns, kind, space)
         ],
         "neighbours": None if texts is None or is_placebo(fitted.stage) else _neighbours(fitted, columns, texts),
         "fallback": None if texts is None or not inputs.llm else _fallback(fitted, columns, texts),
-    }  # fmt: skip
+    }
 
 
 def _texts_mart(folder: Path) -> ds.Dataset | None:
@@ -69,17 +70,21 @@ def _coverage(fitted: Fitted, columns: Columns, kind: str, space: TextSpace) -> 
     groups = dict(fitted.inputs.text_columns)
     return [
         {
-            "encoder": space.encoder, "cold_only": kind == "llm", "column": name, "group": groups[name],
+            "encoder": space.encoder,
+            "cold_only": kind == "llm",
+            "column": name,
+            "group": groups[name],
             "splits": {
                 split: {
-                    "texts": len(found[split][name]), "with_vector": int(table[found[split][name], -1].sum()),
+                    "texts": len(found[split][name]),
+                    "with_vector": int(table[found[split][name], -1].sum()),
                     "new": int((~np.isin(found[split][name], found["train"][name])).sum()),
                 }
                 for split in SPLITS
             },
         }
         for name in names
-    ]  # fmt: skip
+    ]
 
 
 def _neighbours(fitted: Fitted, columns: Columns, texts: ds.Dataset) -> dict[str, Any] | None:
@@ -114,12 +119,14 @@ def _neighbours(fitted: Fitted, columns: Columns, texts: ds.Dataset) -> dict[str
         return words.get(columns.text_ids[code - 1], "")
 
     return {
-        "encoder": space.encoder, "column": titles.name, "among": len(pool),
+        "encoder": space.encoder,
+        "column": titles.name,
+        "among": len(pool),
         "titles": [
             {"text": text(code), "near": [{"text": text(o), "cosine": cosine} for o, cosine in others]}
             for code, others in near.items()
         ],
-    }  # fmt: skip
+    }
 
 
 def _words(texts: ds.Dataset, ids: list[str]) -> dict[str, str]:
@@ -146,9 +153,10 @@ def _fallback(fitted: Fitted, columns: Columns, texts: ds.Dataset) -> dict[str, 
             one["bytes_encoded"] += int(bytes_N[own & found_N].sum())
     rows = {split: columns.rows(split) for split in SPLITS}
     return {
-        "encoder": space.encoder, "sides": dict(sorted(sides.items())),
+        "encoder": space.encoder,
+        "sides": dict(sorted(sides.items())),
         "cold_rows": {s: len(cold_rows(columns, r)) / len(r) if len(r) else None for s, r in rows.items()},
-    }  # fmt: skip
+    }
 
 
 def _table(fitted: Fitted, columns: Columns, space: TextSpace) -> np.ndarray:

@@ -28,9 +28,14 @@ class Batcher:
     def _text_side(self) -> TextSide:
         item = self.inputs.sizes.item_field
         return TextSide(
-            self.columns, self.vectors, self.inputs.text_columns, self.inputs.texts, self.inputs.llm,
-            self.inputs.history, self._lookups[item] + self.inputs.offsets[item],
-        )  # fmt: skip
+            self.columns,
+            self.vectors,
+            self.inputs.text_columns,
+            self.inputs.texts,
+            self.inputs.llm,
+            self.inputs.history,
+            self._lookups[item] + self.inputs.offsets[item],
+        )
 
     @cached_property
     def _lookups(self) -> list[np.ndarray]:
@@ -49,9 +54,11 @@ class Batcher:
         """log1p? mean, scale, missing flag?, each (D,)."""
         d = self.inputs.dense
         return (
-            np.array([x.transform == "log1p" for x in d], bool), np.array([x.mean for x in d], np.float32),
-            np.array([x.scale for x in d], np.float32), np.array([x.has_missing for x in d], bool),
-        )  # fmt: skip
+            np.array([x.transform == "log1p" for x in d], bool),
+            np.array([x.mean for x in d], np.float32),
+            np.array([x.scale for x in d], np.float32),
+            np.array([x.has_missing for x in d], bool),
+        )
 
     @cached_property
     def _scene_lookup(self) -> np.ndarray:
@@ -88,9 +95,11 @@ class Batcher:
         np.clip(x_BD, -self.inputs.clip, self.inputs.clip, out=x_BD)
         dense_BX = np.concatenate([x_BD, missing_BD[:, flag_D].astype(np.float32)], 1)
         batch = Batch(
-            torch.from_numpy(self.codes(rows_B) + self.inputs.offsets), torch.from_numpy(dense_BX),
-            torch.from_numpy(self.scenes(rows_B)), torch.from_numpy(self.columns.label_N[rows_B].astype(np.float32)),
-        )  # fmt: skip
+            torch.from_numpy(self.codes(rows_B) + self.inputs.offsets),
+            torch.from_numpy(dense_BX),
+            torch.from_numpy(self.scenes(rows_B)),
+            torch.from_numpy(self.columns.label_N[rows_B].astype(np.float32)),
+        )
         if self.inputs.text_columns or self.inputs.history:
             batch = replace(batch, **self._text_side.tensors(rows_B))
         return batch

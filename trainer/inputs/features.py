@@ -83,14 +83,19 @@ class FittedInputs:
     def sizes(self) -> Sizes:
         n_dense = len(self.dense) + sum(d.has_missing for d in self.dense)
         return Sizes(
-            sum(c.size for c in self.codes), len(self.codes), n_dense, len(self.scenes),
+            sum(c.size for c in self.codes),
+            len(self.codes),
+            n_dense,
+            len(self.scenes),
             item_field=next((f for f, c in enumerate(self.codes) if c.is_id and c.group == "item"), 0),
             id_fields=tuple(f for f, c in enumerate(self.codes) if c.is_id),
             text_groups=tuple(group for _, group in self.text_columns),
-            text_dim=self.texts.dimensions if self.texts else 0, llm_dim=self.llm.dimensions if self.llm else 0,
-            history=self.history, past_texts=bool(self.history and self.texts and HISTORY in self.texts.means)
+            text_dim=self.texts.dimensions if self.texts else 0,
+            llm_dim=self.llm.dimensions if self.llm else 0,
+            history=self.history,
+            past_texts=bool(self.history and self.texts and HISTORY in self.texts.means)
             and any(group == "item" for _, group in self.text_columns),
-        )  # fmt: skip
+        )
 
     @property
     def text_coverage(self) -> dict[str, float]:
@@ -114,12 +119,19 @@ class FittedInputs:
         for name, space in spaces.items():
             if space:
                 space.save(folder, name)
-        write_json(folder / "features.json", {
-            "dense": [asdict(d) for d in self.dense], "codes": codes, "scenes": list(self.scenes),
-            "stand_ins": self.stand_ins, "clip": self.clip,
-            "text_columns": [{"name": name, "group": group} for name, group in self.text_columns],
-            "vectors": {name: space.store for name, space in spaces.items() if space}, "history": self.history,
-        })  # fmt: skip
+        write_json(
+            folder / "features.json",
+            {
+                "dense": [asdict(d) for d in self.dense],
+                "codes": codes,
+                "scenes": list(self.scenes),
+                "stand_ins": self.stand_ins,
+                "clip": self.clip,
+                "text_columns": [{"name": name, "group": group} for name, group in self.text_columns],
+                "vectors": {name: space.store for name, space in spaces.items() if space},
+                "history": self.history,
+            },
+        )
 
     @classmethod
     def load(cls, folder: Path) -> FittedInputs:

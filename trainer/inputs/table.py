@@ -119,13 +119,23 @@ def block_columns(table: pa.Table, required: RequiredColumns, scenes: tuple[str,
         history = History(past["item_id"], past.get("text_id"), past["label"], longest)
     levels = [part.position(c.name, LEVELS, null=-1) for c in required.levels]
     out = Columns(
-        _NOWHERE, tuple(i.name for i in dense), tuple(i.name for i in codes),
-        tuple(c.group or "" for c in required.levels), required.ids, scenes, "",
-        dense_ND=dense_ND, codes_NC=codes_NC, scene_N=part.position(required.scene, scenes).astype(np.int16),
-        label_N=np.zeros(n, np.uint8), split_N=np.zeros(n, np.uint8),
+        _NOWHERE,
+        tuple(i.name for i in dense),
+        tuple(i.name for i in codes),
+        tuple(c.group or "" for c in required.levels),
+        required.ids,
+        scenes,
+        "",
+        dense_ND=dense_ND,
+        codes_NC=codes_NC,
+        scene_N=part.position(required.scene, scenes).astype(np.int16),
+        label_N=np.zeros(n, np.uint8),
+        split_N=np.zeros(n, np.uint8),
         level_NG=np.stack(levels, 1).astype(np.int8) if levels else np.empty((n, 0), np.int8),
-        event_at_N=np.zeros(n, np.int64), texts=texts, history=history,
-    )  # fmt: skip
+        event_at_N=np.zeros(n, np.int64),
+        texts=texts,
+        history=history,
+    )
     # In place of what the properties would read from the folder of a mart's columns.
     vars(out).update(
         dictionaries={name: list(index) for name, index in dictionaries.items()}, text_ids=list(text_index)

@@ -113,10 +113,11 @@ class TextSide:
         item_BL = np.where(real_BL, self.item_rows[history.items.padded(rows_B, self.history)[0]], self.item_rows[0])
         item_U, item_BL = distinct(item_BL, int(self.item_rows.max()) + 1)
         out = {
-            "past_item_U": item_U, "past_item_BL": item_BL,
+            "past_item_U": item_U,
+            "past_item_BL": item_BL,
             "past_label_BL": np.where(real_BL, label_BL, 0).astype(np.int64),
             "past_there_BL": real_BL.astype(np.float32),
-        }  # fmt: skip
+        }
         tensors = {name: torch.from_numpy(array) for name, array in out.items()}
         if self.texts and HISTORY in self.texts.means:
             if history.texts is None:

@@ -35,10 +35,18 @@ class Made:
 
 
 def make_runs(
-    rungs: list[Rung], seeds: list[int], marts: Path, folder: Path, *, mart: str | None = None,
-    manifest: Path | None = None, jobs: int = 1, threads: int | None = None, vectors: Path | None = None,
+    rungs: list[Rung],
+    seeds: list[int],
+    marts: Path,
+    folder: Path,
+    *,
+    mart: str | None = None,
+    manifest: Path | None = None,
+    jobs: int = 1,
+    threads: int | None = None,
+    vectors: Path | None = None,
     command: str = "",
-) -> Made:  # fmt: skip
+) -> Made:
     """Fit every rung with every seed under `folder`, where that isn't done already; a fit that was killed goes on.
 
     Each run is a process of its own: its peak memory is its own, and what kills it kills no other. `threads` is for
@@ -105,10 +113,16 @@ def _fit(raw: dict[str, Any], mart: Path, run: Path, manifest: Path | None, vect
     run.parent.mkdir(parents=True, exist_ok=True)
     console.print(f"{run}", style="bold")
     fit = functools.partial(
-        fit_run, parse_stage(raw, str(run)), mart.parent, run, mart=mart.name, manifest=manifest,
-        force=(run / "DONE").exists(), command=command,
+        fit_run,
+        parse_stage(raw, str(run)),
+        mart.parent,
+        run,
+        mart=mart.name,
+        manifest=manifest,
+        force=(run / "DONE").exists(),
+        command=command,
         **({"vectors": vectors} if vectors else {}),
-    )  # fmt: skip
+    )
     try:
         fit(resume=True)  # a ladder that was killed left a checkpoint
     except CheckpointError:

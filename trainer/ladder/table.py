@@ -71,11 +71,17 @@ def build_table(
         bayes = _score(replace(first, probability_B=probability_B), parts, weight_RU)
     lines = [_line(rung, seeds, folder, scored, bayes) for rung in rungs]
     return {
-        "definition": DEFINITION, "seeds": seeds, "resamples": resamples, "users": first.users,
-        "test_rows": len(first.label_B), "bayes": None if bayes is None else {"auc": bayes.point},
-        "parts": {name: int(in_B.sum()) for name, in_B in parts.items()}, "too_small": too_small, "rungs": lines,
+        "definition": DEFINITION,
+        "seeds": seeds,
+        "resamples": resamples,
+        "users": first.users,
+        "test_rows": len(first.label_B),
+        "bayes": None if bayes is None else {"auc": bayes.point},
+        "parts": {name: int(in_B.sum()) for name, in_B in parts.items()},
+        "too_small": too_small,
+        "rungs": lines,
         "above_bayes": [line["name"] for line in lines if line["above_bayes"]],
-    }  # fmt: skip
+    }
 
 
 def _parts(first: HeldOut, min_class: int) -> tuple[dict[str, np.ndarray], dict[str, int]]:
@@ -128,16 +134,19 @@ def _line(
     training = [read_json(rung.run(folder, seed) / "training.json") for seed in seeds]
     timing = [read_json(rung.run(folder, seed) / "timing.json") for seed in seeds]
     out: dict[str, Any] = {
-        "name": rung.name, "previous": rung.previous, "placebo_of": rung.placebo_of,
+        "name": rung.name,
+        "previous": rung.previous,
+        "placebo_of": rung.placebo_of,
         "runs": [rung.run(folder, seed).relative_to(folder).as_posix() for seed in seeds],
-        "val_auc": _spread([s["val"]["auc"] for s in saved]), "test_auc": _spread([s["test"]["auc"] for s in saved]),
+        "val_auc": _spread([s["val"]["auc"] for s in saved]),
+        "test_auc": _spread([s["test"]["auc"] for s in saved]),
         "auc_low_high": metrics.interval(own.sample_R["all"]),
         **{name: _spread([s["test"][name] for s in saved])["mean"] for name in PLAIN},
         "parameters": training[0]["parameters"],
         "rows_per_second": _spread([t["train_rows_per_second"] for t in timing])["mean"],
         "fit_seconds": _spread([t["seconds"]["fit"] for t in timing])["mean"],
         "peak_rss_mib": max(t["peak_rss_mib"] for t in timing),
-    }  # fmt: skip
+    }
     against = {
         "to_previous": rung.previous,
         "to_gbdt": BASELINE,

@@ -273,12 +273,18 @@ def cold_start(
                 in_B = np.flatnonzero(in_user & in_item & in_scene)
                 label, n_pos = label_B[in_B], int(label_B[in_B].sum())
                 cell: dict[str, Any] = {
-                    "user_level": user_level, "item_level": item_level, "scene": scene, "n": len(in_B),
+                    "user_level": user_level,
+                    "item_level": item_level,
+                    "scene": scene,
+                    "n": len(in_B),
                     "positives": n_pos,
-                    "users": len(np.unique(user_B[in_B])), "auc": None, "auc_low": None, "auc_high": None,
+                    "users": len(np.unique(user_B[in_B])),
+                    "auc": None,
+                    "auc_low": None,
+                    "auc_high": None,
                     "too_small": min(n_pos, len(in_B) - n_pos) < min_class,
                     "alpha": float(alpha_B[in_B].mean()) if alpha_B is not None and len(in_B) else None,
-                }  # fmt: skip
+                }
                 if not cell["too_small"]:
                     cell["auc"] = auc(label, probability_B[in_B])
                     samples = auc_bootstrap(label, probability_B[in_B], user_B[in_B], resamples, seed)

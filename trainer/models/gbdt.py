@@ -70,10 +70,24 @@ class GBDT:
 
     @classmethod
     def fit(
-        cls, x_BF: np.ndarray, y_B: np.ndarray, x_val_BF: np.ndarray, y_val_B: np.ndarray, *, n_categorical: int,
-        seed: int, threads: int, patience: int, on_iteration: Callable[[int], None], max_iter: int,
-        learning_rate: float, max_leaf_nodes: int, min_samples_leaf: int, l2_regularization: float, max_features: float,
-    ) -> tuple[GBDT, np.ndarray]:  # fmt: skip
+        cls,
+        x_BF: np.ndarray,
+        y_B: np.ndarray,
+        x_val_BF: np.ndarray,
+        y_val_B: np.ndarray,
+        *,
+        n_categorical: int,
+        seed: int,
+        threads: int,
+        patience: int,
+        on_iteration: Callable[[int], None],
+        max_iter: int,
+        learning_rate: float,
+        max_leaf_nodes: int,
+        min_samples_leaf: int,
+        l2_regularization: float,
+        max_features: float,
+    ) -> tuple[GBDT, np.ndarray]:
         """Boost until the validation log loss hasn't improved for `patience` iterations, and keep the best ones.
 
         Shapes: x_BF, x_val_BF float32 or float64, NaN for missing; the first `n_categorical` columns hold categories,
@@ -83,12 +97,21 @@ class GBDT:
         """
         lightgbm = _lightgbm()
         parameters = {
-            "objective": "binary", "metric": "binary_logloss", "learning_rate": learning_rate,
-            "num_leaves": max_leaf_nodes, "min_data_in_leaf": min_samples_leaf, "lambda_l2": l2_regularization,
-            "feature_fraction_bynode": max_features, "max_bin": 255, "seed": seed, "num_threads": threads,
+            "objective": "binary",
+            "metric": "binary_logloss",
+            "learning_rate": learning_rate,
+            "num_leaves": max_leaf_nodes,
+            "min_data_in_leaf": min_samples_leaf,
+            "lambda_l2": l2_regularization,
+            "feature_fraction_bynode": max_features,
+            "max_bin": 255,
+            "seed": seed,
+            "num_threads": threads,
             # Sums in one order: the same trees on any number of threads.
-            "deterministic": True, "force_col_wise": True, "verbosity": -1,
-        }  # fmt: skip
+            "deterministic": True,
+            "force_col_wise": True,
+            "verbosity": -1,
+        }
         train = lightgbm.Dataset(x_BF, y_B, categorical_feature=list(range(n_categorical)), params=parameters)
         loss: dict[str, Any] = {}
         callbacks = [lambda env: on_iteration(env.iteration + 1), lightgbm.record_evaluation(loss)]
@@ -141,18 +164,29 @@ class GBDT:
         """The model in LightGBM's text format, with what its predictor needs."""
         n = int(self.n_features[0])
         lines = [
-            "tree", "version=v4", "num_class=1", "num_tree_per_iteration=1", "label_index=0",
-            f"max_feature_idx={n - 1}", "objective=binary sigmoid:1",
-            "feature_names=" + " ".join(f"f{k}" for k in range(n)), "feature_infos=" + " ".join(["none"] * n), "",
-        ]  # fmt: skip
+            "tree",
+            "version=v4",
+            "num_class=1",
+            "num_tree_per_iteration=1",
+            "label_index=0",
+            f"max_feature_idx={n - 1}",
+            "objective=binary sigmoid:1",
+            "feature_names=" + " ".join(f"f{k}" for k in range(n)),
+            "feature_infos=" + " ".join(["none"] * n),
+            "",
+        ]
         for tree, (inner, leaves, starts, bits) in enumerate(self._trees()):
             lines += [f"Tree={tree}", f"num_leaves={self.n_leaves_T[tree]}", f"num_cat={self.n_sets_T[tree]}"]
             for name, array in (
-                ("split_feature", self.split_feature_I[inner]), ("threshold", self.threshold_I[inner]),
-                ("decision_type", self.decision_type_I[inner]), ("left_child", self.left_I[inner]),
-                ("right_child", self.right_I[inner]), ("leaf_value", self.leaf_value_L[leaves]),
-                ("cat_boundaries", self.set_starts[starts]), ("cat_threshold", self.set_bits_W[bits]),
-            ):  # fmt: skip
+                ("split_feature", self.split_feature_I[inner]),
+                ("threshold", self.threshold_I[inner]),
+                ("decision_type", self.decision_type_I[inner]),
+                ("left_child", self.left_I[inner]),
+                ("right_child", self.right_I[inner]),
+                ("leaf_value", self.leaf_value_L[leaves]),
+                ("cat_boundaries", self.set_starts[starts]),
+                ("cat_threshold", self.set_bits_W[bits]),
+            ):
                 if len(array):
                     lines.append(f"{name}={' '.join(map(repr, array.tolist()))}")
             lines += ["is_linear=0", "shrinkage=1", "", ""]
@@ -173,8 +207,9 @@ class GBDT:
         _expect(len(self.n_features) == 1 and 1 <= self.n_features[0] <= _MOST_FEATURES, "the number of features")
         _expect(len(self.n_sets_T) == self.n_trees > 0, "the number of trees")
         for sizes_T, least, most in (
-            (self.n_leaves_T, 1, len(self.leaf_value_L)), (self.n_sets_T, 0, len(self.set_starts)),
-        ):  # fmt: skip
+            (self.n_leaves_T, 1, len(self.leaf_value_L)),
+            (self.n_sets_T, 0, len(self.set_starts)),
+        ):
             _expect(((sizes_T >= least) & (sizes_T <= most)).all(), "the size of a tree")
         inner_T = self.n_leaves_T - 1
         n_inner = int(inner_T.sum())
@@ -206,13 +241,18 @@ class GBDT:
 
 # Each array's type, and its key in LightGBM's text where it has one there.
 _FIELDS: dict[str, tuple[np.dtype, str]] = {
-    "n_features": (np.dtype(np.int64), ""), "n_leaves_T": (np.dtype(np.int64), "num_leaves"),
-    "split_feature_I": (np.dtype(np.int64), "split_feature"), "threshold_I": (np.dtype(np.float64), "threshold"),
-    "decision_type_I": (np.dtype(np.int64), "decision_type"), "left_I": (np.dtype(np.int64), "left_child"),
-    "right_I": (np.dtype(np.int64), "right_child"), "leaf_value_L": (np.dtype(np.float64), "leaf_value"),
-    "n_sets_T": (np.dtype(np.int64), "num_cat"), "set_starts": (np.dtype(np.int64), "cat_boundaries"),
+    "n_features": (np.dtype(np.int64), ""),
+    "n_leaves_T": (np.dtype(np.int64), "num_leaves"),
+    "split_feature_I": (np.dtype(np.int64), "split_feature"),
+    "threshold_I": (np.dtype(np.float64), "threshold"),
+    "decision_type_I": (np.dtype(np.int64), "decision_type"),
+    "left_I": (np.dtype(np.int64), "left_child"),
+    "right_I": (np.dtype(np.int64), "right_child"),
+    "leaf_value_L": (np.dtype(np.float64), "leaf_value"),
+    "n_sets_T": (np.dtype(np.int64), "num_cat"),
+    "set_starts": (np.dtype(np.int64), "cat_boundaries"),
     "set_bits_W": (np.dtype(np.uint32), "cat_threshold"),
-}  # fmt: skip
+}
 _MOST_FEATURES = 100_000
 
 

@@ -10,9 +10,19 @@ from storage import atomic
 from trainer.report.charts import ladder_chart, standalone
 
 HEAD = (
-    "rung", "validation AUC", "test AUC", "to the rung before", "to 00_gbdt", "macro AUC", "GAUC", "log loss", "NE",
-    "ECE", "parameters", "rows/s",
-)  # fmt: skip
+    "rung",
+    "validation AUC",
+    "test AUC",
+    "to the rung before",
+    "to 00_gbdt",
+    "macro AUC",
+    "GAUC",
+    "log loss",
+    "NE",
+    "ECE",
+    "parameters",
+    "rows/s",
+)
 
 
 def write_pages(folder: Path, ladder: dict[str, Any]) -> None:
@@ -28,12 +38,15 @@ def markdown(ladder: dict[str, Any]) -> str:
     seeds, bayes = ladder["seeds"], ladder["bayes"]
     gap = bayes is not None
     lines = [
-        f"# The ladder on {ladder['dataset']}", "",
+        f"# The ladder on {ladder['dataset']}",
+        "",
         f"{ladder['mart']}, {ladder['test_rows']:,} test rows of {ladder['users']:,} users, "
-        f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}.", "",
-        "![Test AUC of each rung with its interval](ladder.svg)", "",
+        f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}.",
+        "",
+        "![Test AUC of each rung with its interval](ladder.svg)",
+        "",
         *_table([*HEAD, *(["gap to Bayes closed"] if gap else [])], [row_of(line, gap) for line in ladder["rungs"]]),
-    ]  # fmt: skip
+    ]
     if bayes:
         lines += ["", f"Bayes AUC on these rows: {bayes['auc']['all']:.4f}. Share of the gap: counted from 01_dnn."]
     for name in ladder["above_bayes"]:
@@ -42,9 +55,12 @@ def markdown(ladder: dict[str, Any]) -> str:
         lines += ["", f"**{name} is not in the table: {why}**"]
     for line in ladder["rungs"]:
         if line["placebo_of"] and line["to_previous"] and line["to_original"]:
-            lines += ["", f"Placebo: with its texts shuffled, {line['placebo_of']} is at "
-                      f"{difference(line['to_previous']['all'])} to {line['previous']}, and at "
-                      f"{difference(line['to_original']['all'])} to itself with the true ones."]  # fmt: skip
+            lines += [
+                "",
+                f"Placebo: with its texts shuffled, {line['placebo_of']} is at "
+                f"{difference(line['to_previous']['all'])} to {line['previous']}, and at "
+                f"{difference(line['to_original']['all'])} to itself with the true ones.",
+            ]
     by_part = _by_part(ladder)
     if by_part:
         lines += ["", "## Where: difference to 01_dnn", "", *by_part]
@@ -76,11 +92,15 @@ def row_of(line: dict[str, Any], gap: bool) -> list[str]:
     if previous is not None and line["previous"]:
         to_previous += f" [{line['previous']}]"
     cells = [
-        line["name"], spread(line["val_auc"]),
+        line["name"],
+        spread(line["val_auc"]),
         spread(line["test_auc"]) + ("" if low is None else f" ({_plain(low)} – {_plain(high)})"),
-        to_previous, difference(gbdt), *(_plain(line[k]) for k in ("macro_auc", "gauc", "log_loss", "ne", "ece")),
-        f"{line['parameters']:,}", "–" if line["rows_per_second"] is None else f"{line['rows_per_second']:,.0f}",
-    ]  # fmt: skip
+        to_previous,
+        difference(gbdt),
+        *(_plain(line[k]) for k in ("macro_auc", "gauc", "log_loss", "ne", "ece")),
+        f"{line['parameters']:,}",
+        "–" if line["rows_per_second"] is None else f"{line['rows_per_second']:,.0f}",
+    ]
     if gap:
         closed = line["gap_closed"]
         cells.append("–" if closed is None else f"{closed['share']:.0%} ({closed['low']:.0%} – {closed['high']:.0%})")

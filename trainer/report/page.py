@@ -17,9 +17,15 @@ from trainer.report.runs import read_run, short_names
 
 _TEMPLATES = Path(__file__).parent / "templates"
 COLUMNS = (
-    ("auc", "AUC"), ("macro_auc", "macro AUC"), ("gauc", "GAUC"), ("gauc_coverage", "GAUC coverage"),
-    ("pr_auc", "PR-AUC"), ("log_loss", "log loss"), ("ne", "NE"), ("ece", "ECE"),
-)  # fmt: skip
+    ("auc", "AUC"),
+    ("macro_auc", "macro AUC"),
+    ("gauc", "GAUC"),
+    ("gauc_coverage", "GAUC coverage"),
+    ("pr_auc", "PR-AUC"),
+    ("log_loss", "log loss"),
+    ("ne", "NE"),
+    ("ece", "ECE"),
+)
 _TOP = 15  # inputs in a chart
 _ROWS_A_CELL = 300  # with fewer a cell doesn't stretch the scale of colours
 _LINES = 6  # runs in a chart whose lines cross
@@ -40,28 +46,43 @@ def write_report(
     """
     loaded = [read_run(run, name) for run, name in zip(runs, names or short_names(runs), strict=True)]
     ceiling = find_ceiling(bayes, loaded[0]["dataset"]["dataset"])
-    html = _environment().get_template("report.html.j2").render(
-        runs=loaded, columns=COLUMNS, ceiling=ceiling, any=ANY,
-        scenes=list(dict.fromkeys(s for run in loaded for s in run["metrics"]["splits"]["test"]["scenes"])),
-        datasets=_together(loaded, "dataset", ("dataset", "mart", "splits", "stand_ins")),
-        ladder=_ladder(find_ladder(ladder, loaded)), auc_chart=_auc(loaded, ceiling),
-        cube_charts=dict(_cubes(loaded)),
-        calibration_charts=_calibrations(loaded),
-        learning_charts=[chart for r in loaded if (chart := charts.learning_chart(r["name"], r["training"]))],
-        importance_charts=_importances(loaded), drifts=_drifts(loaded), texts=_texts(loaded),
-    )  # fmt: skip
+    html = (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            runs=loaded,
+            columns=COLUMNS,
+            ceiling=ceiling,
+            any=ANY,
+            scenes=list(dict.fromkeys(s for run in loaded for s in run["metrics"]["splits"]["test"]["scenes"])),
+            datasets=_together(loaded, "dataset", ("dataset", "mart", "splits", "stand_ins")),
+            ladder=_ladder(find_ladder(ladder, loaded)),
+            auc_chart=_auc(loaded, ceiling),
+            cube_charts=dict(_cubes(loaded)),
+            calibration_charts=_calibrations(loaded),
+            learning_charts=[chart for r in loaded if (chart := charts.learning_chart(r["name"], r["training"]))],
+            importance_charts=_importances(loaded),
+            drifts=_drifts(loaded),
+            texts=_texts(loaded),
+        )
+    )
     atomic.text(output, html)
 
 
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
-    )  # fmt: skip
+    )
     environment.filters |= {
-        "score": lambda v: "–" if v is None else f"{v:.4f}", "percent": lambda v: "–" if v is None else f"{v:.1%}",
-        "count": lambda v: f"{v:,}", "short": lambda v: "–" if v is None else f"{v:,.4g}",
-    }  # fmt: skip
+        "score": lambda v: "–" if v is None else f"{v:.4f}",
+        "percent": lambda v: "–" if v is None else f"{v:.1%}",
+        "count": lambda v: f"{v:,}",
+        "short": lambda v: "–" if v is None else f"{v:,.4g}",
+    }
     return environment
 
 
@@ -106,10 +127,14 @@ def _cubes(loaded: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, str]]]
         m: [v for run in loaded for v in values(run, m, _ROWS_A_CELL) or values(run, m)] for m in ("auc", "alpha")
     }
     for run in loaded:
-        yield run["name"], {
-            m: charts.cube_chart(run["name"], run["cube"], m, min(all_), max(all_))
-            for m, all_ in scales.items() if values(run, m)
-        }  # fmt: skip
+        yield (
+            run["name"],
+            {
+                m: charts.cube_chart(run["name"], run["cube"], m, min(all_), max(all_))
+                for m, all_ in scales.items()
+                if values(run, m)
+            },
+        )
 
 
 def _calibrations(loaded: list[dict[str, Any]]) -> list[str]:

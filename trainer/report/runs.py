@@ -43,10 +43,14 @@ def read_run(run: Path, name: str) -> dict[str, Any]:
         }
         texts = read_json(run / "texts.json") if (run / "texts.json").exists() else None
         return loaded | {
-            "name": name, "folder": run, "cube": _cube(cells), "texts": texts,
+            "name": name,
+            "folder": run,
+            "cube": _cube(cells),
+            "texts": texts,
             "calibration": _calibration(predictions, list(loaded["metrics"]["splits"]["test"]["scenes"])),
-            "importance": read_importance(run), "drift": read_drift(run),
-        }  # fmt: skip
+            "importance": read_importance(run),
+            "drift": read_drift(run),
+        }
 
 
 def _test_rows(path: Path) -> pa.Table:

@@ -44,10 +44,17 @@ from trainer.training.loop import UNCHOSEN, TrainingHistory
 from trainer.training.placebo import seen_by
 
 PROMISED = (
-    "config.yaml", "features.json", "weights.safetensors", "metrics.json", "training.json", "dataset.json",
-    "cold_start.csv", "cold_start_pivot.csv", "predictions.parquet",
+    "config.yaml",
+    "features.json",
+    "weights.safetensors",
+    "metrics.json",
+    "training.json",
+    "dataset.json",
+    "cold_start.csv",
+    "cold_start_pivot.csv",
+    "predictions.parquet",
     "drift.csv",
-)  # fmt: skip
+)
 
 
 @dataclass
@@ -108,15 +115,27 @@ def fit_run(
         if predictions.calibration is not None:
             predictions.calibration.save(aside)
         write_json(aside / "metrics.json", results)
-        write_json(aside / "training.json", {
-            "parameters": fitted.n_parameters, "best_step": history.best_step, "stopped": history.stopped,
-            "evaluations": history.evaluations,
-        })  # fmt: skip
-        write_json(aside / "dataset.json", {
-            "dataset": contract.dataset, "mart": f"{contract.model}_v{contract.version}",
-            "inputs": len(contract.inputs), "stand_ins": fitted.inputs.stand_ins, "splits": facts(columns),
-            "text_coverage": fitted.inputs.text_coverage, "not_finite": columns.not_finite,
-        })  # fmt: skip
+        write_json(
+            aside / "training.json",
+            {
+                "parameters": fitted.n_parameters,
+                "best_step": history.best_step,
+                "stopped": history.stopped,
+                "evaluations": history.evaluations,
+            },
+        )
+        write_json(
+            aside / "dataset.json",
+            {
+                "dataset": contract.dataset,
+                "mart": f"{contract.model}_v{contract.version}",
+                "inputs": len(contract.inputs),
+                "stand_ins": fitted.inputs.stand_ins,
+                "splits": facts(columns),
+                "text_coverage": fitted.inputs.text_coverage,
+                "not_finite": columns.not_finite,
+            },
+        )
         write_cells(aside, cells, columns.scenes)
         write_predictions(aside / "predictions.parquet", columns, predictions)
         with watch("describe"):
@@ -125,11 +144,15 @@ def fit_run(
         if about_texts is not None:
             write_json(aside / "texts.json", about_texts)
         write_json(aside / "lineage.json", lineage(fitted, contract, columns, command) | {"amp": amp})
-        write_json(aside / "timing.json", {
-            "started_at": started, "seconds": watch.seconds,
-            "train_rows_per_second": round(history.rows_per_second) or None,
-            "peak_rss_mib": peak_rss_mib(),
-        })  # fmt: skip
+        write_json(
+            aside / "timing.json",
+            {
+                "started_at": started,
+                "seconds": watch.seconds,
+                "train_rows_per_second": round(history.rows_per_second) or None,
+                "peak_rss_mib": peak_rss_mib(),
+            },
+        )
         _write_report(aside, run, bayes)
         seal(aside)
         Checkpoint(execution.checkpoint, "").remove()  # before the run appears: nothing comes back here for it later

@@ -44,9 +44,15 @@ class Permutable:
 
 
 def run_importance(
-    run: Path, *, rows: int = 20_000, repeats: int = 3, seed: int = 0, marts: Path | None = None,
-    mart: str | None = None, vectors: Path | None = None,
-) -> list[dict[str, Any]]:  # fmt: skip
+    run: Path,
+    *,
+    rows: int = 20_000,
+    repeats: int = 3,
+    seed: int = 0,
+    marts: Path | None = None,
+    mart: str | None = None,
+    vectors: Path | None = None,
+) -> list[dict[str, Any]]:
     """Measure on (a sample of) validation rows, and write importance.csv into the run.
 
     Returns dicts of importance_file.FIELDS, the most telling first, inputs before groups.
@@ -100,10 +106,18 @@ def importances(
                     shuffled = one.shuffle(shuffled, order_B)
                 drops.append(whole - (scored(shuffled) or 0.0))
             sd = float(np.std(drops, ddof=1)) if repeats > 1 else 0.0
-            out.append({
-                "what": what, "name": name, "group": group, "drop": float(np.mean(drops)), "sd": sd,
-                "repeats": repeats, "rows": len(sample), "auc": whole,
-            })  # fmt: skip
+            out.append(
+                {
+                    "what": what,
+                    "name": name,
+                    "group": group,
+                    "drop": float(np.mean(drops)),
+                    "sd": sd,
+                    "repeats": repeats,
+                    "rows": len(sample),
+                    "auc": whole,
+                }
+            )
             bar.update(task, advance=1, note=name)
     return sorted(out, key=lambda row: (row["what"], -row["drop"]))
 
@@ -112,10 +126,11 @@ def taken(columns: Columns, rows_B: np.ndarray) -> Columns:
     """Some rows of a column store, in memory, with the same dictionaries."""
     arrays = ("dense_ND", "codes_NC", "scene_N", "label_N", "split_N", "level_NG", "event_at_N")
     out = replace(
-        columns, **{name: np.array(getattr(columns, name)[rows_B]) for name in arrays},
+        columns,
+        **{name: np.array(getattr(columns, name)[rows_B]) for name in arrays},
         texts=tuple(replace(c, codes=_rows(c.codes, rows_B)) for c in columns.texts),
         history=columns.history and _history_rows(columns.history, rows_B),
-    )  # fmt: skip
+    )
     return _same_words(columns, out)
 
 
@@ -170,9 +185,11 @@ def _shuffle_history(columns: Columns, order_B: np.ndarray) -> Columns:
 
 def _history_rows(history: History, rows_B: np.ndarray) -> History:
     return replace(
-        history, items=_rows(history.items, rows_B), texts=history.texts and _rows(history.texts, rows_B),
+        history,
+        items=_rows(history.items, rows_B),
+        texts=history.texts and _rows(history.texts, rows_B),
         labels=_rows(history.labels, rows_B),
-    )  # fmt: skip
+    )
 
 
 def _rows(lists: Lists, rows_B: np.ndarray) -> Lists:

@@ -22,18 +22,27 @@ def lineage(fitted: Fitted, contract: Contract, columns: Columns, command: str) 
     stage, spaces = fitted.stage, [space for space in (fitted.inputs.texts, fitted.inputs.llm) if space]
     packages = ("torch", "numpy", "lightgbm", "scikit-learn", "pyarrow", "safetensors")
     return {
-        "dataset": contract.dataset, "marts": str(contract.folder.parent), "mart": contract.folder.name,
-        "n_rows": contract.n_rows, "dbt": contract.lineage,
+        "dataset": contract.dataset,
+        "marts": str(contract.folder.parent),
+        "mart": contract.folder.name,
+        "n_rows": contract.n_rows,
+        "dbt": contract.lineage,
         "manifest_note": None if contract.lineage["manifest"] else "no manifest; the mart's own build record was used",
-        "data_hash": contract.data_hash, "content_hash": columns.content_hash,
+        "data_hash": contract.data_hash,
+        "content_hash": columns.content_hash,
         "columns": [asdict(c) for c in contract.columns],
         "vectors": str(fitted.vectors),
         "vectors_hashes": vectors_hashes(fitted.vectors, [s.store for s in spaces], columns.text_ids if spaces else ()),
-        "variables": contract.variables, "seed": stage.seed, "threads": stage.threads,
-        "command": command, "git_commit": _git_commit(), "code_hash": code_hash(), "machine": platform.machine(),
+        "variables": contract.variables,
+        "seed": stage.seed,
+        "threads": stage.threads,
+        "command": command,
+        "git_commit": _git_commit(),
+        "code_hash": code_hash(),
+        "machine": platform.machine(),
         "versions": {"trainer": installed.version(), "python": platform.python_version()}
         | {p: installed.version_of(p) for p in packages},
-    }  # fmt: skip
+    }
 
 
 def _git_commit() -> str | None:
@@ -41,8 +50,12 @@ def _git_commit() -> str | None:
     try:
         found = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10, check=True,
-        )  # fmt: skip
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return found.stdout.strip()

@@ -110,8 +110,9 @@ def example(inputs: FittedInputs, rows: int, seed: int) -> dict[str, torch.Tenso
     fields_BF = [int(o) + whole(c.size, rows) for o, c in zip(inputs.offsets, inputs.codes, strict=True)]
     out = {
         "ids_BF": torch.stack(fields_BF, 1) if fields_BF else torch.empty(rows, 0, dtype=torch.int64),
-        "dense_BX": normal(rows, sizes.n_dense), "scene_B": whole(sizes.n_scenes, rows),
-    }  # fmt: skip
+        "dense_BX": normal(rows, sizes.n_dense),
+        "scene_B": whole(sizes.n_scenes, rows),
+    }
     if inputs.text_columns or inputs.history:
         out["level_BG"] = whole(4, rows, 2)
     columns = len(inputs.text_columns)
@@ -141,9 +142,17 @@ def _export(served: _Served, batch: dict[str, torch.Tensor], path: Path) -> None
         with warnings.catch_warnings(), torch.inference_mode(False), torch.no_grad():
             warnings.simplefilter("ignore")
             torch.onnx.export(
-                served, tuple(batch.values()), path, input_names=list(batch), output_names=["probability", "logit"],
-                dynamic_shapes=(shapes,), opset_version=OPSET, dynamo=True, external_data=False, verbose=False,
-            )  # fmt: skip
+                served,
+                tuple(batch.values()),
+                path,
+                input_names=list(batch),
+                output_names=["probability", "logit"],
+                dynamic_shapes=(shapes,),
+                opset_version=OPSET,
+                dynamo=True,
+                external_data=False,
+                verbose=False,
+            )
     finally:
         quiet.setLevel(level)
 

@@ -62,9 +62,12 @@ def guide(
             {"name": d.name, "transform": d.transform, "mean": d.mean, "scale": d.scale, "has_missing": d.has_missing}
             for d in inputs.dense
         ],
-        "clip": inputs.clip, "transforms": {"none": "x", "log1p": "sign(x) * log(1 + |x|)"},
-        "scenes": list(inputs.scenes), "stand_ins": inputs.stand_ins,
+        "clip": inputs.clip,
+        "transforms": {"none": "x", "log1p": "sign(x) * log(1 + |x|)"},
+        "scenes": list(inputs.scenes),
+        "stand_ins": inputs.stand_ins,
         "text_columns": [{"name": name, "group": group} for name, group in inputs.text_columns],
-        "history": inputs.history, "calibrated_by_scene": calibrated,
+        "history": inputs.history,
+        "calibrated_by_scene": calibrated,
         "files": "vocab/ and *.safetensors lie in the run's folder",
-    }  # fmt: skip
+    }

@@ -75,9 +75,15 @@ class Model:
 
 
 def score_file(
-    run: Path, source: Path, output: Path, *, keep: tuple[str, ...] = (), vectors: Path | None = None,
-    force: bool = False, partitions: tuple[str, ...] = (),
-) -> dict[str, Any]:  # fmt: skip
+    run: Path,
+    source: Path,
+    output: Path,
+    *,
+    keep: tuple[str, ...] = (),
+    vectors: Path | None = None,
+    force: bool = False,
+    partitions: tuple[str, ...] = (),
+) -> dict[str, Any]:
     """Score a Parquet file, or every Parquet file below a folder, into one Parquet file.
 
     The output holds the key columns that the input has, those in `keep`, and `probability` (float64), in the order of
@@ -127,12 +133,15 @@ def score_file(
                 bar.update(task, advance=len(table))
     seconds = time.perf_counter() - started
     return {
-        "rows": rows, "files": len(files),
+        "rows": rows,
+        "files": len(files),
         "left_out": [{"path": one.path, "reason": one.reason} for one in found.left_out],
         "notes": [f"{name}: the column in {path} was read, not its folder's name." for name, path in in_both.items()],
-        "seconds": round(seconds, 3), "rows_per_second": round(rows / seconds),
-        "peak_rss_mib": peak_rss_mib(), "output": str(output),
-    }  # fmt: skip
+        "seconds": round(seconds, 3),
+        "rows_per_second": round(rows / seconds),
+        "peak_rss_mib": peak_rss_mib(),
+        "output": str(output),
+    }
 
 
 def _check(found: pa.Schema, written: pa.Schema, model: Model, source: Source, path: Path) -> None:

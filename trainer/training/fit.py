@@ -38,6 +38,8 @@ class Execution:
     seconds: float = SECONDS
     amp: bool = False
     team: Team = ALONE
+
+
 PLAIN = Execution()
 
 
@@ -65,9 +67,16 @@ def fit(
             with determinism(stage.threads):
                 network = build_network(stage, inputs.sizes)
                 history = train(
-                    network, batcher, train_rows, val_rows, stage.training, stage.seed, amp=execution.amp,
-                    team=execution.team, checkpoint=_checkpoint(execution, stage, inputs, columns, vectors),
-                )  # fmt: skip
+                    network,
+                    batcher,
+                    train_rows,
+                    val_rows,
+                    stage.training,
+                    stage.seed,
+                    amp=execution.amp,
+                    team=execution.team,
+                    checkpoint=_checkpoint(execution, stage, inputs, columns, vectors),
+                )
             return Fitted(stage, inputs, network, vectors), history
 
 
@@ -80,9 +89,16 @@ def _checkpoint(
     stores = [space.store for space in (inputs.texts, inputs.llm) if space]
     hashes = vectors_hashes(vectors, stores, columns.text_ids) if stores else {}
     decides = (
-        dump_stage(stage), columns.content_hash, hashes, execution.amp, execution.team.size, code_hash(),
-        torch.__version__, np.__version__, str(device()),
-    )  # fmt: skip
+        dump_stage(stage),
+        columns.content_hash,
+        hashes,
+        execution.amp,
+        execution.team.size,
+        code_hash(),
+        torch.__version__,
+        np.__version__,
+        str(device()),
+    )
     fingerprint = hashlib.sha256(repr(decides).encode()).hexdigest()
     return Checkpoint(execution.checkpoint, fingerprint, execution.resume, execution.seconds)
 
@@ -100,10 +116,14 @@ def _with_texts_and_history(
 
     def space(texts: TextsConfig, names: list[str], rows: np.ndarray, only: str = "") -> TextSpace:
         return fit_text_space(
-            columns.text_ids, texts_of_rows(columns, names, rows), vectors, encoder=texts.encoder,
-            dimensions=texts.dimensions, min_coverage=texts.min_text_coverage,
+            columns.text_ids,
+            texts_of_rows(columns, names, rows),
+            vectors,
+            encoder=texts.encoder,
+            dimensions=texts.dimensions,
+            min_coverage=texts.min_text_coverage,
             build=f"embeddings build --marts {contract.folder.parent} --encoder {texts.encoder}{only}",
-        )  # fmt: skip
+        )
 
     if wanted.texts:
         # Whole user texts are many, and only cold rows have them: they are for the language model.

@@ -176,8 +176,10 @@ def train(
             bar.update(task, advance=len(rows_B))
             if done.step in plan.evaluate_at:
                 evaluation = {
-                    "step": done.step, "epoch": epoch + (b + 1) / plan.n_batches, "train_loss": done.losses / done.seen
-                }  # fmt: skip
+                    "step": done.step,
+                    "epoch": epoch + (b + 1) / plan.n_batches,
+                    "train_loss": done.losses / done.seen,
+                }
                 done.losses, done.seen = 0.0, 0
                 done.evaluations.append(evaluation)
                 if not all(p.isfinite().all() for p in model.parameters()):
@@ -188,10 +190,14 @@ def train(
                     value = evaluation[f"val_{config.metric}"]
                     bar.update(task, note=f"epoch {evaluation['epoch']:.1f}  validation {config.metric} {value:.4f}")
             if checkpoint and team.leads and checkpoint.due():
-                checkpoint.save({
-                    "progress": asdict(done), "weights": model.state_dict(), "best_weights": best_weights,
-                    "optimizers": [optimizer.state_dict() for optimizer in optimizers],
-                })  # fmt: skip
+                checkpoint.save(
+                    {
+                        "progress": asdict(done),
+                        "weights": model.state_dict(),
+                        "best_weights": best_weights,
+                        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+                    }
+                )
         bar.update(task, completed=len(train_rows) * plan.epochs)
     if best_weights is None:
         done.best_step, done.stopped = done.step, f"all epochs; {UNCHOSEN}"
@@ -211,9 +217,14 @@ def _exploded(what: str, step: int, plan: Schedule, config: TrainingConfig, rate
 
 
 def _chosen(
-    model: nn.Module, batcher: Batcher, val_rows: np.ndarray, val_labels: np.ndarray, config: TrainingConfig,
-    done: _Progress, team: Team,
-) -> bool:  # fmt: skip
+    model: nn.Module,
+    batcher: Batcher,
+    val_rows: np.ndarray,
+    val_labels: np.ndarray,
+    config: TrainingConfig,
+    done: _Progress,
+    team: Team,
+) -> bool:
     """Evaluate on validation, note it in `done`, and say whether these weights are the best so far."""
     evaluation = done.evaluations[-1]
     logits_B = predict(model, batcher, val_rows)
@@ -229,9 +240,15 @@ def _chosen(
 
 
 def _step(
-    model: nn.Module, batch: Batch, optimizers: Sequence[torch.optim.Optimizer], embedding_l2: float, *, amp: bool,
-    team: Team, part: float,
-) -> float:  # fmt: skip
+    model: nn.Module,
+    batch: Batch,
+    optimizers: Sequence[torch.optim.Optimizer],
+    embedding_l2: float,
+    *,
+    amp: bool,
+    team: Team,
+    part: float,
+) -> float:
     """One update; the loss of this process's rows. `part`: the share of the batch that these rows are.
 
     The penalty on the embeddings falls on the rows the batch touches, each as often as it occurs.
@@ -270,8 +287,9 @@ def _optimizers(model: nn.Module, config: TrainingConfig) -> tuple[torch.optim.O
     matrices, vectors = [p for p in rest if p.ndim > 1], [p for p in rest if p.ndim <= 1]
     dense = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
-        lr=config.learning_rate, fused=True,
-    )  # fmt: skip
+        lr=config.learning_rate,
+        fused=True,
+    )
     sparse = torch.optim.SparseAdam(table, lr=config.embedding_learning_rate)
     for optimizer in (dense, sparse):
         for group in optimizer.param_groups:

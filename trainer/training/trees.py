@@ -31,9 +31,14 @@ def fit_trees(
     check_classes(columns.label_N[train_rows], f"train rows that max_train_rows ({model.max_train_rows}) leaves")
     with working("Fitting vocabularies and scales"):
         inputs = fit_inputs(
-            columns, contract.inputs, train_rows, min_count=stage.inputs.min_count, clip=stage.inputs.clip, ids=False,
+            columns,
+            contract.inputs,
+            train_rows,
+            min_count=stage.inputs.min_count,
+            clip=stage.inputs.clip,
+            ids=False,
             max_values=model.max_values,
-        )  # fmt: skip
+        )
     batcher = Batcher(inputs, columns)
     val_labels = columns.label_N[val_rows]
     if not can_choose(val_labels):
@@ -43,12 +48,16 @@ def fit_trees(
             "Boosting", total=model.max_iter, note=f"stops after {model.patience} without gain", unit="trees"
         )
         trees, losses = GBDT.fit(
-            tree_features(batcher, train_rows), columns.label_N[train_rows], tree_features(batcher, val_rows),
+            tree_features(batcher, train_rows),
+            columns.label_N[train_rows],
+            tree_features(batcher, val_rows),
             val_labels,
-            n_categorical=1 + len(inputs.codes), seed=stage.seed, threads=usable(stage.threads),
+            n_categorical=1 + len(inputs.codes),
+            seed=stage.seed,
+            threads=usable(stage.threads),
             on_iteration=lambda done: bar.update(task, completed=done),
             **model.model_dump(exclude={"kind", "max_values", "max_train_rows"}),
-        )  # fmt: skip
+        )
     evaluations = [
         {"step": k, "epoch": k, "train_loss": float(a), "val_log_loss": float(b)}
         for k, (a, b) in enumerate(losses.T, start=1)

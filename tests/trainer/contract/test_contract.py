@@ -17,9 +17,18 @@ from trainer.contract.schema import normal_type
 def test_inputs_follow_the_contract_and_spread_lists(toy: Any, tmp_path: Path) -> None:
     contract = read_contract(toy().write(tmp_path / "marts"))
     assert [i.name for i in contract.inputs] == [
-        "user_id", "item_id", "item_rate", "user_count", "device", "scene_counts.home", "scene_counts.search",
-        "scene_counts.video", "ctx_dense.price", "ctx_ids.city", "ctx_ids.hour",
-    ]  # fmt: skip
+        "user_id",
+        "item_id",
+        "item_rate",
+        "user_count",
+        "device",
+        "scene_counts.home",
+        "scene_counts.search",
+        "scene_counts.video",
+        "ctx_dense.price",
+        "ctx_ids.city",
+        "ctx_ids.hour",
+    ]
     kinds = {i.name: (i.kind, i.transform, i.is_id) for i in contract.inputs}
     assert kinds["scene_counts.video"] == ("dense", "log1p", False)
     assert kinds["ctx_ids.city"] == ("categorical", "none", False)
@@ -47,9 +56,15 @@ def test_texts_and_histories_are_no_inputs_yet(toy: Any, tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("spelled", "normal"),
-    [("ARRAY<DOUBLE>", "double[]"), ("double[]", "double[]"), ("list(varchar)", "string[]"), ("TEXT", "string"),
-     ("timestamp with time zone", "timestamp"), ("varchar(16)", "string")],
-)  # fmt: skip
+    [
+        ("ARRAY<DOUBLE>", "double[]"),
+        ("double[]", "double[]"),
+        ("list(varchar)", "string[]"),
+        ("TEXT", "string"),
+        ("timestamp with time zone", "timestamp"),
+        ("varchar(16)", "string"),
+    ],
+)
 def test_types_have_one_spelling(spelled: str, normal: str) -> None:
     assert normal_type(spelled) == normal
 
@@ -79,15 +94,16 @@ def _edit(path: Path, change: Any) -> None:
 
 STG_EVENTS = "model.first_impression.stg_events"
 MANIFEST_CHANGES = {
-    "other checksum": (lambda n, uid: n[STG_EVENTS].update(checksum={"checksum": "zzzz"}),
-                       "stg_events"),
+    "other checksum": (lambda n, uid: n[STG_EVENTS].update(checksum={"checksum": "zzzz"}), "stg_events"),
     "other type": (lambda n, uid: n[uid]["columns"]["item_rate"].update(data_type="bigint"), "item_rate"),
     "other transform": (lambda n, uid: n[uid]["columns"]["user_count"]["meta"].update(transform="none"), "user_count"),
     "column gone": (lambda n, uid: n[uid]["columns"].pop("device"), "device"),
-    "column new": (lambda n, uid: n[uid]["columns"].update(
-        extra={"name": "extra", "data_type": "int", "meta": {"role": "label"}}), "extra"),
+    "column new": (
+        lambda n, uid: n[uid]["columns"].update(extra={"name": "extra", "data_type": "int", "meta": {"role": "label"}}),
+        "extra",
+    ),
     "model gone": (lambda n, uid: n.pop(uid), "training_examples"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("change", MANIFEST_CHANGES)

@@ -45,9 +45,12 @@ def test_an_input_that_moves_comes_first(toy: Any, tmp_path: Path) -> None:
     assert moved["user_count"]["test_median"] == pytest.approx(moved["user_count"]["train_median"] + 40, abs=1)
     others = {"psi": 0, "psi_in_train": 0, "train_median": 0, "train_null": 0}
     assert moved["item_rate"] | others == others | {
-        "name": "item_rate", "test_median": None, "test_null": 1.0,
-        "train_rows": int(mart.split("train").sum()), "test_rows": int(test.sum()),
-    }  # fmt: skip
+        "name": "item_rate",
+        "test_median": None,
+        "test_null": 1.0,
+        "train_rows": int(mart.split("train").sum()),
+        "test_rows": int(test.sum()),
+    }
     assert all(row["psi"] < 0.2 for row in found[2:]), "what doesn't move has a small one"
     assert all(row["psi_in_train"] < 0.2 for row in found), "within train nothing moves"
     write_drift(tmp_path, found)

@@ -67,8 +67,10 @@ def test_coverage_by_column_and_split(rich: Any, described: Any) -> None:
         for split, counts in row["splits"].items():
             there = distinct(mart, row["column"], own & mart.split(split))
             assert counts == {
-                "texts": len(there), "with_vector": len(there - without[row["encoder"]]), "new": len(there - train),
-            }  # fmt: skip
+                "texts": len(there),
+                "with_vector": len(there - without[row["encoder"]]),
+                "new": len(there - train),
+            }
     assert found["coverage"][0]["splits"]["test"]["new"] == 1, "t39 is in test alone"
     assert found["coverage"][0]["group"] == "item"
 
@@ -81,17 +83,16 @@ def test_neighbours_are_the_nearest_of_frequent_titles(rich: Any, described: Any
     assert (near["encoder"], near["column"], near["among"]) == ("e5-small", "title_text_id", 39), "t7 has no vector"
     assert [t["text"] for t in near["titles"][:2]] == ["Title <11>", ""]
     assert len(near["titles"]) == 6
-    assert all(len(t["near"]) == 3 and all(a["cosine"] >= b["cosine"] for a, b in pairwise(t["near"]))
-               for t in near["titles"])  # fmt: skip
+    assert all(
+        len(t["near"]) == 3 and all(a["cosine"] >= b["cosine"] for a, b in pairwise(t["near"])) for t in near["titles"]
+    )
     ids = [f"t{k}" for k in range(40) if k != 7]
     vectors_ND, _ = find_store(tmp_path / "vectors", "e5-small").load(ids)
     white = inputs.texts.whitening.transform(vectors_ND)
     white /= np.linalg.norm(white, axis=1, keepdims=True)
     cosine = white @ white[ids.index("t11")]
     best = [ids[k] for k in np.argsort(-cosine)[1:4]]
-    assert [n["text"] for n in near["titles"][0]["near"]] == [
-        "" if i == "t3" else f"Title <{i[1:]}>" for i in best
-    ]  # fmt: skip
+    assert [n["text"] for n in near["titles"][0]["near"]] == ["" if i == "t3" else f"Title <{i[1:]}>" for i in best]
 
 
 def test_what_the_fallback_encoded(rich: Any, described: Any) -> None:
@@ -100,9 +101,12 @@ def test_what_the_fallback_encoded(rich: Any, described: Any) -> None:
     sides = found["fallback"]["sides"]
     length = {f"a{k}": len(f"a secret of user {k}") for k in range(120)}
     assert sides["user"] == {
-        "texts": 120, "cold": 80, "encoded": 118, "bytes": sum(length.values()),
+        "texts": 120,
+        "cold": 80,
+        "encoded": 118,
+        "bytes": sum(length.values()),
         "bytes_encoded": sum(length.values()) - length["a1"] - length["a100"],
-    }  # fmt: skip
+    }
     assert sides["title"]["texts"] == 39, "the empty one is nobody's cost"
     cold = np.array([u != "warm" for u in mart.rows["user_level"]])
     assert found["fallback"]["cold_rows"]["test"] == pytest.approx(cold[mart.split("test")].mean())

@@ -44,9 +44,10 @@ def test_lists_are_the_marts(rich: Any, tmp_path: Path) -> None:
     _, columns = opened(mart, tmp_path / "marts")
     items, texts = [None, *columns.dictionaries["item_id"]], [None, *columns.text_ids]
     for lists, names, name in (
-        (columns.history.items, items, "past_items"), (columns.history.texts, texts, "past_titles"),
+        (columns.history.items, items, "past_items"),
+        (columns.history.texts, texts, "past_titles"),
         *((c.codes, texts, c.name) for c in columns.texts),
-    ):  # fmt: skip
+    ):
         begin, codes = lists.take(np.arange(600))
         found = [[names[c] for c in codes[a:b]] for a, b in pairwise(begin)]
         expected = [v if isinstance(v, list) else [] if v is None else [v] for v in in_order(mart, columns, name)]
@@ -127,8 +128,10 @@ def test_levels_and_the_llm_of_cold_rows(rich: Any, stage: Any, vectors: Any, tm
     inputs = fitted(stage, contract, columns, root, texts=TEXTS, llm=TEXTS.model_copy(update={"encoder": "smollm2"}))
     batch = Batcher(inputs, columns, root).batch(np.arange(800))
     level = {"zero": 0, "few": 1, "warm": 2, None: 3}
-    expected = [[level[u], level[i]] for u, i in
-                zip(*(in_order(mart, columns, f"{g}_level") for g in ("user", "item")), strict=True)]  # fmt: skip
+    expected = [
+        [level[u], level[i]]
+        for u, i in zip(*(in_order(mart, columns, f"{g}_level") for g in ("user", "item")), strict=True)
+    ]
     assert batch.level_BG.tolist() == expected
     cold = np.array([min(pair) < 2 for pair in expected])
     assert batch.llm_BTV[~cold].abs().sum() == batch.llm_there_BT[~cold].sum() == 0

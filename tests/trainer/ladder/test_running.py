@@ -36,8 +36,9 @@ def test_a_ladder_that_is_killed_goes_on_where_it_stopped(toy: Any, stage: Any, 
     slow = write(stage, tmp_path, "01_slow", "01_dnn", epochs=100_000, patience=1_000_000)
     process = subprocess.Popen(
         [sys.executable, "-m", "trainer", "ladder", "--dataset", "toy", "--stages", f"{quick},{slow}"],
-        env=os.environ | {"PYTHONPATH": str(ROOT)}, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.DEVNULL,
+    )
     folder = tmp_path / "runs" / "ladder" / "toy"
     try:
         deadline = time.monotonic() + 120

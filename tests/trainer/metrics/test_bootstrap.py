@@ -87,8 +87,10 @@ def test_equal_to_scikit_learn_with_weights(data: list[tuple[bool, int, int]]) -
     rows, users = as_rows(data)
     weight_RU = bootstrap.draw(users, 4, seed=1)
     pairs = {
-        "auc": reference.roc_auc_score, "pr_auc": reference.average_precision_score, "log_loss": reference.log_loss,
-    }  # fmt: skip
+        "auc": reference.roc_auc_score,
+        "pr_auc": reference.average_precision_score,
+        "log_loss": reference.log_loss,
+    }
     for name, expected in pairs.items():
         found = bootstrap.METRICS[name][1](rows, weight_RU)
         for r, weight_U in enumerate(weight_RU):
@@ -128,8 +130,11 @@ def test_ece_of_a_row_drawn_more_often_than_a_bin_is_long() -> None:
 def test_a_difference_is_called_by_its_interval() -> None:
     a = np.linspace(0.70, 0.72, 50)
     assert bootstrap.difference(0.71, 0.76, a, a + 0.05) == {
-        "difference": pytest.approx(0.05), "low": pytest.approx(0.05), "high": pytest.approx(0.05), "verdict": "higher",
-    }  # fmt: skip
+        "difference": pytest.approx(0.05),
+        "low": pytest.approx(0.05),
+        "high": pytest.approx(0.05),
+        "verdict": "higher",
+    }
     assert bootstrap.difference(0.76, 0.71, a + 0.05, a)["verdict"] == "lower"
     assert bootstrap.difference(0.71, 0.71, a, a[::-1])["verdict"] == "not shown"
     undefined = {"difference": None, "low": None, "high": None, "verdict": "undefined"}

@@ -90,9 +90,13 @@ def test_undefined_is_none_with_a_reason() -> None:
     one_class = metrics.summary(np.ones(5), np.full(5, 0.7), np.arange(5), resamples=10, seed=0)
     assert [one_class[k] for k in ("auc", "auc_low", "gauc", "pr_auc", "ne")] == [None] * 5
     assert one_class["undefined"] == {
-        "auc": metrics.ONE_CLASS, "auc_low": metrics.ONE_CLASS, "auc_high": metrics.ONE_CLASS,
-        "gauc": "no user has both classes", "pr_auc": metrics.ONE_CLASS, "ne": metrics.ONE_CLASS,
-    }  # fmt: skip
+        "auc": metrics.ONE_CLASS,
+        "auc_low": metrics.ONE_CLASS,
+        "auc_high": metrics.ONE_CLASS,
+        "gauc": "no user has both classes",
+        "pr_auc": metrics.ONE_CLASS,
+        "ne": metrics.ONE_CLASS,
+    }
     assert one_class["log_loss"] == pytest.approx(-np.log(0.7))
     apart = metrics.summary(np.array([0, 1]), np.array([0.2, 0.7]), np.arange(2), resamples=50, seed=0)
     assert apart["auc"] == 1 and apart["undefined"] == {"gauc": "no user has both classes"}
@@ -152,11 +156,22 @@ def test_a_summary_holds_every_metric_under_its_name() -> None:
     low, high = metrics.interval(metrics.auc_bootstrap(label, p, user, 30, 7))
     gauc, coverage = metrics.gauc(label, p, user)
     expected = {
-        "n": 400, "positives": int(label.sum()), "users": 40, "positive_rate": label.mean(),
-        "mean_probability": p.mean(), "auc": metrics.auc(label, p), "auc_low": low, "auc_high": high, "gauc": gauc,
-        "gauc_coverage": coverage, "pr_auc": metrics.pr_auc(label, p), "log_loss": metrics.log_loss(label, p),
-        "ne": metrics.normalized_entropy(label, p), "ece": metrics.ece(label, p), "undefined": {},
-    }  # fmt: skip
+        "n": 400,
+        "positives": int(label.sum()),
+        "users": 40,
+        "positive_rate": label.mean(),
+        "mean_probability": p.mean(),
+        "auc": metrics.auc(label, p),
+        "auc_low": low,
+        "auc_high": high,
+        "gauc": gauc,
+        "gauc_coverage": coverage,
+        "pr_auc": metrics.pr_auc(label, p),
+        "log_loss": metrics.log_loss(label, p),
+        "ne": metrics.normalized_entropy(label, p),
+        "ece": metrics.ece(label, p),
+        "undefined": {},
+    }
     assert metrics.summary(label, p, user, resamples=30, seed=7) == expected
     few = metrics.summary(label, p, user, resamples=9, seed=7)
     assert few["undefined"] == dict.fromkeys(("auc_low", "auc_high"), "too few resamples with both classes")
@@ -186,9 +201,19 @@ def test_a_cell_tells_users_interval_and_gate_and_is_too_small_by_either_class()
 
     def cube(label: np.ndarray, min_class: int) -> dict[tuple[str, str, str], dict]:
         cells = metrics.cold_start(
-            label, p, user, level, ["user", "item"], scene, ["a", "b", "c"], resamples=15, min_class=min_class, seed=2,
-            alpha_B=p / 2, tick=ticks.append,
-        )  # fmt: skip
+            label,
+            p,
+            user,
+            level,
+            ["user", "item"],
+            scene,
+            ["a", "b", "c"],
+            resamples=15,
+            min_class=min_class,
+            seed=2,
+            alpha_B=p / 2,
+            tick=ticks.append,
+        )
         return {(c["user_level"], c["item_level"], c["scene"]): c for c in cells}
 
     own = scene == 1
@@ -196,10 +221,18 @@ def test_a_cell_tells_users_interval_and_gate_and_is_too_small_by_either_class()
     found = cube(label, min(n_pos, n_neg))
     low, high = metrics.interval(metrics.auc_bootstrap(label[own], p[own], user[own], 15, 2))
     assert found["few", "warm", "b"] == {
-        "user_level": "few", "item_level": "warm", "scene": "b", "n": own.sum(), "positives": n_pos,
-        "users": len(np.unique(user[own])), "auc": metrics.auc(label[own], p[own]), "auc_low": low, "auc_high": high,
-        "too_small": False, "alpha": (p[own] / 2).mean(),
-    }  # fmt: skip
+        "user_level": "few",
+        "item_level": "warm",
+        "scene": "b",
+        "n": own.sum(),
+        "positives": n_pos,
+        "users": len(np.unique(user[own])),
+        "auc": metrics.auc(label[own], p[own]),
+        "auc_low": low,
+        "auc_high": high,
+        "too_small": False,
+        "alpha": (p[own] / 2).mean(),
+    }
     assert sum(ticks) == 4 * 2 * 400, "each row is in a cell and in those of its margins"
     empty = found["zero", "warm", "b"]
     assert (empty["n"], empty["auc"], empty["alpha"], empty["too_small"]) == (0, None, None, True)

@@ -24,9 +24,18 @@ from trainer.models.star import STAR
 from trainer.training.fitted import renamed
 
 SIZES = Sizes(
-    50, 4, 6, 3, item_field=1, id_fields=(0, 1), text_groups=("item", "item", "user"), text_dim=7, llm_dim=5, history=4,
+    50,
+    4,
+    6,
+    3,
+    item_field=1,
+    id_fields=(0, 1),
+    text_groups=("item", "item", "user"),
+    text_dim=7,
+    llm_dim=5,
+    history=4,
     past_texts=True,
-)  # fmt: skip
+)
 DROP = {"dropout": 0.0, "embedding_dropout": 0.0}
 EXTRACTION: dict[str, Any] = {"embedding_dim": 8, "hidden": [12, 10], "tower": [6], **DROP}
 PLE_2 = EXTRACTION | {"shared": 2, "private": 2, "levels": 2}
@@ -40,11 +49,22 @@ def batch() -> Batch:
     torch.manual_seed(3)
     n = 64
     return Batch(
-        torch.randint(0, 50, (n, 4)), torch.randn(n, 6), torch.randint(0, 3, (n,)), torch.rand(n).round(),
-        torch.randint(0, 4, (n, 2)), torch.randn(n, 3, 7), torch.rand(n, 3).round(), torch.randn(n, 3, 5),
-        torch.rand(n, 3).round(), torch.randint(0, 50, (9,)), torch.randint(0, 9, (n, 4)), torch.randn(5, 7),
-        torch.randint(0, 5, (n, 4)), torch.randint(0, 2, (n, 4)), torch.rand(n, 4).round(),
-    )  # fmt: skip
+        torch.randint(0, 50, (n, 4)),
+        torch.randn(n, 6),
+        torch.randint(0, 3, (n,)),
+        torch.rand(n).round(),
+        torch.randint(0, 4, (n, 2)),
+        torch.randn(n, 3, 7),
+        torch.rand(n, 3).round(),
+        torch.randn(n, 3, 5),
+        torch.rand(n, 3).round(),
+        torch.randint(0, 50, (9,)),
+        torch.randint(0, 9, (n, 4)),
+        torch.randn(5, 7),
+        torch.randint(0, 5, (n, 4)),
+        torch.randint(0, 2, (n, 4)),
+        torch.rand(n, 4).round(),
+    )
 
 
 def made(cls: type[nn.Module], seed: int, **arguments: Any) -> nn.Module:
@@ -203,10 +223,11 @@ def test_interest_ignores_what_isnt_there(batch: Batch) -> None:
     interest = made(Interest, 2, **PLE_2, **TEXT, **PAST)
     gone = batch.past_there_BL == 0
     other = replace(
-        batch, past_item_BL=batch.past_item_BL.masked_fill(gone, 0),
+        batch,
+        past_item_BL=batch.past_item_BL.masked_fill(gone, 0),
         past_text_BL=batch.past_text_BL.masked_fill(gone, 0),
         past_label_BL=batch.past_label_BL.masked_fill(gone, 0),
-    )  # fmt: skip
+    )
     torch.testing.assert_close(interest(batch), interest(other))
 
 

@@ -11,9 +11,11 @@ SIZES = Sizes(n_embeddings=30, n_fields=3, n_dense=4, n_scenes=3)
 def batch(n: int = 12) -> Batch:
     torch.manual_seed(0)
     return Batch(
-        torch.randint(0, 10, (n, 3)) + torch.tensor([0, 10, 20]), torch.randn(n, 4), torch.arange(n) % 3,
+        torch.randint(0, 10, (n, 3)) + torch.tensor([0, 10, 20]),
+        torch.randn(n, 4),
+        torch.arange(n) % 3,
         (torch.rand(n) < 0.5).float(),
-    )  # fmt: skip
+    )
 
 
 def model() -> DNN:

@@ -10,9 +10,13 @@ from safetensors.numpy import load, load_file, save, save_file
 from trainer.models.gbdt import GBDT
 
 PARAMETERS = {
-    "learning_rate": 0.2, "max_iter": 40, "max_leaf_nodes": 8, "min_samples_leaf": 5, "l2_regularization": 0.0,
+    "learning_rate": 0.2,
+    "max_iter": 40,
+    "max_leaf_nodes": 8,
+    "min_samples_leaf": 5,
+    "l2_regularization": 0.0,
     "max_features": 1.0,
-}  # fmt: skip
+}
 NOBODY = np.empty((0, 5)), np.empty(0, np.uint8)
 
 
@@ -29,9 +33,15 @@ def rows(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def boosted(*, seed: int = 0, threads: int = 1, **more: float) -> tuple[GBDT, np.ndarray, list[int]]:
     heard: list[int] = []
     model, loss = GBDT.fit(
-        *rows(1500, 0), *rows(600, 1), n_categorical=2, seed=seed, threads=threads, patience=5,
-        on_iteration=heard.append, **(PARAMETERS | more),
-    )  # fmt: skip
+        *rows(1500, 0),
+        *rows(600, 1),
+        n_categorical=2,
+        seed=seed,
+        threads=threads,
+        patience=5,
+        on_iteration=heard.append,
+        **(PARAMETERS | more),
+    )
     return model, loss, heard
 
 
@@ -69,17 +79,25 @@ def test_predicts_as_lightgbm_does() -> None:
     import lightgbm
 
     x, y = rows(1500, 0)
-    ours, _ = GBDT.fit(x, y, *NOBODY, n_categorical=2, seed=0, threads=1, patience=5, on_iteration=lambda _: None,
-                    **PARAMETERS)  # fmt: skip
+    ours, _ = GBDT.fit(
+        x, y, *NOBODY, n_categorical=2, seed=0, threads=1, patience=5, on_iteration=lambda _: None, **PARAMETERS
+    )
     theirs = lightgbm.LGBMClassifier(
-        n_estimators=40, learning_rate=0.2, num_leaves=8, min_child_samples=5, deterministic=True, force_col_wise=True,
-        verbosity=-1, n_jobs=1,
-    ).fit(x, y, categorical_feature=[0, 1])  # fmt: skip
+        n_estimators=40,
+        learning_rate=0.2,
+        num_leaves=8,
+        min_child_samples=5,
+        deterministic=True,
+        force_col_wise=True,
+        verbosity=-1,
+        n_jobs=1,
+    ).fit(x, y, categorical_feature=[0, 1])
     new, _ = rows(400, 2)
     assert ours.n_trees == 40
     np.testing.assert_array_equal(ours.predict(new, 1), theirs.predict(new, raw_score=True))
-    np.testing.assert_array_equal(ours.predict(new.astype(np.float32).astype(float), 1),
-                                  ours.predict(new.astype(np.float32), 1))  # fmt: skip
+    np.testing.assert_array_equal(
+        ours.predict(new.astype(np.float32).astype(float), 1), ours.predict(new.astype(np.float32), 1)
+    )
 
 
 def test_keeps_the_iterations_that_were_best_on_validation() -> None:
@@ -100,8 +118,17 @@ def test_the_same_bytes_on_any_number_of_threads() -> None:
 def test_nothing_to_split_by_is_one_leaf() -> None:
     """A tree without a split is the rate of positives."""
     y = np.arange(40) % 4 == 0
-    model, _ = GBDT.fit(np.ones((40, 5)), y, *NOBODY, n_categorical=0, seed=0, threads=1, patience=5,
-                     on_iteration=lambda _: None, **PARAMETERS)  # fmt: skip
+    model, _ = GBDT.fit(
+        np.ones((40, 5)),
+        y,
+        *NOBODY,
+        n_categorical=0,
+        seed=0,
+        threads=1,
+        patience=5,
+        on_iteration=lambda _: None,
+        **PARAMETERS,
+    )
     back = GBDT.from_arrays(load(save(model.to_arrays())))
     np.testing.assert_allclose(back.predict(np.ones((3, 5)), 1), np.log(1 / 3), atol=1e-12)
 
@@ -110,8 +137,17 @@ def test_a_split_of_missing_from_all_numbers_has_an_infinite_threshold() -> None
     """Where only whether a number is there says something."""
     x = np.random.default_rng(0).normal(size=(800, 5))
     x[::3, 2] = np.nan
-    model, _ = GBDT.fit(x, np.isnan(x[:, 2]), *NOBODY, n_categorical=0, seed=0, threads=1, patience=5,
-                        on_iteration=lambda _: None, **PARAMETERS)  # fmt: skip
+    model, _ = GBDT.fit(
+        x,
+        np.isnan(x[:, 2]),
+        *NOBODY,
+        n_categorical=0,
+        seed=0,
+        threads=1,
+        patience=5,
+        on_iteration=lambda _: None,
+        **PARAMETERS,
+    )
     back = GBDT.from_arrays(load(save(model.to_arrays())))
     assert np.isinf(model.threshold_I).any()
     np.testing.assert_allclose(back.predict(x, 1), [by_hand(model, row) for row in x], rtol=0, atol=1e-12)

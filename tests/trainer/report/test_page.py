@@ -78,8 +78,12 @@ def test_it_shows_what_the_runs_say(runs: list[Path], tmp_path: Path) -> None:
     for run in runs:
         metrics = json.loads((run / "metrics.json").read_text())["splits"]
         lineage = json.loads((run / "lineage.json").read_text())
-        for value in (metrics["test"]["auc"], metrics["test"]["auc_low"], metrics["val"]["log_loss"],
-                      metrics["test"]["scenes"]["video"]["auc"]):  # fmt: skip
+        for value in (
+            metrics["test"]["auc"],
+            metrics["test"]["auc_low"],
+            metrics["val"]["log_loss"],
+            metrics["test"]["scenes"]["video"]["auc"],
+        ):
             assert f"{value:.4f}" in html
         assert lineage["content_hash"] in html
     facts = json.loads((runs[0] / "dataset.json").read_text())["splits"]["train"]
@@ -153,17 +157,30 @@ def ladder(folder: Path, content_hash: str, **more: Any) -> Path:
     def line(name: str, auc: float, step: dict[str, Any] | None) -> dict[str, Any]:
         means = dict.fromkeys(("macro_auc", "gauc", "log_loss", "ne", "ece"), 0.5)
         return means | {
-            "name": name, "previous": step and "00_gbdt", "val_auc": spread(auc), "test_auc": spread(auc),
-            "auc_low_high": [auc - 0.01, auc + 0.01], "to_previous": step and {"all": step},
-            "to_gbdt": step and {"all": step}, "parameters": 1234, "rows_per_second": None, "gap_closed": None,
-        }  # fmt: skip
+            "name": name,
+            "previous": step and "00_gbdt",
+            "val_auc": spread(auc),
+            "test_auc": spread(auc),
+            "auc_low_high": [auc - 0.01, auc + 0.01],
+            "to_previous": step and {"all": step},
+            "to_gbdt": step and {"all": step},
+            "parameters": 1234,
+            "rows_per_second": None,
+            "gap_closed": None,
+        }
 
     step = {"difference": 0.0213, "low": 0.01, "high": 0.03, "verdict": "higher"}
     found = {
-        "dataset": "toy", "mart": "training_examples_v1", "content_hash": content_hash, "seeds": [1, 2],
-        "test_rows": 300, "users": 60, "definition": "Over seeds.", "bayes": {"auc": {"all": 0.9111}},
+        "dataset": "toy",
+        "mart": "training_examples_v1",
+        "content_hash": content_hash,
+        "seeds": [1, 2],
+        "test_rows": 300,
+        "users": 60,
+        "definition": "Over seeds.",
+        "bayes": {"auc": {"all": 0.9111}},
         "rungs": [line("00_gbdt", 0.7, None), line("01_dnn", 0.7213, step)],
-    }  # fmt: skip
+    }
     (folder / "ladder.json").write_text(json.dumps(found | more))
     return folder / "ladder.json"
 

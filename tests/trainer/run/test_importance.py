@@ -50,17 +50,28 @@ def test_each_input_is_shuffled_and_nothing_else(rich: Any, stage: Any, vectors:
         b = Batcher(fitted.inputs, of, fitted.vectors).batch(rows)
         past_items = b.past_item_U[b.past_item_BL]
         return {
-            "ids": b.ids_BF.numpy(), "dense": b.dense_BX.numpy(), "scene": b.scene_B.numpy(),
-            "level": b.level_BG.numpy(), "text": b.text_BTV.numpy(), "past": past_items.numpy(),
-        }  # fmt: skip
+            "ids": b.ids_BF.numpy(),
+            "dense": b.dense_BX.numpy(),
+            "scene": b.scene_B.numpy(),
+            "level": b.level_BG.numpy(),
+            "text": b.text_BTV.numpy(),
+            "past": past_items.numpy(),
+        }
 
     whole = Batcher(fitted.inputs, columns, fitted.vectors).batch(columns.rows("val"))
     before = batch(sample)
     np.testing.assert_array_equal(before["text"], whole.text_BTV.numpy())
     order = np.random.default_rng(0).permutation(len(sample))
     found = permutables(fitted.inputs, sample)
-    touches = {"scene": "scene", "device": "ids", "item_id": "ids", "item_rate": "dense", "user_level": "level",
-               "tags": "text", "history": "past"}  # fmt: skip
+    touches = {
+        "scene": "scene",
+        "device": "ids",
+        "item_id": "ids",
+        "item_rate": "dense",
+        "user_level": "level",
+        "tags": "text",
+        "history": "past",
+    }
     assert touches.keys() <= {one.name for one in found}
     for one in found:
         after = batch(one.shuffle(sample, order))

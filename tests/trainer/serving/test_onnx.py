@@ -89,9 +89,10 @@ def test_the_guide_is_enough_to_encode_a_row(toy: Any, stage: Any, tmp_path: Pat
             x = np.clip((x - d["mean"]) * d["scale"], -guide["clip"], guide["clip"])
         numbers.append(x or 0.0)
     feed = {
-        "ids_BF": np.array([ids], np.int64), "dense_BX": np.array([numbers + flags], np.float32),
+        "ids_BF": np.array([ids], np.int64),
+        "dense_BX": np.array([numbers + flags], np.float32),
         "scene_B": np.array([guide["scenes"].index(row["scene"])], np.int64),
-    }  # fmt: skip
+    }
     table = pq.read_table(run / "predictions.parquet").to_pandas().set_index("event_id")
     found = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(["probability"], feed)[0]
     assert found[0] == pytest.approx(table.probability[row["event_id"]], abs=1e-5)

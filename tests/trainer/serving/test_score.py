@@ -307,9 +307,11 @@ def test_bad_places(small: Any, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "bad.parquet").write_text("no parquet")
     for source, output, message in (
-        ("rows.parquet", "there.parquet", "exists already"), ("nowhere", "o.parquet", "No file or folder"),
-        ("empty", "o.parquet", "holds no .parquet files"), ("bad.parquet", "o.parquet", "can't be read as Parquet"),
-    ):  # fmt: skip
+        ("rows.parquet", "there.parquet", "exists already"),
+        ("nowhere", "o.parquet", "No file or folder"),
+        ("empty", "o.parquet", "holds no .parquet files"),
+        ("bad.parquet", "o.parquet", "can't be read as Parquet"),
+    ):
         with pytest.raises(TrainerError, match=message):
             score_file(run, tmp_path / source, tmp_path / output)
     assert (tmp_path / "there.parquet").read_text() == "mine"
@@ -324,10 +326,23 @@ def test_memory_does_not_grow_with_the_rows(small: Any, tmp_path: Path) -> None:
     for name, times in (("small", 20), ("large", 400)):
         pq.write_table(pa.concat_tables([table] * times), tmp_path / f"{name}.parquet", row_group_size=1 << 30)
         found = subprocess.run(
-            [sys.executable, "-m", "trainer", "score", "--run", run, "--input", tmp_path / f"{name}.parquet",
-             "--output", tmp_path / f"{name}.scored.parquet", "--json"],
-            capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "trainer",
+                "score",
+                "--run",
+                run,
+                "--input",
+                tmp_path / f"{name}.parquet",
+                "--output",
+                tmp_path / f"{name}.scored.parquet",
+                "--json",
+            ],
+            capture_output=True,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        )
         assert found.returncode == 0, found.stderr
         result = json.loads(found.stdout)
         assert result["rows"] == 1200 * times

@@ -45,9 +45,10 @@ def test_killed_in_mid_epoch_and_resumed_gives_the_same_bytes(
     kept, kills = tmp_path / "run.checkpoint", 0
     for after in (9, 10**6):
         process = subprocess.Popen(
-            [sys.executable, "-c", script, str(marts), str(root)], env=os.environ | {"PYTHONPATH": ROOT},
+            [sys.executable, "-c", script, str(marts), str(root)],
+            env=os.environ | {"PYTHONPATH": ROOT},
             stderr=subprocess.PIPE,
-        )  # fmt: skip
+        )
         seen, saved = 0, None
         while process.poll() is None and seen < after:
             try:
@@ -115,17 +116,42 @@ def test_two_processes_learn_as_one(rich: Any, stage: Any, vectors: Any, tmp_pat
     """Without dropout the only difference is the order of sums."""
     marts, root = rich(2000).write(tmp_path / "marts"), vectors(tmp_path / "vectors")
     one = stage(
-        "09_interest", **QUICK, id_dropout=0.0, dropout=0.0, embedding_dropout=0.0, text_dropout=0.0,
+        "09_interest",
+        **QUICK,
+        id_dropout=0.0,
+        dropout=0.0,
+        embedding_dropout=0.0,
+        text_dropout=0.0,
         history_dropout=0.0,
-    )  # fmt: skip
+    )
     whole = fit_run(one, marts, tmp_path / "whole", vectors=root)
     (tmp_path / "one.yaml").write_text(json.dumps(one.model_dump(exclude_none=True)))
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "--",
-         "trainer", "fit", "--stage", "one.yaml", "--marts", str(marts), "--run", "run", "--vectors", str(root),
-         "--json"],
-        env=os.environ | {"PYTHONPATH": ROOT, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            "2",
+            "-m",
+            "--",
+            "trainer",
+            "fit",
+            "--stage",
+            "one.yaml",
+            "--marts",
+            str(marts),
+            "--run",
+            "run",
+            "--vectors",
+            str(root),
+            "--json",
+        ],
+        env=os.environ | {"PYTHONPATH": ROOT, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     shared = json.loads(done.stdout)  # printed by one process alone
     for split in ("val", "test"):

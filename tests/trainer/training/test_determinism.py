@@ -35,11 +35,27 @@ def fitted_elsewhere(stage: Path, marts: Path, vectors: Path, home: Path, umask:
     """A run fitted by a process of its own, in a folder and a home of its own, with a cache of its own."""
     home.mkdir()
     subprocess.run(
-        [sys.executable, "-m", "trainer", "fit", "--stage", stage, "--marts", marts, "--vectors", vectors,
-         "--run", "made/run", "--calibrate"],
-        cwd=home, umask=umask, check=True, capture_output=True,
+        [
+            sys.executable,
+            "-m",
+            "trainer",
+            "fit",
+            "--stage",
+            stage,
+            "--marts",
+            marts,
+            "--vectors",
+            vectors,
+            "--run",
+            "made/run",
+            "--calibrate",
+        ],
+        cwd=home,
+        umask=umask,
+        check=True,
+        capture_output=True,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(home)} | environment,
-    )  # fmt: skip
+    )
     return home / "made" / "run"
 
 
@@ -50,14 +66,33 @@ def test_two_machines_make_the_same_bytes(name: str, rich: Any, vectors: Any, st
     path = tmp_path / "stage.yaml"
     path.write_text(json.dumps(stage(name, **small).model_dump(exclude_none=True)))
     here = fitted_elsewhere(
-        path, rich(900).write(tmp_path / "marts"), vectors(tmp_path / "vectors"), tmp_path / "here", 0o022,
-        PYTHONHASHSEED="1", LC_ALL="C", TZ="UTC", OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1",
-    )  # fmt: skip
+        path,
+        rich(900).write(tmp_path / "marts"),
+        vectors(tmp_path / "vectors"),
+        tmp_path / "here",
+        0o022,
+        PYTHONHASHSEED="1",
+        LC_ALL="C",
+        TZ="UTC",
+        OMP_NUM_THREADS="1",
+        MKL_NUM_THREADS="1",
+        OPENBLAS_NUM_THREADS="1",
+    )
     there = fitted_elsewhere(
-        path, rich(900).write(tmp_path / "b" / "other marts", shuffle=5, files=3), vectors(tmp_path / "b" / "v"),
-        tmp_path / "thére", 0o077, PYTHONHASHSEED="4242", LC_ALL="C.UTF-8", LANG="de_DE.UTF-8", TZ="Pacific/Kiritimati",
-        OMP_NUM_THREADS="4", MKL_NUM_THREADS="4", OPENBLAS_NUM_THREADS="4", OMP_WAIT_POLICY="ACTIVE",
-    )  # fmt: skip
+        path,
+        rich(900).write(tmp_path / "b" / "other marts", shuffle=5, files=3),
+        vectors(tmp_path / "b" / "v"),
+        tmp_path / "thére",
+        0o077,
+        PYTHONHASHSEED="4242",
+        LC_ALL="C.UTF-8",
+        LANG="de_DE.UTF-8",
+        TZ="Pacific/Kiritimati",
+        OMP_NUM_THREADS="4",
+        MKL_NUM_THREADS="4",
+        OPENBLAS_NUM_THREADS="4",
+        OMP_WAIT_POLICY="ACTIVE",
+    )
     one, two = contents(here), contents(there)
     assert one.keys() == two.keys() and len(one) >= 14
     assert [file for file in one if one[file] != two[file]] == []
@@ -91,9 +126,14 @@ def test_whitening_is_the_same_on_any_number_of_cores(tmp_path: Path) -> None:
     for cores in (1, 4):
         with threadpool_limits(cores, user_api="blas"):
             space = fit_text_space(
-                ids, {"title": np.arange(1, 1501)}, tmp_path, encoder="e5-small", dimensions=64, min_coverage=0.9,
+                ids,
+                {"title": np.arange(1, 1501)},
+                tmp_path,
+                encoder="e5-small",
+                dimensions=64,
+                min_coverage=0.9,
                 build="",
-            )  # fmt: skip
+            )
             matrices.append((space.whitening.matrix_, space.table(ids, "all", tmp_path)))
     np.testing.assert_array_equal(matrices[0][0], matrices[1][0])
     np.testing.assert_array_equal(matrices[0][1], matrices[1][1])

@@ -84,12 +84,15 @@ def test_the_losses_are_what_they_were(opened: Any, stage: Any) -> None:
     """A change of the code that is meant to change nothing must not move them. Other processors round otherwise."""
     _, history = fit(stage("01_dnn", epochs=2, threads=1), *opened)
     found = [(e["step"], e["train_loss"], e["val_auc"]) for e in history.evaluations]
-    assert found == [pytest.approx(expected, abs=2e-5) for expected in [
-        (78, 0.6206321603931266, 0.7530529172320217),
-        (155, 0.5183707298336261, 0.7489515233748612),
-        (232, 0.48739818129864293, 0.7460219563340323),
-        (310, 0.4861809006778171, 0.7468237325767855),
-    ]]  # fmt: skip
+    assert found == [
+        pytest.approx(expected, abs=2e-5)
+        for expected in [
+            (78, 0.6206321603931266, 0.7530529172320217),
+            (155, 0.5183707298336261, 0.7489515233748612),
+            (232, 0.48739818129864293, 0.7460219563340323),
+            (310, 0.4861809006778171, 0.7468237325767855),
+        ]
+    ]
 
 
 def test_seeds_decide(opened: Any, stage: Any) -> None:

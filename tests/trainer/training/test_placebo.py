@@ -58,8 +58,10 @@ def test_the_ladder_holds_a_placebo_against_what_the_real_one_is_held_against(te
     (tmp_path / "04_x.yaml").write_text(json.dumps(texts().model_dump() | {"stage": "04_x"}))
     rungs = read_rungs(["00_gbdt", "04_x.yaml"], placebo=True)
     assert [(r.name, r.previous, r.placebo_of) for r in rungs] == [
-        ("00_gbdt", None, None), ("04_x", "00_gbdt", None), ("04_x (texts shuffled)", "00_gbdt", "04_x"),
-    ]  # fmt: skip
+        ("00_gbdt", None, None),
+        ("04_x", "00_gbdt", None),
+        ("04_x (texts shuffled)", "00_gbdt", "04_x"),
+    ]
     assert rungs[2].run(tmp_path, 1) != rungs[1].run(tmp_path, 1)
     assert rungs[2].with_seed(3, 1).placebo == "texts"
     with pytest.raises(TrainerError, match="none of the stages reads any"):

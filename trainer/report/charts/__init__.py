@@ -7,6 +7,12 @@ from trainer.report.charts.svg import standalone
 from trainer.report.charts.training import calibration_chart, learning_chart
 
 __all__ = [
-    "auc_chart", "calibration_chart", "cube_chart", "drift_chart", "importance_chart", "ladder_chart",
-    "learning_chart", "standalone",
-]  # fmt: skip
+    "auc_chart",
+    "calibration_chart",
+    "cube_chart",
+    "drift_chart",
+    "importance_chart",
+    "ladder_chart",
+    "learning_chart",
+    "standalone",
+]

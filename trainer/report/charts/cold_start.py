@@ -34,9 +34,14 @@ def cube_chart(name: str, cube: list[dict[str, Any]], measure: str, low: float, 
                 dark = value is None or scale(value) > 0.58
                 text = f"{value:.4f}" if value is not None else "too small" if cell["n"] else "none"
                 axes.text(
-                    c, r, f"{text}\nn {cell['n']:,}", ha="center", va="center", fontsize=8,
+                    c,
+                    r,
+                    f"{text}\nn {cell['n']:,}",
+                    ha="center",
+                    va="center",
+                    fontsize=8,
                     color="#fefefe" if dark else "#111722",
-                )  # fmt: skip
+                )
         axes.set_xticks(range(len(scenes)), ["all scenes" if s == "all" else s for s in scenes])
         axes.set_yticks(range(len(rows)), [f"user {r['user_level']}, item {r['item_level']}" for r in rows])
         axes.set_xlim(-0.5, len(scenes) - 0.5)

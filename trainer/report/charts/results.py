@@ -27,8 +27,9 @@ def ladder_chart(ladder: dict[str, Any]) -> str:
                 shown = one["verdict"] != "not shown"
                 colour = {"higher": SERIES[2], "lower": SERIES[1]}.get(one["verdict"], INK)
                 right.plot([one["low"], one["high"]], [k, k], color=colour, linewidth=2.5 if shown else 1)
-                right.plot(one["difference"], k, "o", markersize=7, color=colour,
-                           markerfacecolor=colour if shown else "none")  # fmt: skip
+                right.plot(
+                    one["difference"], k, "o", markersize=7, color=colour, markerfacecolor=colour if shown else "none"
+                )
         if ladder["bayes"]:
             ceiling = ladder["bayes"]["auc"]["all"]
             left.axvline(ceiling, color=SERIES[1], linestyle="--", label=f"Bayes {ceiling:.4f}")

@@ -48,9 +48,13 @@ def calibration_chart(title: str, panels: dict[str, list[Line]]) -> str:
             axes.plot([0, end], [0, end], color=INK, linestyle=":", linewidth=0.8)
             for k, (run, bins) in enumerate(lines):
                 axes.plot(
-                    *([b[key] for b in bins] for key in _AXES), "o-", markersize=2.5, linewidth=1.2,
-                    color=SERIES[k % len(SERIES)], label=run,
-                )  # fmt: skip
+                    *([b[key] for b in bins] for key in _AXES),
+                    "o-",
+                    markersize=2.5,
+                    linewidth=1.2,
+                    color=SERIES[k % len(SERIES)],
+                    label=run,
+                )
             axes.set(title=name, xlim=(0, end), ylim=(0, end), aspect="equal")
         figure.supxlabel("predicted probability", fontsize=10)
         figure.supylabel("positive rate", fontsize=10)
