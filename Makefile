@@ -7,6 +7,7 @@ EVENTS ?= 200000
 SEED ?= 1
 MART ?= training_examples_v1
 RUNS := runs/$(DATASET)
+FORMATTED := trainer storage tests/trainer tests/storage
 VARS := --vars '{dataset: $(DATASET)}'
 
 .PHONY: demo ladder test check lint lock proof chaos bench bench-warehouse bench-trainer docs clean
@@ -50,6 +51,7 @@ test: .venv/installed-dev lint
 # ---- a first look: the Python linters and the tests of all files that aren't slow
 check: .venv/installed-dev
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check $(FORMATTED)
 	$(BIN)/lint-imports
 	$(PYTEST) -m 'not slow'
 

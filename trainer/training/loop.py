@@ -27,6 +27,7 @@ from trainer.inputs.batcher import Batcher
 from trainer.metrics.metrics import auc, log_loss
 from trainer.training.checkpoint import Checkpoint
 from trainer.training.distributed import Team, device, moved
+from trainer.training.optimizers import optimizers_of
 from trainer.training.schedule import Schedule, learning_rate_factor
 from trainer.training.shuffle import epoch_order
 
@@ -138,7 +139,7 @@ def train(
     unseen_F = torch.from_numpy(batcher.inputs.offsets)
     there = device()
     model.to(there)
-    optimizers = _optimizers(model, config)
+    optimizers = optimizers_of(model, config)
     plan = Schedule.of(config, len(train_rows))
     done, best_weights = _Progress(), None
     if checkpoint and (saved := checkpoint.load()):
@@ -279,22 +280,6 @@ def _drop_ids(batch: Batch, id_fields: list[int], unseen_F: torch.Tensor, share:
         dropped_B = torch.rand(len(ids_BF)) < share
         ids_BF[:, f] = torch.where(dropped_B, unseen_F[f], ids_BF[:, f])
     return batch
-
-
-def _optimizers(model: nn.Module, config: TrainingConfig) -> tuple[torch.optim.Optimizer, torch.optim.Optimizer]:
-    table = [p for name, p in model.named_parameters() if name == "embeddings.weight"]
-    rest = [p for name, p in model.named_parameters() if name != "embeddings.weight"]
-    matrices, vectors = [p for p in rest if p.ndim > 1], [p for p in rest if p.ndim <= 1]
-    dense = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
-        lr=config.learning_rate,
-        fused=True,
-    )
-    sparse = torch.optim.SparseAdam(table, lr=config.embedding_learning_rate)
-    for optimizer in (dense, sparse):
-        for group in optimizer.param_groups:
-            group["peak"] = group["lr"]
-    return dense, sparse
 
 
 def sigmoid(logits_B: np.ndarray) -> np.ndarray:
