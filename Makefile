@@ -30,9 +30,9 @@ lock:
 # ---- the path, end to end: raw log -> marts -> two models -> a report
 demo: .venv/installed
 ifeq ($(DATASET),simulated)
-	$(BIN)/python -m warehouse.simulate --events $(EVENTS) --out data/raw/simulated
+	$(BIN)/warehouse simulate --events $(EVENTS) --out data/raw/simulated
 else ifeq ($(DATASET),movielens)
-	$(BIN)/python -m warehouse.fetch movielens
+	$(BIN)/warehouse fetch movielens
 endif
 	$(BIN)/dbt build $(VARS)
 	$(BIN)/trainer fit --stage trainer/stages/00_gbdt.yaml --marts data/marts/$(DATASET) --mart $(MART) --run $(RUNS)/00_gbdt --seed $(SEED) --force

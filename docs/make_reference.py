@@ -43,7 +43,6 @@ Made by `python -m docs.make_reference` from the programs themselves; a test fai
 [Commands](#commands) · [Exit codes](#exit-codes) · [Stage keys](#stage-keys) · [Metrics](#metrics) ·
 [Column meta](#column-meta) · [Vars](#vars)
 
-`python -m warehouse.fetch` and `python -m warehouse.simulate` are `warehouse fetch` and `warehouse simulate`.
 Every command has `--help` with an example, and `--json` for programs: standard output then holds JSON alone.
 Progress shows on a terminal only. `--install-completion` of `trainer` and `embeddings` teaches your shell their flags.
 

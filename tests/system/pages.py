@@ -158,10 +158,7 @@ def parse(words: list[str], complete: bool = True) -> None:
     if words[:2] == ["python", "-m"]:
         program, arguments = " ".join(words[:3]), words[3:]
     match program:
-        case (
-            "trainer" | "embeddings" | "warehouse" | "dbt" | "python -m warehouse.fetch"
-            | "python -m warehouse.simulate"
-        ):  # fmt: skip
+        case "trainer" | "embeddings" | "warehouse" | "dbt":
             options = _parse_click(program, arguments, complete)
             _check_values(options)
         case "make":
@@ -190,10 +187,6 @@ def app_of(program: str) -> Any:
             from embeddings.cli import app
         case "warehouse":
             from warehouse.cli import app
-        case "python -m warehouse.fetch":
-            from warehouse.fetch import app
-        case "python -m warehouse.simulate":
-            from warehouse.simulate.__main__ import app
         case _:
             raise AssertionError(f"{program} can't be run in a test of the pages: mark its fence `not run`")
     return app
@@ -250,6 +243,6 @@ def run_in_process(words: list[str]) -> tuple[int, str]:
     """Run one of our own commands in this process, in the present folder: exit code, and what it said."""
     from typer.testing import CliRunner
 
-    program, arguments = (" ".join(words[:3]), words[3:]) if words[:2] == ["python", "-m"] else (words[0], words[1:])
+    program, *arguments = words
     result = CliRunner().invoke(app_of(program), arguments)
     return result.exit_code, result.output if result.exception is None else f"{result.output}\n{result.exception!r}"

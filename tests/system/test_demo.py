@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project after every command of the README, on a cut of MovieLens-1M fetched the way a user would."""
     project = Project(tmp_path_factory.mktemp("demo") / "project")
     whole = tmp_path_factory.mktemp("whole")
-    assert COMMANDS[0] == "python -m warehouse.fetch movielens"
+    assert COMMANDS[0] == "warehouse fetch movielens"
     fetched = run(f"{COMMANDS[0]} --raw {whole}", ROOT)
     assert fetched.returncode == 0, fetched.stderr
     raw = project.folder / "data/raw/movielens"

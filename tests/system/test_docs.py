@@ -30,7 +30,7 @@ FENCES = [fence for page in PAGES for fence in fences(page)]
 COMMANDS = [fence for fence in FENCES if fence.commands]
 LANGUAGES = {"", "sh", "cron", "text", "python", "sql", "yaml", "diff", "ini"}
 # What the README shows step by step is run there, fetch and dbt build included, on a cut of the real log.
-IN_THE_DEMO = ("python -m warehouse.fetch movielens", "dbt build")
+IN_THE_DEMO = ("warehouse fetch movielens", "dbt build")
 
 
 @pytest.mark.parametrize("fence", COMMANDS, ids=str)
@@ -61,7 +61,7 @@ def test_every_inline_command_parses(page: Path) -> None:
         "dbt build --vars '{dataset: movielens, protocoll: time}'",
         "make demmo",
         "pip install '.[sparc]'",
-        "python -m warehouse.simulate bayes --seed 3",
+        "warehouse simulate bayes --seed 3",
         "python benchmarks/nothing.py",
         "cd x && .venv/bin/trainer score --run r >> log 2>&1",
         "apt-get install java",

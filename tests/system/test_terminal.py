@@ -56,9 +56,9 @@ def test_shell_completion(program: str, shell: str, monkeypatch: pytest.MonkeyPa
     [
         ("trainer report --runs r --output o.html", "trainer.run.integrity.check_finished"),
         ("embeddings models", "embeddings.catalogue.catalogue"),
-        ("python -m warehouse.fetch movielens", "warehouse.fetch.fetch"),
-        ("python -m warehouse.simulate --events 1000", "warehouse.simulate.__main__.simulate"),
-        ("python -m warehouse.simulate bayes", "warehouse.simulate.__main__.read_truth"),
+        ("warehouse fetch movielens", "warehouse.fetch.fetch"),
+        ("warehouse simulate --events 1000", "warehouse.simulate.__main__.simulate"),
+        ("warehouse simulate bayes", "warehouse.simulate.__main__.read_truth"),
     ],
 )
 def test_ctrl_c_is_130_and_a_line(
@@ -131,7 +131,7 @@ def test_fetch_and_pull_tell_programs_where_things_are(tmp_path: Path, monkeypat
     from embeddings import catalogue, pull
 
     monkeypatch.setattr("warehouse.fetch.fetch", lambda dataset, raw, cache: raw / dataset)
-    found = CliRunner().invoke(app_of("python -m warehouse.fetch"), ["movielens", "--raw", "here", "--json"])
+    found = CliRunner().invoke(app_of("warehouse fetch"), ["movielens", "--raw", "here", "--json"])
     assert json.loads(found.stdout)["folder"] == "here/movielens"
     monkeypatch.setattr(catalogue, "is_pulled", lambda name: True)
     monkeypatch.setattr(pull, "pull", lambda name, **_: tmp_path / name)

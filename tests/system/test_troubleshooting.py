@@ -78,9 +78,9 @@ def provoke() -> Iterator[str]:
     fit = "trainer fit --run {} --marts marts --stage"
     # Raw logs
     yield CliRunner().invoke(fetch, ["antm2c"]).output
-    fine("python -m warehouse.simulate --events 1000 --out sim")
-    yield wrong("python -m warehouse.simulate --events 1000 --seed 8 --out sim")
-    yield wrong("python -m warehouse.simulate bayes --out nowhere")
+    fine("warehouse simulate --events 1000 --out sim")
+    yield wrong("warehouse simulate --events 1000 --seed 8 --out sim")
+    yield wrong("warehouse simulate bayes --out nowhere")
     # Runs and stages
     yield wrong(fit.format("r") + " 01_dnn")
     mart = make_rich(600)

@@ -65,6 +65,6 @@ def find_ceiling(given: Path | None, dataset: str) -> dict[tuple[str, str, str],
         return out | {(c["user_level"], c["item_level"], c["scene"]): c["auc"] for c in test.get("cells", [])}
     except (ValueError, KeyError, TypeError, AttributeError):
         raise TrainerError(
-            f"{path}: expected the Bayes AUC by split, as `python -m warehouse.simulate` writes it. "
+            f"{path}: expected the Bayes AUC by split, as `warehouse simulate` writes it. "
             "Write it again, or name another file with --bayes."
         ) from None

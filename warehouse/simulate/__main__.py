@@ -1,4 +1,4 @@
-"""python -m warehouse.simulate: an AntM2C-like log whose true click probabilities are known."""
+"""warehouse simulate: an AntM2C-like log whose true click probabilities are known."""
 
 import json
 import os
@@ -52,7 +52,7 @@ def main(
 ) -> None:
     """Write a log in AntM2C's file format from a stated model, with every row's true click probability beside it.
 
-    Example: python -m warehouse.simulate --events 200000 --seed 7 --out data/raw/simulated
+    Example: warehouse simulate --events 200000 --seed 7 --out data/raw/simulated
 
     Then: dbt build --vars '{dataset: simulated}'
     """
@@ -81,7 +81,7 @@ def main(
     else:
         typer.echo(f"{out} already holds this log ({events:,} events, seed {seed}): nothing to do")
     auc = "too few rows to tell" if overall["auc"] is None else f"{overall['auc']:.4f}"
-    typer.echo(f"Bayes AUC on the test split: {auc}   (all of it: python -m warehouse.simulate bayes --out {out})")
+    typer.echo(f"Bayes AUC on the test split: {auc}   (all of it: warehouse simulate bayes --out {out})")
 
 
 @app.command()
@@ -91,7 +91,7 @@ def bayes(
 ) -> None:
     """The best AUC that any model can expect: overall, by scene, by level and by cold-start cell, from the truth file.
 
-    Example: python -m warehouse.simulate bayes --out data/raw/simulated
+    Example: warehouse simulate bayes --out data/raw/simulated
     """
     with _errors(), _progress() as bar:
         task = bar.add_task("reading the truth", total=None)
@@ -106,7 +106,7 @@ def ceiling(
 ) -> None:
     """How much of the Bayes AUC hangs on what no row tells: the truth again, with effects left out. Draws the log anew.
 
-    Example: python -m warehouse.simulate ceiling --out data/raw/simulated
+    Example: warehouse simulate ceiling --out data/raw/simulated
     """
     with _errors(), _progress() as bar:
         task = bar.add_task("drawing again", total=None)
@@ -146,4 +146,4 @@ def _cores() -> int:
 
 if __name__ == "__main__":
     print_anything()
-    app(prog_name="python -m warehouse.simulate")
+    app(prog_name="warehouse simulate")

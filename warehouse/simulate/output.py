@@ -291,7 +291,7 @@ def read_truth(out: Path, on_rows: Callable[[int, int], None] = lambda rows, tot
     problem = incomplete(out)
     if problem:
         raise SimulationError(
-            f"expected a simulated log at {out}, found {problem}. Make one: python -m warehouse.simulate --out {out}"
+            f"expected a simulated log at {out}, found {problem}. Make one: warehouse simulate --out {out}"
         )
     columns = ["user_id", "item_id", "scene", "log_time", "label", "true_probability"]
     file = pq.ParquetFile(out / "truth" / "true_probabilities.parquet", read_dictionary=["user_id", "item_id", "scene"])

@@ -1,7 +1,7 @@
 -- Grain: one impression of an AntM2C log, in CSV or Parquet parts.
 {{ config(enabled=is_adapter('antm2c')) }}
 {%- set remedy =
-    'Lay the AntM2C parts (CSV with a header, or Parquet) there, or simulate: python -m warehouse.simulate --events 200000'
+    'Lay the AntM2C parts (CSV with a header, or Parquet) there, or simulate: warehouse simulate --events 200000'
     ~ ' --out data/raw/simulated' %}
 {%- set texts = ['bill_entity_seq', 'service_entity_seq', 'query_entity_seq'] %}
 {%- set numbers = ['deep_features_14'] %}

@@ -1,6 +1,6 @@
 -- Grain: one rating of MovieLens-1M, as an impression that was liked (4 or 5 stars) or not.
 {{ config(enabled=is_adapter('movielens')) }}
-{%- set remedy = 'Fetch the log: python -m warehouse.fetch movielens' %}
+{%- set remedy = 'Fetch the log: warehouse fetch movielens' %}
 {%- set plain = {
     'user_id:token': 'user_id', 'item_id:token': 'item_id', 'rating:float': 'rating', 'timestamp:float': 'rated_at',
     'movie_title:token': 'title', 'release_year:float': 'release_year', 'genre:token': 'genres',
