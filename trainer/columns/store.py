@@ -126,7 +126,7 @@ class Columns:
 
 
 def evenly_spaced(values_N: np.ndarray, most: int) -> np.ndarray:
-    """All values, or `most` of them, evenly_spaced spread from the first to the last, in their order."""
+    """All values, or `most` of them, spread evenly from the first to the last, in their order."""
     return values_N if len(values_N) <= most else values_N[np.linspace(0, len(values_N) - 1, most).astype(np.int64)]
 
 

@@ -151,7 +151,7 @@ def train(
     with progress() as bar:
         epoch, b = divmod(done.step, plan.n_batches)
         ahead = epoch * len(train_rows) + b * plan.batch_size
-        task = bar.add_task("TrainingConfig", total=len(train_rows) * plan.epochs, completed=ahead, note="")
+        task = bar.add_task("Training", total=len(train_rows) * plan.epochs, completed=ahead, note="")
         while done.step < plan.n_steps and not done.stopped:
             started = time.perf_counter()
             epoch, b = divmod(done.step, plan.n_batches)
