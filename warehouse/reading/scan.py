@@ -19,6 +19,7 @@ from warehouse.reading.text import Shape, as_text, literal, merged_shapes, quote
 
 # As many CSV scans side by side, at most; rows are numbered on one thread per scan.
 CSV_SCANS = 16
+CSV_APART = 4  # so few files have a scan each, whatever their size
 CSV_BYTES = 32 * 2**20  # files smaller than this share a scan
 OURS = {"filename", "file_row_number", "file_index"}  # DuckDB's names for a file's path, its rows and its number
 PATTERN_CHARACTERS = set("*?[]\\")
@@ -278,7 +279,9 @@ def _csv_selects(
 
 
 def _chunks(files: list[Found]) -> list[list[Found]]:
-    """Neighbours together: small files share a scan, and there are not too many scans."""
+    """One scan per file, of which DuckDB runs several at a time; of many files, small neighbours share one."""
+    if len(files) <= CSV_APART:
+        return [[found] for found in files]
     limit = max(CSV_BYTES, sum(found.size for found in files) // CSV_SCANS)
     chunks: list[list[Found]] = []
     size = 0
