@@ -129,6 +129,7 @@ PLAIN = b"a,b\n1,2\n" * 2000
         ("a.gz", gzip.compress(PLAIN), "Left out: a.gz: does not match *.csv."),
         ("a.csv.xz", b"x", "Left out: a.csv.xz: compressed in a way that can't be read"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "content",  # a gzip holds the time it was made at
 )  # fmt: skip
 def test_what_is_no_csv_is_named_with_its_remedy(name: str, content: bytes, message: str, tmp_path: Path) -> None:
     write(tmp_path, name, content)
