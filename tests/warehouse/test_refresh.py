@@ -110,7 +110,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Everything in one build, on one thread."""
     project = Project(tmp_path_factory.mktemp("refresh") / "whole", (NO_IDS,))
     add(project, *NAMES)
-    assert "Refresh: full build: nothing to go on from" in run(project, "--threads", "1")
+    assert "Refresh: full build: no earlier build to refresh" in run(project, "--threads", "1")
     return project
 
 

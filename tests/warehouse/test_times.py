@@ -22,7 +22,7 @@ IN_ROWS = """{{{{ config(materialized='table') }}}}
 select
     text,
     {{{{ micros(instant('text')) }}}} as micros,
-    {{{{ why_no_time('event_at', 'text') }}}} as reason
+    {{{{ time_error('event_at', 'text') }}}} as reason
 from {source}
 """
 IN_VARS = """{{ config(materialized='table') }}

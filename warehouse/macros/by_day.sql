@@ -1,15 +1,15 @@
 {#-
-  The materialization `by_day`: a table of which a refresh replaces only some days' rows, or to which it only adds (config meta
-  refresh: the column that holds the day, or `append`). Without that config a table is rebuilt whole when anything it reads is
-  new, and left alone when nothing is. On Spark it is a table like any other.
+  The materialization `by_day`: a table of which a refresh replaces the rows of some days, or to which it only appends (config
+  meta refresh: the column that holds the day, or `append`). Without that config a table is rebuilt in full when anything it reads
+  is new, and left alone when nothing is. On Spark it is an ordinary table.
 -#}
 
 {% materialization by_day, adapter='duckdb' %}
-    {%- set plan = planned(sql) -%}
+    {%- set plan = checked_plan(sql) -%}
     {%- if plan.mode == 'full' -%}
-        {%- do forget_model() -%}
+        {%- do delete_model_record() -%}
         {%- set built = dbt.materialization_table_duckdb() -%}
-        {%- do remember_model(plan) -%}
+        {%- do record_model(plan) -%}
         {{ return(built) }}
     {%- endif -%}
 
@@ -28,7 +28,7 @@
         {%- endif %}
     {%- endcall -%}
     {{ run_hooks(post_hooks, inside_transaction=True) }}
-    {%- do remember_model(plan) -%}
+    {%- do record_model(plan) -%}
     {{ adapter.commit() }}
     {{ run_hooks(post_hooks, inside_transaction=False) }}
     {{ return({'relations': [this.incorporate(type='table')]}) }}
@@ -38,14 +38,14 @@
     {{ return(dbt.materialization_table_spark()) }}
 {% endmaterialization %}
 
-{% macro planned(sql) -%}
-    {#- The plan to carry out, announced. Files that change while dbt runs may change the plan after the SQL was made for it. -#}
+{% macro checked_plan(sql) -%}
+    {#- Logs and returns the plan. If raw files changed while dbt ran, the plan may have changed after the SQL was compiled for it: an error. -#}
     {%- set plan = refresh_plan() -%}
     {%- set made_for = '/* refresh ' in sql -%}
     {%- if plan.mode == 'days' and plan_mark() not in sql or plan.mode == 'full' and made_for -%}
         {{ exceptions.raise_compiler_error("Raw files changed while they were read. Run dbt build again.") }}
     {%- endif -%}
-    {%- do announce(plan) -%}
+    {%- do log_plan(plan) -%}
     {{ return(plan) }}
 {%- endmacro %}
 

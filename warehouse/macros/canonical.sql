@@ -1,4 +1,4 @@
-{#- What an adapter may leave out, and what it must not do: the columns of one log, made those of every log. -#}
+{#- Turns an adapter's columns into the canonical columns: which are optional, and what is an error. -#}
 
 {% macro canonical_columns(source) -%}
     {#- The select list that turns what the adapter `source` has into all canonical columns; an error that names what is wrong. -#}
@@ -13,7 +13,7 @@
     {%- if types -%}{{ require_canonical(source, types.keys() | list, required, texts + lists) }}{%- endif -%}
     {%- set selected = [] -%}
     {%- for name in required + texts + lists -%}
-        {#- Before the adapter is built (dbt compile) nothing is known of its columns, so it is taken to have them all. -#}
+        {#- Before the adapter is built (dbt compile) its columns are unknown, so all are assumed to exist. -#}
         {%- set type = types.get(name, '') if types else 'any' -%}
         {%- if not type -%}
             {%- do selected.append((array_of([]) if name in lists else 'cast(null as string)') ~ ' as ' ~ name) -%}
@@ -63,7 +63,7 @@
 {%- endmacro %}
 
 {% macro entities_as_text(source, type) -%}
-    {#- A list of entities, joined by the separator that the text is split by further on. -#}
+    {#- A list of entities, joined by the separator that later models split the text by. -#}
     {%- if not dataset_var('entity_separator', '') -%}
         {{ exceptions.raise_compiler_error("The adapter " ~ source.identifier ~ " gives item_entities as " ~ type ~ ", and vars: datasets: "
             ~ var('dataset') ~ " has no entity_separator. Set it to a character that no entity holds.") }}
@@ -87,9 +87,9 @@
 
 {% macro impressions_of(lists) -%}
     {#-
-      The impressions that one raw row lists, as a list of structs to be unnested: source_position from 1, and a field for each
-      of `lists` ({field: column}, or a list of columns), which are read side by side. A shorter list ends in NULLs; where all of
-      them are NULL there is one impression of NULLs, for staging to reject with a reason; where all are empty there is none.
+      The impressions that one raw row lists, as a list of structs to be unnested: source_position from 1, and one field for
+      each of `lists` ({field: column}, or a list of columns), which are read in parallel. A shorter list is padded with NULLs; if all
+      are NULL there is one impression of NULLs, which staging rejects with a reason; if all are empty there is none.
     -#}
     {%- set columns = {} -%}
     {%- if lists is mapping -%}{%- do columns.update(lists) -%}

@@ -1,6 +1,6 @@
 {#-
-  A mart by day is written some days at a time (DuckDB), so that what its joins hold in memory is those days' rows, however long
-  the log. Two variables of the connection say which days; a model whose rows are of a day asks for them with in_days and at_days.
+  A mart by day is written some days at a time (DuckDB), so that its joins hold only those days' rows in memory, however long
+  the log. Two variables of the connection hold the days; a model filters by them with in_days and at_days.
 -#}
 
 {% macro is_written_in_chunks() -%}
@@ -8,7 +8,7 @@
 {%- endmacro %}
 
 {% macro chunk_edge(name) -%}
-    {#- The first or the last day of the chunk; unset, it leaves nothing out. -#}
+    {#- The first or the last day of the chunk; an unset variable filters nothing. -#}
     coalesce(getvariable('{{ name }}'), date '{{ '0001-01-01' if name == 'first_day' else '9999-12-31' }}')
 {%- endmacro %}
 
@@ -20,7 +20,7 @@
 {%- endmacro %}
 
 {% macro chunks_to_write(plan) -%}
-    {#- The days to write, as lists of neighbours with up to var chunk_rows events each, or of one day alone. -#}
+    {#- The days to write, as lists of consecutive days with up to var chunk_rows events each, or of a single day. -#}
     {%- set chunks, n_rows = [], [0] -%}
     {%- for row in run_query("select cast(event_date as varchar) as day, count(*) as n from " ~ ref_by_name('stg_events')
         ~ " group by event_date order by event_date").rows -%}
@@ -40,7 +40,7 @@
 {%- endmacro %}
 
 {% macro write_chunk(sql, folder, partition_by, days) -%}
-    {#- One day goes to its file as it comes, which costs half of parting rows by day. -#}
+    {#- A single day is written to its file directly, which takes half the time of a partitioned write. -#}
     {%- do run_query("set variable first_day = date '" ~ days[0] ~ "'") -%}
     {%- do run_query("set variable last_day = date '" ~ days[-1] ~ "'") -%}
     {%- if days | length == 1 -%}

@@ -35,13 +35,13 @@
 {%- endmacro %}
 
 {% macro marts_dir() -%}
-    {#- A model that differs by protocol goes to a folder of the protocol's own, beside that of protocol time. -#}
+    {#- A model that differs by protocol goes to the protocol's own folder, next to that of protocol time. -#}
     {%- set suffix = '-' ~ protocol() if protocol_schema() and model.config.schema == protocol_schema() else '' -%}
     {{ return(var('marts_dir', 'data/marts/' ~ var('dataset')) ~ suffix) }}
 {%- endmacro %}
 
 {% macro literal(text) -%}
-    {#- Data never reaches SQL but through here. -#}
+    {#- Data reaches SQL only through this macro. -#}
     {{ adapter.dispatch('literal')(text | string) }}
 {%- endmacro %}
 {% macro duckdb__literal(text) -%} '{{ text.replace("'", "''") }}' {%- endmacro %}

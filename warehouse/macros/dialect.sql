@@ -1,4 +1,4 @@
-{#- What DuckDB and Spark SQL say differently, in DuckDB's words; dialect_spark.sql has Spark's. Anything else is written once. -#}
+{#- Expressions that differ between DuckDB and Spark SQL: DuckDB's side here, Spark's in dialect_spark.sql. -#}
 
 {% macro array_of(expressions, cast_to=none) -%}
     {#- A list of expressions; one of none is a list of texts, or of what they are cast to. -#}
@@ -18,7 +18,7 @@
 {% macro duckdb__array_type(element_type) -%} {{ element_type }}[] {%- endmacro %}
 
 {% macro fully_matches(text, pattern) -%}
-    {#- The whole text is what a regular expression stands for. -#}
+    {#- The regular expression matches the whole text. -#}
     {{ adapter.dispatch('fully_matches')(text, pattern) }}
 {%- endmacro %}
 {% macro duckdb__fully_matches(text, pattern) -%} regexp_full_match({{ text }}, {{ literal(pattern) }}) {%- endmacro %}
@@ -62,7 +62,7 @@
 {%- endmacro %}
 
 {% macro trimmed(text) -%}
-    {#- Without blanks at either end; every space of Unicode is one (U+3000 in Chinese texts). -#}
+    {#- Without blanks at either end; every Unicode space is a blank (such as U+3000 in Chinese texts). -#}
     {{ adapter.dispatch('trimmed')(text) }}
 {%- endmacro %}
 {% macro duckdb__trimmed(text) -%} trim({{ text }}) {%- endmacro %}
@@ -105,7 +105,7 @@
 {% macro duckdb__without_blanks(texts) -%} list_filter({{ texts }}, lambda t: {{ trimmed('t') }} <> '') {%- endmacro %}
 
 {% macro transformed_list(list, expression) -%}
-    {#- Each element t of a list, through an expression of t. -#}
+    {#- Applies an expression of t to each element t of a list. -#}
     {{ adapter.dispatch('transformed_list')(list, expression) }}
 {%- endmacro %}
 {% macro duckdb__transformed_list(list, expression) -%} list_transform({{ list }}, lambda t: {{ expression }}) {%- endmacro %}
@@ -129,7 +129,7 @@
 {% macro duckdb__reversed_list(list) -%} list_reverse({{ list }}) {%- endmacro %}
 
 {% macro latest_first(number, columns) -%}
-    {#- An aggregate: a list of structs of columns, in falling order of a number that is unique in it. -#}
+    {#- An aggregate: a list of structs of columns, in descending order of a number that is unique in the list. -#}
     {{ adapter.dispatch('latest_first')(number, columns) }}
 {%- endmacro %}
 {% macro duckdb__latest_first(number, columns) -%} array_agg({{ struct_of(columns) }} order by {{ number }} desc) {%- endmacro %}

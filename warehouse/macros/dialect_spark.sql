@@ -1,4 +1,4 @@
-{#- What dialect.sql says in DuckDB's words, in Spark's (4.x; dbt-spark turns ANSI mode off, so nothing here relies on it). -#}
+{#- The Spark side of dialect.sql (Spark 4.x; dbt-spark turns ANSI mode off, so nothing here relies on it). -#}
 
 {% macro spark__literal(text) -%}
     {#- A backslash escapes in Spark's literals. -#}
@@ -25,7 +25,7 @@
 {% macro spark__days_between(later, earlier) -%} datediff({{ later }}, {{ earlier }}) {%- endmacro %}
 
 {% macro spark__number(text) -%}
-    {#- Java reads '1d' and '0x1p3' as numbers; nobody else does. Digits may be grouped by underscores, as in DuckDB. -#}
+    {#- Java reads '1d' and '0x1p3' as numbers; DuckDB doesn't. Digits may be grouped by underscores, as in DuckDB. -#}
     case
         when {{ text }} rlike '(?i)^\\s*[-+]?nan\\s*$' then cast('nan' as double)
         when {{ text }} rlike '(?i)^\\s*[-+]?([0-9_]*[.]?[0-9_]*(e[-+]?[0-9]+)?|inf|infinity)\\s*$'
@@ -36,7 +36,7 @@
 {% macro spark__holds_infinity(numbers) -%} exists({{ numbers }}, t -> abs(t) = double('inf')) {%- endmacro %}
 
 {% macro spark__trimmed(text) -%}
-    {#- Spark's own trim knows U+0020 alone. These are the spaces of Unicode (category Zs). -#}
+    {#- Spark's trim removes U+0020 only. These are the spaces of Unicode (category Zs). -#}
     btrim({{ text }}, ' \u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000')
 {%- endmacro %}
 

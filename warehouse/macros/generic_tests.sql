@@ -7,7 +7,7 @@
 {% endtest %}
 
 {% test not_empty(model) %}
-    {#- Tests of uniqueness pass on a table without rows; this one doesn't. -#}
+    {#- Uniqueness tests pass on a table without rows; this one doesn't. -#}
     {{ config(meta={'every_row': true}) }}
     select count(*) as n_rows
     from {{ model }}

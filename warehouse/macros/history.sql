@@ -1,6 +1,6 @@
 {#-
-  Lists of a user's latest outcomes. A list for each event would repeat nearly all of the one before, so ten events in a row
-  share one that holds what any of them may see, and each cuts its own part.
+  Lists of a user's latest outcomes. One list per event would repeat most of the list before it, so ten consecutive events
+  share a list that holds what any of them may see, and each takes its own slice.
 -#}
 
 {% macro history_group(number='user_n_impressions_cum') -%}

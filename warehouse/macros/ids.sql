@@ -1,7 +1,7 @@
-{#- One spelling for each id, whatever type or file it came from; and what is no id (docs/bring-your-own-log.md). -#}
+{#- One spelling per id, whatever type or file it came from, and which values are not ids (docs/bring-your-own-log.md). -#}
 
 {% macro id_of(text) -%}
-    {#- The text; a whole number without the fraction that a float column gave it: 1001.0 is 1001, and 007 stays 007. -#}
+    {#- The text; a whole number loses the zero fraction that a float column gave it: 1001.0 becomes 1001, and 007 stays 007. -#}
     case when contains({{ text }}, '.') then {{ adapter.dispatch('without_zero_fraction')(text) }} else {{ text }} end
 {%- endmacro %}
 {% macro duckdb__without_zero_fraction(text) -%}
@@ -10,8 +10,8 @@
 
 {% macro is_no_id(id) -%}
     {#-
-      A number with a fraction, NaN, infinity or an exponent: what is left of an id that went through a float column. Few ids hold
-      one of these letters, and only those are matched.
+      A number with a fraction, NaN, infinity or an exponent: what remains of an id that went through a float column. Few ids
+      contain one of these letters, and only those are matched.
     -#}
     (
         (contains({{ id }}, '.') or contains({{ id }}, 'e') or contains({{ id }}, 'E') or contains({{ id }}, 'n')
@@ -23,12 +23,12 @@
 {% macro is_nan(id) -%} (length({{ id }}) between 3 and 4 and {{ is_whole_match(id, '[-+]?(?i:nan)') }}) {%- endmacro %}
 
 {% macro ids_of(list) -%}
-    {#- A list of ids in one spelling each; NaN, a float column's word for nothing, is missing. -#}
+    {#- A list of ids in one spelling each; NaN, which a float column has for a missing value, becomes NULL. -#}
     {{ transformed_list(list, "case when not " ~ is_nan('t') ~ " then " ~ id_of('t') ~ " end") }}
 {%- endmacro %}
 
 {% macro first_no_id(list) -%}
-    {#- The first element that is no id, or NULL. -#}
+    {#- The first element that is not an id, or NULL. -#}
     {{ element(filtered_list(list, is_no_id('t')), 1) }}
 {%- endmacro %}
 

@@ -1,8 +1,8 @@
 {% macro instant_windows(keys, daily) -%}
     {#-
-      What was known of `keys` at the instant of each of their impressions, as CTEs ending in `joined`: daily counts and
-      calendar windows with the day shrunk to a microsecond. Events of one key at one instant share a row; none sees another.
-      `daily` holds the daily counts of the same keys, or of finer ones, for a refresh.
+      What was known of `keys` at the instant of each of their impressions, as CTEs ending in `joined`: like daily counts and
+      calendar windows, but with a microsecond in place of the day. Events of one key at one instant share a row, and none sees another.
+      `daily` has the daily counts of the same or finer keys; a refresh uses them.
     -#}
     {%- set key_list = keys | join(', ') -%}
     {%- set counts = ['n_impressions', 'n_clicks'] %}
@@ -18,7 +18,7 @@ events as (
         and {{ are_shown(keys, daily) }}
 ),
 
--- An outcome known at once shares the row of its impression; only the others need one of their own.
+-- An outcome that is known at once shares its impression's row; only the others need a row of their own.
 moments as (
     select
         {{ key_list }},
@@ -121,7 +121,7 @@ joined as (
 {%- endmacro %}
 
 {% macro instant_measures(prefix, prior) -%}
-    {#- The final columns that every key has. -#}
+    {#- The final columns that all keys share. -#}
     {%- for window in ['7d', 'cum'] %}
     {{ if_history('n_impressions_' ~ window) }} as {{ prefix }}_n_impressions_{{ window }},
     {{ if_history('n_clicks_' ~ window) }} as {{ prefix }}_n_clicks_{{ window }},

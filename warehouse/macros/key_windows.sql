@@ -1,6 +1,6 @@
 {% macro key_windows(key, daily) -%}
     {#-
-      The steps that user and item features share, as CTEs ending in `joined`: one row for each day on which the key is
+      The steps that user and item features share, as CTEs ending in `joined`: one row per day on which the key is
       shown, with n_<measure>_7d and _cum (overall and by scene slot), active days, first and last dates, and the priors.
     -#}
     {%- set counts = ['n_impressions', 'n_clicks'] + slot_columns(['n_impressions', 'n_clicks']) + ['n_active_days'] %}

@@ -1,9 +1,9 @@
-{#- What a server needs now: the daily features of every key ever seen, at one as-of date. -#}
+{#- Features for a server: the daily features of every key ever seen, at one as-of date. -#}
 
 {% macro latest_windows(key, daily) -%}
     {#-
-      The twin of key_windows for one as-of date, as CTEs ending in `joined` with the same column names: a filtered group by over
-      the daily counts. The date and the priors come from feat_scene_latest.
+      key_windows for one as-of date, as CTEs ending in `joined` with the same column names: a filtered group by over the daily
+      counts. The date and the priors come from feat_scene_latest.
     -#}
     {%- set counts = ['n_impressions', 'n_clicks'] + slot_columns(['n_impressions', 'n_clicks']) %}
 daily as (

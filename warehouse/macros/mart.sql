@@ -1,10 +1,10 @@
 {#-
   The materialization `mart`: Parquet under data/marts/<dataset>/, partitioned if config partition_by says so, with a
-  record of what built it (_build/). Written aside, checked for row count, published by rename; a view reads it back.
+  record of what built it (_build/). Written to a temporary folder, checked for its row count, published by a rename; a view reads it.
 -#}
 
 {% macro contract_columns() -%}
-    {#- The columns of this model's contract, in its order: the mart's final column list lives in its yml alone. -#}
+    {#- The columns of this model's contract, in its order: the mart's final column list is kept in its yml only. -#}
     {%- for name in model.columns -%}{{ name }}{{ ', ' if not loop.last }}{%- endfor -%}
     {%- if not model.columns -%} * {%- endif -%}
 {%- endmacro %}
@@ -18,7 +18,7 @@
 {%- endmacro %}
 
 {% macro build_record(n_rows) -%}
-    {#- What a reader of the mart must know of its making, as a dict. The trainer checks it against manifest and Parquet. -#}
+    {#- What a reader of the mart must know about its build, as a dict. The trainer checks it against manifest and Parquet. -#}
     {%- set columns = [] -%}
     {%- for name, column in model.columns.items() -%}
         {%- do columns.append({
@@ -41,7 +41,7 @@
 {%- endmacro %}
 
 {% macro stop_if_wrongly_empty(place) -%}
-    {#- Config empty_when names a macro that says whether there is nothing to store; without it no mart may be empty. -#}
+    {#- Config empty_when names a macro that returns whether the mart may be empty; without it no mart may. -#}
     {%- set empty_when = config.get('empty_when') -%}
     {%- if not (empty_when and context[empty_when]()) -%}
         {{ exceptions.raise_compiler_error(this.identifier ~ " would be empty; the mart at " ~ place ~ " is left as it was.") }}
@@ -62,20 +62,20 @@
     {%- set partition_by = config.get('partition_by') -%}
     {%- set target_relation = this.incorporate(type='view') -%}
     {%- set existing = load_cached_relation(this) -%}
-    {%- set plan = planned(sql) -%}
+    {%- set plan = checked_plan(sql) -%}
 
     {{ run_hooks(pre_hooks) }}
     {%- if plan.mode == 'none' -%}
         {%- call statement('main') -%} select 'current' {%- endcall -%}
         {{ run_hooks(post_hooks) }}
-        {%- do remember_model(plan) -%}
+        {%- do record_model(plan) -%}
         {{ adapter.commit() }}
         {{ return({'relations': [target_relation]}) }}
     {%- endif -%}
     {%- if config.get('contract').enforced -%}{{ get_assert_columns_equivalent(sql) }}{%- endif -%}
     {%- do run_query("select make_folder(" ~ literal(aside) ~ ")") -%}
     {%- if plan.mode == 'days' and partition_by -%}
-        {#- Days that stay as they are cost a link each. -#}
+        {#- Unchanged days are hard-linked. -#}
         {%- do run_query("select link_days(" ~ literal(place) ~ ", " ~ literal(aside) ~ ", " ~ literal(partition_by) ~ ", "
             ~ literal(tojson(plan.days)) ~ ")") -%}
     {%- endif -%}
@@ -88,7 +88,7 @@
         {%- endcall -%}
     {%- endif -%}
 
-    {#- An empty result leaves no file at all where it is partitioned, and a scan of no file is an error. -#}
+    {#- An empty partitioned result leaves no file at all, and a scan without files is an error. -#}
     {%- set files = literal(aside ~ '/**/*.parquet') -%}
     {%- set n_files = run_query("select count(*) from glob(" ~ files ~ ")").columns[0][0] -%}
     {%- set n_rows = run_query("select sum(num_rows) from parquet_file_metadata(" ~ files ~ ")").columns[0][0] | int
@@ -108,7 +108,7 @@
     {%- endcall -%}
 
     {{ run_hooks(post_hooks) }}
-    {%- do remember_model(plan) -%}
+    {%- do record_model(plan) -%}
     {{ adapter.commit() }}
     {{ return({'relations': [target_relation]}) }}
 {% endmaterialization %}

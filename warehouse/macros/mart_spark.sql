@@ -1,19 +1,19 @@
 {#-
-  The materialization `mart` on Spark: the same folders and the same record as in mart.sql, by Spark's own means.
+  The materialization `mart` on Spark: the same folders and the same record as in mart.sql, written by Spark.
 
-  The result is computed into a table aside and counted; only then is it copied over what lies at the mart's place. The
-  copy takes the old record (_build/) away first and the new one is written last, so a mart without a record is half a mart
-  and no reader takes it. Unlike on DuckDB a reader may meet that state: object stores have no rename to publish by.
+  The result is computed into a temporary table and counted; only then is it copied over the published mart. The copy removes the
+  old record (_build/) first and the new one is written last, so a mart without a record is incomplete and no reader accepts it.
+  Unlike on DuckDB a reader may find it in that state: object stores have no atomic rename.
 
-  A table over partitioned files reads 0 rows until its partitions are registered, and every test passes on 0 rows. So
-  the rows are counted again through the relation that later models and tests read, and must be those that were computed.
+  A table over partitioned files reads 0 rows until its partitions are registered, and every test passes on 0 rows. So the rows
+  are counted again through the relation that later models and tests read; the two counts must be equal.
 -#}
 
 {% materialization mart, adapter='spark' %}
     {%- set place = absolute_path(marts_dir() ~ '/' ~ this.identifier) -%}
     {%- set partition_by = config.get('partition_by') -%}
     {%- set target_relation = this.incorporate(type='table') -%}
-    {%- set aside = api.Relation.create(schema=this.schema, identifier=this.identifier ~ '__aside', type='table') -%}
+    {%- set aside = api.Relation.create(schema=this.schema, identifier=this.identifier ~ '__partial', type='table') -%}
     {%- set existing = load_cached_relation(this) -%}
 
     {{ run_hooks(pre_hooks) }}
@@ -48,11 +48,11 @@
 {% endmaterialization %}
 
 {% macro register_mart(relation, like, partition_by, place) -%}
-    {#- A table of the columns of `like` over the files at `place`: what lies there stays, and what is registered is nothing. -#}
+    {#- Creates a table with the columns of `like` over the folder `place`: files there stay, and no partition is registered yet. -#}
     {%- set typed = [] -%}
     {%- for column in adapter.get_columns_in_relation(like) -%}{%- do typed.append(column.name ~ ' ' ~ column.data_type) -%}{%- endfor -%}
     {%- do run_query("drop table if exists " ~ relation) -%}
-    {#- static: days that are not in the result go, whatever the session's partitionOverwriteMode is -#}
+    {#- static: days that are not in the result are removed, whatever the session's partitionOverwriteMode is -#}
     {%- do run_query("create table " ~ relation ~ " (" ~ typed | join(', ') ~ ") using parquet"
         ~ " options (partitionOverwriteMode 'static')"
         ~ (" partitioned by (" ~ partition_by ~ ")" if partition_by else "") ~ " location " ~ literal(place)) -%}

@@ -1,9 +1,9 @@
-{#- The monitor's view of a contract: which numbers to profile, and how many rows that takes. -#}
+{#- Which numbers of a contract feature_profile covers, and how many rows it samples. -#}
 
 {% macro dense_inputs(model_name) -%}
     {#-
       Every number that the latest version of a model declares as a feature, in contract order: name and expression. A list
-      gives one a position, named as the trainer names it. So a new feature is profiled as soon as its contract has it.
+      yields one per position, named as the trainer names it. So a new feature is profiled as soon as the contract has it.
     -#}
     {%- set inputs = [] -%}
     {%- if not execute -%}{{ return(inputs) }}{%- endif -%}
@@ -30,8 +30,8 @@
 
 {% macro sampling_steps() -%}
     {#-
-      How a day is thinned to at most about var profile_rows rows: halved as often as needed. For each step the largest day that
-      takes it, the bound of the hash (4 hex digits; 'g' is above them all) and the weight of a row that stays.
+      How a day is sampled down to about var profile_rows rows: halved as often as needed. For each step: the largest day that it is
+      for, the upper bound of the hash (4 hex digits; 'g' is above them all) and the weight of a sampled row.
     -#}
     {%- set steps = [{'up_to': var('profile_rows') | int, 'bound': 'g', 'weight': 1}] -%}
     {%- for k in range(1, 17) -%}

@@ -7,14 +7,14 @@
   `source_row`, counted from 1 in each file. Arguments that scans share:
     pattern      a glob below raw_dir, in any case; `*.csv` finds a.CSV and a.csv.gz too, `**/*.csv` looks into subfolders
     columns      names of columns that each file must have; files may have others, in any order
-    remedy       what an error tells the user to do
-    partitions   columns that stand in folder names (`day=2024-01-05/`) instead of the files
+    remedy       what an error advises to do
+    partitions   columns whose values are in folder names (`day=2024-01-05/`) instead of the files
 -#}
 
 {% macro raw_csv(pattern, columns, remedy, delim=',', quote='"', rename={}, header=none, partitions=[]) -%}
     {#-
       A scan of every CSV file that matches. `rename` maps a header's name to a column's; `header` lists the columns of files that
-      have no header. A line that isn't a row is kept aside (macros/rejects.sql); parsed_events saves what was.
+      have no header. A line that can't be parsed is stored by DuckDB (macros/rejects.sql); parsed_events saves such lines.
     -#}
     {{ return(raw_scan('csv', pattern, columns, remedy,
         {'delim': delim, 'quote': quote, 'rename': rename, 'header': header, 'partitions': partitions})) }}
@@ -44,7 +44,7 @@
     {%- do source('raw', 'log') -%}
     {%- if not execute -%}{{ return("(select 1)") }}{%- endif -%}
     {%- set scan = local_md5(tojson([kind, pattern, options])) -%}
-    {%- if model.is_whole -%}{{ return("(" ~ scan ~ tojson(columns) ~ raw_dir() ~ reading_rules() ~ ")") }}{%- endif -%}
+    {%- if model.as_full_build -%}{{ return("(" ~ scan ~ tojson(columns) ~ raw_dir() ~ reading_rules() ~ ")") }}{%- endif -%}
     {{ return("(" ~ adapter.dispatch('raw_scan')(scan, kind, pattern, columns, remedy, options) ~ ")") }}
 {%- endmacro %}
 
@@ -54,10 +54,10 @@
     {%- if kind == 'csv' -%}{%- do request.update(options) -%}{%- endif -%}
     {%- if scan in model.get('raw_only', {}) -%}{%- do request.update({'only': model.raw_only[scan]}) -%}{%- endif -%}
     {%- set known = "select coalesce(json_group_object(file, json_array(size, modified_ns, columns)), '{}') from "
-        ~ book('files') ~ " where scan = " ~ literal(scan) if has_book('files') else "select '{}'" -%}
+        ~ state_table('files') ~ " where scan = " ~ literal(scan) if has_state_table('files') else "select '{}'" -%}
     {%- set answer = fromjson(run_query("select raw_scan(" ~ literal(tojson(request)) ~ ", cast((" ~ known ~ ") as varchar))").columns[0][0]) -%}
     {%- if 'error' in answer -%}{{ exceptions.raise_compiler_error(answer.error) }}{%- endif -%}
-    {#- For the plan of a refresh, which is made in parsed_events (macros/refresh.sql). -#}
+    {#- Used by the plan of parsed_events (macros/refresh.sql). -#}
     {%- if model.get('raw_scans') is not none -%}{%- do model.raw_scans.update({scan: answer}) -%}{%- endif -%}
     {{ return(answer.sql) }}
 {%- endmacro %}
@@ -68,23 +68,23 @@
 {%- endmacro %}
 
 {% macro reading_rules() -%}
-    {#- Changes when values are read by other rules than before, so that everything is read anew. -#}
+    {#- Part of the fingerprint: when the rules for reading values change, everything is read again. -#}
     {{ return(run_query("select reading_rules('')").columns[0][0]) }}
 {%- endmacro %}
 
 {% macro below_raw_dir(path) -%}
-    {#- SQL: a file's path below raw_dir, from its path as DuckDB knows it. -#}
+    {#- SQL: a file's path below raw_dir, from DuckDB's path of it. -#}
     substr({{ path }}, length(place_of({{ literal(raw_dir()) }})) + 2)
 {%- endmacro %}
 
 {% macro adapter_rows() -%}
     {#-
-      The rows of the adapter, as a subquery of its own SQL rather than of its view: a refresh reads the new files alone, and what
-      is read is what was found when the plan was made. On Spark, which has no refresh, the view.
+      The rows of the adapter, as a subquery of its SQL rather than of its view: a refresh reads only the new files, and exactly those
+      that were found when the plan was made. On Spark, which has no refresh, the view.
     -#}
     {%- set source = ref('src_' ~ adapter_name()) -%}
     {%- if not execute or target.type != 'duckdb' -%}{{ return(source) }}{%- endif -%}
-    {%- if model.is_whole -%}{{ return(whole_sql_of(source)) }}{%- endif -%}
+    {%- if model.as_full_build -%}{{ return(full_build_sql_of(source)) }}{%- endif -%}
     {%- if refresh_plan().mode == 'none' -%}{{ return(source) }}{%- endif -%}
     {%- do model.update({'raw_only': refresh_plan().get('only', {})}) -%}
     {%- set text = render(node_of(source).raw_code) -%}
@@ -96,13 +96,13 @@
     {%- for node in graph.nodes.values() if node.relation_name == relation | string -%}{{ return(node) }}{%- endfor -%}
 {%- endmacro %}
 
-{% macro read_files_side_by_side(yes) -%}
+{% macro read_files_in_parallel(yes) -%}
     {#-
-      Row numbers keep the scan of a CSV file on one thread, and the rows of `union all` come file by file as long as their order
-      has to be kept. It doesn't: within a file rows are numbered as they stand there all the same.
+      Row numbers keep the scan of a CSV file on one thread, and `union all` reads file after file as long as the order of rows must be
+      kept. It needn't be: within a file rows are numbered in their order either way.
     -#}
-    {{ return(adapter.dispatch('read_files_side_by_side')(yes)) }}
+    {{ return(adapter.dispatch('read_files_in_parallel')(yes)) }}
 {%- endmacro %}
-{% macro duckdb__read_files_side_by_side(yes) -%}
+{% macro duckdb__read_files_in_parallel(yes) -%}
     {{ 'set preserve_insertion_order = false' if yes else 'reset preserve_insertion_order' }}
 {%- endmacro %}

@@ -1,6 +1,6 @@
 {#-
-  raw_files.sql on Spark, which reads files through tables of its catalogue. Paths may be hdfs:// or s3a://; a relative
-  one is a path of this machine. Rows are numbered as DuckDB numbers them: from 1 in each file, only rows that are rows.
+  raw_files.sql on Spark, which reads files through tables of its catalogue. Paths may be hdfs:// or s3a://; a relative path is
+  one of this machine. Rows are numbered as on DuckDB: from 1 in each file, without lines that can't be parsed.
 -#}
 
 {% macro absolute_path(path) -%}
@@ -13,7 +13,7 @@
 {%- endmacro %}
 
 {% macro spark__raw_scan(scan, kind, pattern, columns, remedy, options) -%}
-    {#- Files with the same header, or the same types, are one table; a log of a thousand parts is then one scan. -#}
+    {#- Files with the same header, or the same types, become one table, so a log of a thousand parts is one scan. -#}
     {%- set groups, seen = {}, {} -%}
     {%- for path, size in raw_files_of(scan, pattern, remedy, options.partitions).items() -%}
         {%- set file = raw_dir() ~ '/' ~ path -%}
@@ -58,7 +58,7 @@
 {%- endmacro %}
 
 {% macro glob_regex(pattern) -%}
-    {#- A glob as storage/listing.py reads it; a file may be compressed with gzip besides. -#}
+    {#- A glob as storage/listing.py reads it. -#}
     {%- set parts = [] -%}
     {%- for part in pattern.split('/') -%}
         {%- set text = modules.re.escape(part).replace('\\*', '[^/]*').replace('\\?', '[^/]').replace('\\[!', '[^').replace('\\[', '[').replace('\\]', ']') -%}
@@ -67,8 +67,8 @@
     {{ return(modules.re.compile('(?is)^' ~ parts | join('') ~ '$')) }}
 {%- endmacro %}
 
-{% macro why_unread(path, pattern) -%}
-    {#- The reason for which a file isn't read, empty if it is. -#}
+{% macro unread_reason(path, pattern) -%}
+    {#- Why a file isn't read; empty if it is. -#}
     {%- set wanted = glob_regex(pattern) -%}
     {%- set packed = modules.re.search('(?i)[.](gz|zst|bz2|xz|zip|lz4|snappy)$', path) -%}
     {%- set plain = path[:packed.start()] if packed else path -%}
@@ -82,13 +82,13 @@
 {%- endmacro %}
 
 {% macro raw_files_of(scan, pattern, remedy, partitions) -%}
-    {#- {path below raw_dir: bytes} of the files that match; the others are noted for the end of the build. -#}
+    {#- {path below raw_dir: bytes} of the files that match; the others are recorded for the end of the build. -#}
     {%- set sizes, unread = {}, [] -%}
     {%- for path, size in listed_files().items() -%}
-        {%- set reason = why_unread(path, pattern) -%}
+        {%- set reason = unread_reason(path, pattern) -%}
         {%- if reason -%}{%- do unread.append([path, reason]) -%}{%- else -%}{%- do sizes.update({path: size}) -%}{%- endif -%}
     {%- endfor -%}
-    {%- do note_unread(scan, unread) -%}
+    {%- do record_unread(scan, unread) -%}
     {%- if not sizes -%}
         {{ exceptions.raise_compiler_error("No raw file matches " ~ raw_dir() ~ '/' ~ pattern ~ ". " ~ remedy) }}
     {%- endif -%}
@@ -98,7 +98,7 @@
         {%- endif -%}
         {%- for name in partitions if '/' ~ name ~ '=' not in '/' ~ path.rpartition('/')[0] -%}
             {{ exceptions.raise_compiler_error("Raw file " ~ raw_dir() ~ '/' ~ path ~ " lies in no folder " ~ name
-                ~ "=..., which partitions of the adapter asks for. Move it into one, or leave " ~ name ~ " out of partitions.") }}
+                ~ "=..., which partitions of the adapter requires. Move it into one, or leave " ~ name ~ " out of partitions.") }}
         {%- endfor -%}
     {%- endfor -%}
     {{ return(sizes) }}
@@ -106,12 +106,12 @@
 
 {% macro spark__n_raw_files(pattern) -%}
     {%- set found = [] -%}
-    {%- for path in listed_files() if not why_unread(path, pattern) -%}{%- do found.append(path) -%}{%- endfor -%}
+    {%- for path in listed_files() if not unread_reason(path, pattern) -%}{%- do found.append(path) -%}{%- endfor -%}
     {{ return(found | length) }}
 {%- endmacro %}
 
-{% macro note_unread(scan, unread) -%}
-    {#- Keeps what a scan doesn't read as the view unread_raw__<scan>. -#}
+{% macro record_unread(scan, unread) -%}
+    {#- Stores the files that a scan doesn't read as the view unread_raw__<scan>. -#}
     {%- set rows = ["(cast(null as string), cast(null as string))"] -%}
     {%- for path, reason in unread -%}{%- do rows.append("(" ~ literal(path) ~ ", " ~ literal(reason) ~ ")") -%}{%- endfor -%}
     {%- do run_query("create or replace view " ~ target.schema ~ ".unread_raw__" ~ scan[:8] ~ " as select * from values "
@@ -119,7 +119,7 @@
 {%- endmacro %}
 
 {% macro spark__lines_about_unread_files() -%}
-    {#- Of the scans that the source model of now has; a file that one of them reads is read. -#}
+    {#- Only of scans in the current source model; a file that any of them reads counts as read. -#}
     {%- set text = run_query("show create table " ~ ref_by_name('src_' ~ adapter_name())).columns[0][0] -%}
     {%- set selects, lines = [], [] -%}
     {%- for row in run_query("show views in " ~ target.schema ~ " like 'unread_raw__*'").rows
@@ -307,7 +307,7 @@
     {%- set located = below_root('_metadata.file_path') ~ " as source_file, _metadata.file_block_start as block_start, "
         ~ "monotonically_increasing_id() as position" -%}
     {%- set numbered = "row_number() over (partition by source_file order by block_start, position)" -%}
-    {#- Bytes that are no UTF-8 are read as U+FFFD, and would pass for text. -#}
+    {#- Bytes that aren't UTF-8 are read as U+FFFD, and would pass for text. -#}
     {%- set garbled = "contains(concat_ws('', " ~ names | join(', ') ~ "), '\\ufffd')" -%}
     {%- set unquoted = "regexp_replace(line, '\"[^\"]*\"', '')" if quote else "line" -%}
     {%- set n_found = "1 + (length(" ~ unquoted ~ ") - length(replace(" ~ unquoted ~ ", " ~ literal(delim) ~ ", ''))) div "
@@ -331,11 +331,11 @@
         ~ ")") }}
 {%- endmacro %}
 
-{% macro spark__forget_malformed_lines() -%} {%- endmacro %}
-{% macro spark__read_files_side_by_side(yes) -%} {%- endmacro %}
+{% macro spark__clear_malformed_lines() -%} {%- endmacro %}
+{% macro spark__read_files_in_parallel(yes) -%} {%- endmacro %}
 
 {% macro spark__save_malformed_lines() -%}
-    {#- From the views that registered_csv made, but only of tables that the source model of now reads. -#}
+    {#- From the views that registered_csv made, but only of tables that the current source model reads. -#}
     {%- if execute -%}
         {%- set source = ref('src_' ~ adapter_name()) -%}
         {%- set text = run_query("show create table " ~ source).columns[0][0] -%}

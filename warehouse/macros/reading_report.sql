@@ -1,4 +1,4 @@
-{#- What a build couldn't read, in one line per kind at its end (on-run-end), whether anything was new or not. -#}
+{#- on-run-end: logs what couldn't be read, one line per kind, whether anything was new or not. -#}
 
 {% macro report_reading() -%}
     {%- if execute and flags.WHICH in ('build', 'run') and load_relation(ref_by_name('rejected_events')) is not none -%}
@@ -23,5 +23,5 @@
 
 {% macro duckdb__lines_about_unread_files() -%}
     {{ return(fromjson(run_query("select lines_about(cast(coalesce(json_group_array(json_array(file, reason)), '[]') as varchar)) from "
-        ~ book('files') ~ " where reason is not null").columns[0][0])) }}
+        ~ state_table('files') ~ " where reason is not null").columns[0][0])) }}
 {%- endmacro %}

@@ -1,21 +1,21 @@
 {#-
-  Refresh by day (DuckDB; Spark builds in full): what is new since a model was built, and which days that touches.
-  refresh_rows.sql says which rows a refresh reads, refresh_state.sql keeps the books, by_day.sql writes.
+  Refresh by day (DuckDB; Spark builds in full): what is new since a model was built, and which days that affects.
+  refresh_rows.sql decides which rows a refresh reads, refresh_state.sql stores the refresh state, by_day.sql writes the rows.
 
-  A load is the raw files that one build found new. It touches the days on which its events were shown, and every day from the
-  first on which one of its outcomes was known. A model that is one load behind recomputes those days and no others.
+  A load is the set of raw files that one build found new. It affects the days on which its events were shown, and every day from
+  the first one on which an outcome of it was known. A model that is one load behind recomputes those days and no others.
 -#}
 
 {% macro refresh_plan() -%}
     {#-
-      What this build does with this model, as a dict:
+      What this build does to this model, as a dict:
         mode    full (all rows), days (the rows of `days`, or of the raw files `new_files`) or none (it is current)
-        load    the load up to which the model is current afterwards; none where that can't be known
+        load    the load up to which the model is current afterwards; none if that is unknown
         days    dates as text, sorted
-        why     the reason of a full build, for the log
+        why     the reason for a full build, for the log
     -#}
     {%- do day_var('refresh_from') -%}  {#- an error if it is none -#}
-    {%- if not execute or target.type != 'duckdb' or model.resource_type != 'model' or model.get('is_whole') -%}
+    {%- if not execute or target.type != 'duckdb' or model.resource_type != 'model' or model.get('as_full_build') -%}
         {{ return({'mode': 'full', 'days': [], 'new_files': []}) }}
     {%- endif -%}
     {%- if not model.get('refresh_plan') -%}
@@ -30,7 +30,7 @@
 
 {% macro plan_of_table() -%}
     {%- set records, views = recorded_models(), recorded_views() -%}
-    {%- set upstream = standing_of_parents(model.unique_id, records, views) -%}
+    {%- set upstream = state_of_parents(model.unique_id, records, views) -%}
     {%- set plan = {'mode': 'full', 'load': upstream.load, 'days': [], 'new_files': [], 'why': none,
         'fingerprint': fingerprint_of(upstream.fingerprints)} -%}
     {%- set mine = records.get(this | string) -%}
@@ -43,7 +43,7 @@
     {%- elif upstream.load is not none -%}
         {%- set new = loads_between(mine.load, upstream.load) -%}
         {%- if not new.is_full -%}
-            {%- set days = (new.days + days_asked_for()) | unique | sort | list -%}
+            {%- set days = (new.days + requested_days()) | unique | sort | list -%}
             {%- set of_files = model.name == 'rejected_events' -%}
             {%- set is_current = not new.files if of_files else not days -%}
             {%- do plan.update({'load': [mine.load, upstream.load] | max, 'days': days, 'new_files': new.files,
@@ -55,26 +55,26 @@
 {%- endmacro %}
 
 {% macro refreshed_column() -%}
-    {#- The date or instant whose days are replaced, or `append`; none for a model that is always built whole. -#}
+    {#- The date or instant whose days are replaced, or `append`; none for a model that is always rebuilt in full. -#}
     {{ return(config.get('meta', {}).get('refresh')) }}
 {%- endmacro %}
 
 {% macro adjust_to_model(plan) -%}
-    {#- Config meta `lumped`: see lumped_date. `whole_before` (a var): a change before that day bears on every row. -#}
+    {#- Config meta `merged_base_days`: see merged_base_date. `whole_before` names a var: a change before that day affects every row. -#}
     {%- set meta = config.get('meta', {}) -%}
     {%- if meta.get('whole_before') and plan.days[0] <= instant_var(meta.get('whole_before'))[:10] -%}
         {%- do plan.update({'mode': 'full'}) -%}
-    {%- elif meta.get('lumped') -%}
-        {#- Empty as long as no event has a text: then no day has anything to lump. -#}
+    {%- elif meta.get('merged_base_days') -%}
+        {#- The table is empty as long as no event has a text: then there is no base to merge into. -#}
         {%- set base = run_query("select cast(min(" ~ refreshed_column() ~ ") as varchar) from " ~ this).columns[0][0] or plan.days[0] -%}
-        {%- set lumped = [] -%}
-        {%- for day in plan.days -%}{%- do lumped.append([day, base] | max) -%}{%- endfor -%}
-        {%- do plan.update({'days': lumped | unique | list, 'base': base}) -%}
+        {%- set merged = [] -%}
+        {%- for day in plan.days -%}{%- do merged.append([day, base] | max) -%}{%- endfor -%}
+        {%- do plan.update({'days': merged | unique | list, 'base': base}) -%}
     {%- endif -%}
 {%- endmacro %}
 
 {% macro plan_of_raw_files() -%}
-    {#- Only new files, and nothing else changed: then they are added. Anything else is a full build. -#}
+    {#- If there are new files and nothing else changed, they are added. Anything else is a full build. -#}
     {%- set mine, known = recorded_models().get(this | string), recorded_files() -%}
     {%- set source = ref('src_' ~ adapter_name()) -%}
     {%- do model.update({'raw_scans': {}}) -%}
@@ -89,9 +89,9 @@
     {%- endfor -%}
     {%- for path in known if path not in found -%}{%- do gone.append(path) -%}{%- endfor -%}
     {%- set plan = {'mode': 'full', 'load': next_load(), 'days': [], 'new_files': [], 'scans': model.raw_scans, 'why': none,
-        'fingerprint': fingerprint_of([whole_sql_of(source)])} -%}
+        'fingerprint': fingerprint_of([full_build_sql_of(source)])} -%}
     {%- if not mine or not is_in_place(mine) or not known -%}
-        {%- do plan.update({'why': 'nothing to go on from'}) -%}
+        {%- do plan.update({'why': 'no earlier build to refresh'}) -%}
     {%- elif should_full_refresh() -%}
         {%- do plan.update({'why': '--full-refresh'}) -%}
     {%- elif mine.fingerprint != plan.fingerprint -%}
@@ -107,7 +107,7 @@
         {%- for scan, paths in new.items() -%}
             {%- do plan.new_files.extend(paths) -%}
             {%- if scan not in of_events and not plan.why -%}
-                {%- do plan.update({'why': 'new raw file ' ~ raw_dir() ~ '/' ~ paths[0] ~ ' holds no events, so it may bear on any of them'}) -%}
+                {%- do plan.update({'why': 'new raw file ' ~ raw_dir() ~ '/' ~ paths[0] ~ ' holds no events, so it may affect any of them'}) -%}
             {%- endif -%}
         {%- endfor -%}
         {%- if not plan.why -%}
@@ -121,14 +121,14 @@
 
 {% macro scans_of_events() -%}
     {#-
-      The scans whose files hold events, from those read so far. A lookup's rows are no events: they may bear on events of other
-      files, so a new one of them is no addition.
+      The scans whose files hold events, judged by the files read so far. A lookup's rows aren't events: they may affect events of
+      other files, so a new lookup file can't simply be added.
     -#}
-    {{ return(run_query("select distinct scan from " ~ book('files') ~ " where file in (select source_file from " ~ this ~ ")")
+    {{ return(run_query("select distinct scan from " ~ state_table('files') ~ " where file in (select source_file from " ~ this ~ ")")
         .columns[0].values() | list) }}
 {%- endmacro %}
 
-{% macro days_asked_for() -%}
+{% macro requested_days() -%}
     {#- var refresh_from: every day of the log from that one on, whether anything is new or not. -#}
     {%- set first = day_var('refresh_from') -%}
     {%- if not first -%}{{ return([]) }}{%- endif -%}
@@ -136,12 +136,12 @@
         ~ " where known_date >= " ~ literal(first))) }}
 {%- endmacro %}
 
-{% macro announce(plan) -%}
-    {#- One line of dbt's log for the raw files, and one for each model that has a reason of its own to be built in full. -#}
+{% macro log_plan(plan) -%}
+    {#- Logs one line for the raw files, and one for each model that is built in full for a reason of its own. -#}
     {%- if model.name == 'parsed_events' -%}
-        {%- set said = {'full': 'full build: ' ~ plan.why, 'none': 'no raw file is new or changed',
+        {%- set messages = {'full': 'full build: ' ~ plan.why, 'none': 'no raw file is new or changed',
             'days': plan.new_files | length ~ ' new raw file' ~ ('s' if plan.new_files | length > 1)} -%}
-        {%- do log('Refresh: ' ~ said[plan.mode], info=true) -%}
+        {%- do log('Refresh: ' ~ messages[plan.mode], info=true) -%}
     {%- elif plan.why -%}
         {%- do log('Refresh: full build of ' ~ this.identifier ~ ': ' ~ plan.why, info=true) -%}
     {%- endif -%}

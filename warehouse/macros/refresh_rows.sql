@@ -1,6 +1,6 @@
 {#-
-  Which rows a refresh by day reads and writes. In a full build every macro here stands aside, so that a model's SQL is the same
-  text with and without: `true` for a filter, the rows themselves for rows carried over.
+  Which rows a refresh by day reads and writes. In a full build every macro here is a no-op (`true` for a filter, the unchanged
+  rows for rows carried over), so one SQL text of a model serves both.
 -#}
 
 {% macro in_days(day) -%}
@@ -11,7 +11,7 @@
 {%- endmacro %}
 
 {% macro at_days(instant) -%}
-    {#- The instant lies on one of the days to recompute. The range alone lets DuckDB skip most of a table. -#}
+    {#- The instant lies on one of the days to recompute. The range lets DuckDB skip most of a table. -#}
     {%- if is_written_in_chunks() -%} {{ at_chunk(instant) }} {{ plan_mark() if refreshes_days() }}
     {%- elif refreshes_days() -%}
         {%- set days = refresh_plan().days -%}
@@ -30,7 +30,7 @@
 {%- endmacro %}
 
 {% macro are_shown(keys, daily, condition='n_shown > 0') -%}
-    {#- The keys of this row are shown on one of the days to recompute: no other key needs its history. -#}
+    {#- The keys of this row are shown on one of the days to recompute. No other key needs its history. -#}
     {%- if refreshes_days() -%}
         ({{ keys | join(', ') }}) in (
             select shown.{{ keys | map('replace', 'events.', '') | join(', shown.') }}
@@ -40,9 +40,9 @@
 
 {% macro with_carried(rows, keys, sums, firsts=[], lasts=[]) -%}
     {#-
-      Daily rows (as_of_date) as windows need them: those within reach of a seven-day window by themselves, all earlier ones of a
-      key carried over in one row, dated the day before: in every _cum and in no _7d. `sums` add up; of `firsts` the least
-      stays and of `lasts` the greatest.
+      Daily rows (as_of_date) as the windows need them. Rows that a seven-day window can reach stay as they are. All earlier rows
+      of a key are merged into one, dated the day before that reach: it counts in every _cum and in no _7d. `sums` are summed, of
+      `firsts` the minimum is kept and of `lasts` the maximum.
     -#}
     {%- if refreshes_days() -%}
         {%- set days = refresh_plan().days -%}
@@ -70,8 +70,8 @@
 {%- endmacro %}
 
 {#-
-  Up to the instant: a window of seven times 24 hours that ends within day d cuts through day d - 7 and through d. Only those two
-  need their events one by one; every day between, before or after is in or out as a whole, and its daily counts do.
+  Up to the instant: a window of seven times 24 hours that ends within day d cuts through day d - 7 and through d. Only these two
+  need single events. Every other day is inside or outside as a whole, so its daily counts are enough.
 -#}
 
 {% macro on_cut_days(day) -%}
@@ -86,7 +86,7 @@
 {%- endmacro %}
 
 {% macro with_whole_days(moments, keys, daily) -%}
-    {#- The rows of `moments` that lie on cut days, and a row for each other day that a window holds as a whole. -#}
+    {#- The rows of `moments` that lie on cut days, and one row for each other day that a window contains as a whole. -#}
     select * from {{ moments }}
     {%- if refreshes_days() %}
     {%- set days = refresh_plan().days %}
@@ -112,17 +112,17 @@
     {%- endif -%}
 {%- endmacro %}
 
-{% macro lumped_date(day, events) -%}
-    {#- The day, but for all days that the last full build saw the last of them. -#}
+{% macro merged_base_date(day, events) -%}
+    {#- The day; for every day that the last full build read, the last of those days: they are merged into one. -#}
     {%- if refreshes_days() -%} greatest({{ day }}, date '{{ refresh_plan().base }}')
     {%- else -%} (select max({{ day }}) from {{ events }}) {%- endif -%}
 {%- endmacro %}
 
 {% macro outcomes_to_list(events, user_daily) -%}
     {#-
-      The outcomes that lists of a user's latest outcomes are made of, as CTEs ending in `to_list`, each with n_before: how many
-      outcomes of its user precede all of them. In a refresh: of users with an outcome known on the days, and as far back
-      as the lists reach, which the daily counts tell.
+      The outcomes that the lists of a user's latest outcomes are made of, as CTEs ending in `to_list`, each with n_before: how many
+      outcomes of its user precede all of them. In a refresh: only users with an outcome known on the days to recompute, and only as
+      far back as the lists reach, which follows from the daily counts.
     -#}
     {%- if not refreshes_days() %}
 to_list as (
@@ -191,7 +191,7 @@ to_list as (
 {%- endmacro %}
 
 {% macro plan_mark() -%}
-    {#- by_day.sql looks for it: a model's SQL must have been made for the plan that is carried out. -#}
+    {#- by_day.sql looks for this mark: a model's SQL must have been compiled for the plan that is carried out. -#}
     {%- set plan = refresh_plan() -%}
     /* refresh {{ local_md5(tojson([plan.days, plan.new_files])) }} */
 {%- endmacro %}

@@ -1,25 +1,25 @@
-{#- Lines that the CSV reader could not make a row of, and the limit on rejected rows. -#}
+{#- Lines that the CSV reader could not parse, and the limit on rejected rows. -#}
 
 {% macro malformed_lines() -%}
     {{ return(api.Relation.create(database=target.get('database'), schema=target.schema, identifier='malformed_lines')) }}
 {%- endmacro %}
 
-{% macro forget_malformed_lines() -%}
-    {{ return(adapter.dispatch('forget_malformed_lines')()) }}
+{% macro clear_malformed_lines() -%}
+    {{ return(adapter.dispatch('clear_malformed_lines')()) }}
 {%- endmacro %}
-{% macro duckdb__forget_malformed_lines() -%}
+{% macro duckdb__clear_malformed_lines() -%}
     drop table if exists reject_errors; drop table if exists reject_scans;
 {%- endmacro %}
 
 {% macro save_malformed_lines() -%}
-    {#- DuckDB keeps them in temporary tables of the connection that read the file, so they are saved right after. -#}
+    {#- DuckDB keeps them in temporary tables of the connection that read the file, so they are saved right after reading. -#}
     {{ return(adapter.dispatch('save_malformed_lines')()) }}
 {%- endmacro %}
 {% macro duckdb__save_malformed_lines() -%}
     {#-
-      A quote that is never closed takes in the lines after it, up to the end of the file at worst, and DuckDB doesn't say how many
-      (reading on several cores it may take up again somewhere). So the lines of such a file are counted: those that became
-      no row, no reject and no part of a text were taken in.
+      A quote that is never closed takes in the lines after it, at worst up to the end of the file, and DuckDB doesn't report how many
+      (with several threads it may recover somewhere). So the lines of such a file are counted: a line that became neither a row
+      nor a reject nor part of a text was taken in.
     -#}
     {%- set known = execute and run_query(
         "select count(*) from duckdb_tables() where table_name = 'reject_errors' and temporary").columns[0][0] -%}
@@ -93,7 +93,7 @@
         {%- set n_rejected = run_query("select count(*) from " ~ this).columns[0][0] | int + n_taken_in -%}
         {%- set n_raw = run_query("select count(*) from " ~ ref('parsed_events')).columns[0][0] | int + lines[0] | int + n_taken_in -%}
         {%- if n_raw == 0 -%}
-            {{ exceptions.raise_compiler_error("The files in " ~ raw_dir() ~ " hold no rows at all, only headers. Or the lists of impressions that they hold are all empty.") }}
+            {{ exceptions.raise_compiler_error("The files in " ~ raw_dir() ~ " hold no rows at all, only headers. Or all their lists of impressions are empty.") }}
         {%- endif -%}
         {%- set allowed = dataset_var('max_rejected_rate', var('max_rejected_rate')) -%}
         {%- if n_rejected == n_raw or n_rejected > allowed * n_raw -%}
@@ -106,7 +106,7 @@
                 n_rejected ~ " of " ~ n_raw ~ " raw rows in " ~ raw_dir() ~ " (" ~ '%.1f' % (100.0 * n_rejected / n_raw)
                 ~ "%) were rejected; var max_rejected_rate allows " ~ '%.1f' % (100.0 * allowed)
                 ~ "%. Most frequent: " ~ reasons | join('; ')
-                ~ ". Table rejected_events has them all. Mend the log or its adapter, or allow more with --vars.") }}
+                ~ ". Table rejected_events has them all. Correct the log or its adapter, or allow more with --vars.") }}
         {%- endif -%}
     {%- endif -%}
 {%- endmacro %}

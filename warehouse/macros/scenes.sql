@@ -1,7 +1,7 @@
 {#- Scenes are data: SQL knows them by their slot, the position in var scenes, never by a name of their own. -#}
 
 {% macro scenes() -%}
-    {#- Var scenes, as texts. What YAML reads as anything but a text or a whole number was written otherwise: `no` is false. -#}
+    {#- Var scenes, as texts. A value that YAML reads as neither text nor integer was written differently: `no` becomes false. -#}
     {%- set codes, most = dataset_var('scenes'), 300 -%}
     {%- if codes is string or codes is mapping or codes is not iterable or not codes -%}
         {{ exceptions.raise_compiler_error("var scenes is '" ~ codes ~ "', expected a list of codes such as [home, search].") }}
@@ -46,7 +46,7 @@
 {%- endmacro %}
 
 {% macro pivoted_by_scene(daily, key=none) -%}
-    {#- Daily counts by key and scene -> one row a key and day: n_<measure> overall and n_<measure>_<slot> of each scene. -#}
+    {#- Daily counts by key and scene -> one row per key and day: n_<measure> overall and n_<measure>_<slot> of each scene. -#}
     select
         {{ key ~ ',' if key }}
         day as as_of_date,

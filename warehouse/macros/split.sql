@@ -1,5 +1,5 @@
 {#-
-  Which rows train, validate and test. One rule a protocol:
+  Which rows are train, validation and test. One rule per protocol:
     time       all rows: train before val_from, val before test_from, test from there on
     cold_item  the same instants, but a hashed held_out_share of the items never trains: before val_from the other items'
                rows are train, from then on the held-out items' rows are val and test, and every other row is `excluded`
@@ -28,7 +28,7 @@
 {%- endmacro %}
 
 {% macro split_vars() -%}
-    {#- What decides a row's split, for the build record. -#}
+    {#- The vars that decide a row's split, for the build record. -#}
     {{ return({'protocol': protocol(), 'split_salt': var('split_salt'), 'held_out_share': var('held_out_share')}) }}
 {%- endmacro %}
 

@@ -1,17 +1,17 @@
 {#- Texts are stored once each; an event refers to them by text_id, the hash of a text and of the side it is seen from. -#}
 
 {% macro text_hash(side, text) -%}
-    {#- 64 bits, in hex: two of ten million texts share one with odds of 1 in 370,000, and then a unique test says so. -#}
+    {#- 64 bits, in hex: among ten million texts a collision has odds of 1 in 370,000, and a unique test would fail on it. -#}
     substr(md5('{{ side }}:' || {{ text }}), 1, 16)
 {%- endmacro %}
 
 {% macro text_id(side, text) -%}
-    {#- The id of a text as it stands in the log; NULL if it is empty. -#}
+    {#- The id of a text as written in the log; NULL if it is empty. -#}
     case when {{ trimmed(text) }} <> '' then {{ text_hash(side, trimmed(text)) }} end
 {%- endmacro %}
 
 {% macro whole_user_text(user_texts) -%}
-    {#- The parts of a user's text that aren't blank, in one: entities parted by commas, parts by semicolons. -#}
+    {#- The parts of a user's text that aren't blank, joined: entities separated by commas, parts by semicolons. -#}
     {%- set text, separator = joined_list(without_blanks(user_texts), '; '), dataset_var('entity_separator', '') -%}
     {%- if separator -%} replace({{ text }}, {{ literal(separator) }}, ', ') {%- else -%} {{ text }} {%- endif -%}
 {%- endmacro %}
@@ -39,7 +39,7 @@
 {%- endmacro %}
 
 {% macro log_has_no_texts() -%}
-    {#- Whether `texts` is rightly empty: a log without texts is a log. -#}
+    {#- Whether `texts` may be empty: the log has no texts. -#}
     {{ return(run_query("select 1 as found from " ~ ref_by_name('stg_events') ~ " where " ~ has_title() ~ " or " ~ has_entities()
         ~ " limit 1").rows | length == 0) }}
 {%- endmacro %}

@@ -4,7 +4,7 @@
 -#}
 
 {% macro time_patterns() -%}
-    {#- Each stands for a whole text. None of them has a group that captures. -#}
+    {#- Each pattern matches a whole text. None has a capturing group. -#}
     {%- set day = '[0-9]{4}(?:-[0-9]{1,2}-|/[0-9]{1,2}/)[0-9]{1,2}' -%}
     {%- set minute = '(?:[01]?[0-9]|2[0-3]):[0-5][0-9]' -%}
     {%- set clock = minute ~ '(?::[0-5][0-9](?:[.](?:[0-9]{1,5}|[0-9]{6}0{0,3}))?)?' -%}
@@ -25,7 +25,7 @@
 {%- endmacro %}
 
 {% macro instant(text) -%}
-    {#- A UTC timestamp from a text of the closed list; NULL from any other. -#}
+    {#- A UTC timestamp from a text in one of the accepted forms; NULL from any other text. -#}
     {%- set patterns = time_patterns() -%}
     {%- set offset = "replace(regexp_extract(" ~ text ~ ", '([-+][0-9:]+) *$', 1), ':', '')" -%}
     {%- set local = "regexp_replace(" ~ text ~ ", '(Z|UTC|[-+][0-9:]+) *$', '')" -%}
@@ -43,8 +43,8 @@
     end
 {%- endmacro %}
 
-{% macro why_no_time(column, text) -%}
-    {#- The reason for which a row is rejected whose text is no time. -#}
+{% macro time_error(column, text) -%}
+    {#- Why a row is rejected whose text is not a time. -#}
     case
         when {{ fully_matches(text, time_patterns().too_fine) }} then '{{ column }} is finer than a microsecond: '
         else '{{ column }} is not a time: '
@@ -59,7 +59,7 @@
 {%- endmacro %}
 
 {% macro day_var(name) -%}
-    {#- The day (UTC) that a var holds, as 'yyyy-MM-dd'; none if it holds none. Hours would be dropped, so there may be none. -#}
+    {#- The day (UTC) that a var holds, as 'yyyy-MM-dd'; none if it holds none. A time of day would be dropped, so it is an error. -#}
     {%- set value = dataset_var(name, none) -%}
     {%- if value is none -%}{{ return(none) }}{%- endif -%}
     {%- set found = utc_of(value) -%}
@@ -85,8 +85,8 @@
 
 {% macro utc_of(value) -%}
     {#-
-      What instant() is to a row's text, to a value of YAML: text, a number, or the date or timestamp that YAML makes of an unquoted
-      one. None if it is no time.
+      Does for a YAML value what instant() does for a row's text. The value is a text, a number, or the date or timestamp that YAML
+      makes of an unquoted one. None if it is not a time.
     -#}
     {%- set patterns, re, datetime = time_patterns(), modules.re, modules.datetime -%}
     {%- set text = (value | string).strip(' ') -%}
@@ -102,7 +102,7 @@
         '(' ~ patterns.day ~ ')(?:(?:T| +)(' ~ patterns.clock ~ ')(?: ?(' ~ patterns.zone ~ '))?)?', text) -%}
     {%- if not found -%}{{ return(none) }}{%- endif -%}
     {%- set year, month, day = re.split('[-/]', found.group(1)) | map('int') -%}
-    {#- Python's dates end on 9999-12-31, and an offset must not lead beyond them. A leap year is one 400 years on, too. -#}
+    {#- Python's dates end on 9999-12-31, and an offset must not lead beyond them. A year and the one 400 years later have the same leap day. -#}
     {%- set first, last = (2, 9998) if found.group(3) else (1, 9999) -%}
     {%- if not first <= year <= last or not 1 <= month <= 12 -%}{{ return(none) }}{%- endif -%}
     {%- set last_day = datetime.date(2000 + year % 400 + month // 12, month % 12 + 1, 1) - datetime.timedelta(days=1) -%}

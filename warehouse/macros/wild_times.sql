@@ -1,4 +1,4 @@
-{#- Times that would empty every window of the log if they counted: later than now, or far from all others. -#}
+{#- Times that would empty every window if they were accepted: later than now, or far from all others. -#}
 
 {% macro is_in_the_future(instant) -%}
     {%- set tolerance = number_var('future_tolerance') -%}
@@ -8,9 +8,9 @@
 
 {% macro stop_if_times_are_far_off() -%}
     {#-
-      The log may pause for var max_gap_days. On both sides of a longer gap there must be more than 1% of the rows (and more
-      than one): few rows beyond a long gap are taken for wrong times. What counts is the rows that were read, old and new, so a
-      refresh says what a full build says, whatever order the files came in.
+      The log may have gaps of up to var max_gap_days. On both sides of a longer gap there must be more than 1% of the rows (and more
+      than one): a few rows beyond a long gap are taken for wrong times. All rows read so far are counted, so a refresh gives the
+      same answer as a full build, whatever order the files came in.
     -#}
     {%- set max_gap_days = number_var('max_gap_days') -%}
     {%- if execute and max_gap_days is not none -%}
@@ -35,7 +35,7 @@
 {%- endmacro %}
 
 {% macro far_off_days(max_gap_days) -%}
-    {#- Gaps between days with few rows on one side, those with the fewest first. -#}
+    {#- Gaps with few rows on one side, the fewest first. -#}
     with
 
     counted as (
@@ -79,15 +79,15 @@
     order by what, least(n_early, n_late), day
 {%- endmacro %}
 
-{% macro note_times_that_have_come() -%}
-    {#- A refresh doesn't read again what it rejected: it says when it would be read today. -#}
+{% macro log_times_no_longer_in_the_future() -%}
+    {#- A refresh doesn't read rejected rows again: this logs how many would be accepted today. -#}
     {%- if execute and not refresh_plan().mode == 'full' -%}
         {%- set n_rows = run_query("select count(*) from " ~ ref('parsed_events')
             ~ " where unreadable_because like 'event_at is later than now: %' and not " ~ is_in_the_future('event_at')
             ~ " or unreadable_because like 'known_at is later than now: %' and not " ~ is_in_the_future('known_at')).columns[0][0] -%}
         {%- if n_rows -%}
             {%- do log("Refresh: " ~ n_rows ~ " rows were rejected as later than now, and no longer are. dbt build --full-refresh"
-                ~ " reads them.", info=true) -%}
+                ~ " reads them again.", info=true) -%}
         {%- endif -%}
     {%- endif -%}
 {%- endmacro %}

@@ -31,7 +31,7 @@
 {%- endmacro %}
 
 {% macro smoothed_rate(clicks, impressions, prior) -%}
-    {#- Clicks over impressions, drawn towards a prior that is as-of too. NULL where no outcome at all is known yet. -#}
+    {#- Clicks over impressions, smoothed towards a prior that is as-of too. NULL while no outcome at all is known. -#}
     ({{ clicks }} + {{ var('prior_weight') }} * {{ prior }}) / ({{ impressions }} + {{ var('prior_weight') }})
 {%- endmacro %}
 
@@ -44,9 +44,9 @@
 {%- endmacro %}
 
 {#-
-  The same windows up to the instant. Rows are ordered by micros and there is one a key and instant, so the rows before a row are
-  the instants strictly before its own. Only additive measures: what a window holds is a running sum less the running sum at
-  its start, which costs half of summing each frame by itself.
+  The same windows up to the instant. Rows are ordered by micros and there is one row per key and instant, so the rows before a row are
+  the instants strictly before its own. Only additive measures: the sum over a window is a running sum minus the running sum at
+  its start, which takes half the time of summing each frame by itself.
 -#}
 
 {% macro windows_before_the_instant(keys) -%}
@@ -68,7 +68,7 @@
 {%- endmacro %}
 
 {% macro sums_at_the_starts(measures) -%}
-    {#- The running sums at the start of the seven days and of the row's day (a running sum never falls: its latest is its greatest). -#}
+    {#- The running sums at the start of the seven days and of the row's day (a running sum never falls, so its latest value is its maximum). -#}
     last_value({{ struct_of_sums(measures) }}) over w_before_7d as before_7d,
     {%- for measure in measures %}
     max(case when is_new_day then {{ measure }}_cum end) over w_so_far as {{ measure }}_before_today{{ ',' if not loop.last }}

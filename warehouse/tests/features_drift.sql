@@ -1,6 +1,6 @@
--- Features that, on the last day with enough rows, are further from the train split than var max_psi and than train's own days
--- mostly are (a feature that is constant within a day is far from train every day). A warning, not an error: what drifts by
--- nature, such as counts that only grow, is for the reader to judge, in the table feature_profile.
+-- Features that, on the last day with enough rows, are further from the train split than var max_psi and than most of train's own
+-- days are (a feature that is constant within a day is far from train every day). A warning, not an error: some features drift by
+-- nature, such as counts that only grow. Judge them in the table feature_profile.
 {{ config(severity='warn') }}
 
 with

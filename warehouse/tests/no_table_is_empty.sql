@@ -1,4 +1,4 @@
--- Uniqueness tests pass on an empty table, so emptiness is tested by itself: no model may be empty when the log isn't.
+-- Uniqueness tests pass on an empty table, so emptiness has its own test: no model may be empty when the log isn't.
 {%- set relations = {} %}
 {%- for name in ['int_user_daily', 'int_item_daily', 'int_user_item_daily', 'int_scene_daily'] %}
 {%- do relations.update({name: ref(name)}) %}

@@ -1,4 +1,4 @@
--- Nothing is dropped in silence: every raw row or line is either an event or a reject with a reason.
+-- Nothing is dropped silently: every raw row or line is either an event or a reject with a reason.
 with
 
 counts as (

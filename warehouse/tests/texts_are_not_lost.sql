@@ -1,4 +1,4 @@
--- A log without texts has an empty mart of texts. In any other, `texts` has titles if an event has one, and so of entities.
+-- A log without texts has an empty mart of texts. In any other, `texts` has titles if an event has one, and entities likewise.
 with
 
 events as (

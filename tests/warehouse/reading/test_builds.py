@@ -66,7 +66,7 @@ def test_day_by_day_is_a_full_build(days: list[pa.Table], tmp_path: Path) -> Non
         pq.write_table(day, place)
         (raw / "notes.txt").write_text("x")
         said.append(run(project))
-    assert "Refresh: full build: nothing to go on from" in said[0]
+    assert "Refresh: full build: no earlier build to refresh" in said[0]
     assert all("Refresh: 1 new raw file" in each and "full build" not in each for each in said[1:])
     assert all("Not read: notes.txt: does not match **/*.parquet" in each for each in said)
     reasons = Counter(rows_of(project, "rejected_events")["reason"].to_pylist())

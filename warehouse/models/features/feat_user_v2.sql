@@ -5,7 +5,7 @@ with
 
 {{ instant_windows(['user_id'], ref('int_user_daily')) }},
 
--- The instant at which the first outcome of each item became known: summed, the number of distinct items.
+-- The first known outcome of each item. Counted up to an instant, these give the number of distinct items.
 first_meetings as (
     select
         user_id,

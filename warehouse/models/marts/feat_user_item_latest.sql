@@ -1,4 +1,4 @@
--- Grain: one user and item that ever met. What is known of the pair at one as_of_date: what a server needs now.
+-- Grain: one user and item that ever met. What is known of the pair at one as_of_date, for a server.
 {{ config(materialized='mart') }}
 
 with

@@ -1,4 +1,4 @@
--- Grain: one user ever seen. What is known of it at one as_of_date: what a server needs now.
+-- Grain: one user ever seen. What is known of it at one as_of_date, for a server.
 {{ config(materialized='mart') }}
 
 with

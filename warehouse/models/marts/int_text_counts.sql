@@ -1,16 +1,16 @@
 -- Grain: one text_id and counted_date. The rows of training_examples that refer to a text.
 {#-
-  counted_date is the row's own day, but all days that the last full build saw count as the last of them: a refresh that adds a
-  day counts that day alone, one that touches an earlier day counts the whole lot again.
+  counted_date is the row's own day, but all days that the last full build read are merged into the last of them. A refresh that
+  adds a day counts only that day; one that affects a merged day counts all merged days again.
 -#}
-{{ config(meta={'refresh': 'counted_date', 'lumped': true}, schema=protocol_schema(), access='protected') }}
+{{ config(meta={'refresh': 'counted_date', 'merged_base_days': true}, schema=protocol_schema(), access='protected') }}
 
 with
 
 examples as (
     select
         *,
-        {{ lumped_date('event_date', ref('training_examples', v=1)) }} as counted_date
+        {{ merged_base_date('event_date', ref('training_examples', v=1)) }} as counted_date
     from {{ ref('training_examples', v=1) }}
 ),
 
@@ -27,7 +27,7 @@ flagged as (
     where {{ in_days('counted_date') }}
 ),
 
--- Rows are counted by distinct list before the lists are taken apart, so the cost is the vocabulary's, not the log's.
+-- Rows are counted by distinct list before the lists are unnested, so the cost grows with the vocabulary, not with the log.
 {%- for column in ['item_title_text_id', 'item_entity_text_ids', 'user_entity_text_ids', 'user_text_id'] %}
 
 {{ column }}_rows as (

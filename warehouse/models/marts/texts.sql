@@ -41,7 +41,7 @@ counted as (
     group by text_id
 ),
 
--- Spark takes one list apart a query, so the id is made again from the text (both are trimmed).
+-- Spark unnests one list per query, so the id is computed again from the text (both are trimmed).
 entities as (
     select distinct {{ unnested('entities') }} as text
     from entity_lists

@@ -1,4 +1,4 @@
--- Grain: one dense feature (each element of a list by itself) and event_date. Its health, and its drift from the train split.
+-- Grain: one dense feature (one per element of a list) and event_date. Its health, and its drift from the train split.
 {{ config(meta={'refresh': 'event_date', 'whole_before': 'val_from'}, schema=protocol_schema()) }}
 {%- set inputs = dense_inputs('training_examples') %}
 {%- set deciles = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9] %}
@@ -24,7 +24,7 @@ inputs (position, feature) as (
     {%- endfor %}
 ),
 
--- Bin -1 holds the NULLs, the others are tenths of the train split.
+-- Bin -1 holds the NULLs, the others are the deciles of the train split.
 bins (bin) as (
     values (-1), (0), (1), (2), (3), (4), (5), (6), (7), (8), (9)
 ),
@@ -80,7 +80,7 @@ measured as (
     cross join inputs
 ),
 
--- What a day is compared to. A refresh that touches no day of train takes it from the rows of other days.
+-- What a day is compared to. A refresh that recomputes no day of train takes it from the stored rows of other days.
 edges as (
     {%- if refreshes_days() %}
     select
@@ -161,7 +161,7 @@ train as (
     {%- endif %}
 ),
 
--- A share that is none counts as one in ten thousand, on both sides.
+-- A share of zero counts as one in ten thousand, on both sides.
 compared as (
     select
         described.position,

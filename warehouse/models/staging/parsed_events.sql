@@ -1,9 +1,9 @@
--- Grain: one impression of a raw row (source_file, source_row, source_position). Typed, with the reason why it can't be read, if
--- so. What is no row at all is in the table malformed_lines (macros/rejects.sql).
+-- Grain: one impression of a raw row (source_file, source_row, source_position). Typed; if it can't be
+-- read, with the reason. Lines that can't be parsed are in the table malformed_lines (macros/rejects.sql).
 {{ config(
     meta={'refresh': 'append'},
-    pre_hook=["{{ forget_malformed_lines() }}", "{{ read_files_side_by_side(true) }}"],
-    post_hook=["{{ stop_if_rows_share_a_key() }}", "{{ save_malformed_lines() }}", "{{ read_files_side_by_side(false) }}"]) }}
+    pre_hook=["{{ clear_malformed_lines() }}", "{{ read_files_in_parallel(true) }}"],
+    post_hook=["{{ stop_if_rows_share_a_key() }}", "{{ save_malformed_lines() }}", "{{ read_files_in_parallel(false) }}"]) }}
 {%- set content = ['user_id', 'item_id', 'scene', 'event_at', 'known_at', 'label', 'item_title', 'item_entities', 'user_texts',
     'ctx_dense', 'ctx_ids', 'source_position'] | join(', ') %}
 
@@ -77,10 +77,10 @@ judged as (
             when item_id is null then 'item_id is missing'
             when {{ is_no_id('item_id') }} then 'item_id is not an id: ' || item_id
             when {{ is_no_id('log_event_id') }} then 'event_id is not an id: ' || log_event_id
-            when event_at is null then {{ why_no_time('event_at', 'event_at_text') }}
+            when event_at is null then {{ time_error('event_at', 'event_at_text') }}
             when year(event_at) not between 1970 and 2199 then 'event_at is not between 1970 and 2199: ' || event_at_text
             when {{ is_in_the_future('event_at') }} then 'event_at is later than now: ' || event_at_text
-            when known_at is null then {{ why_no_time('known_at', 'known_at_text') }}
+            when known_at is null then {{ time_error('known_at', 'known_at_text') }}
             when known_at < event_at then 'known_at is before event_at: ' || known_at_text
             when year(known_at) not between 1970 and 2199 then 'known_at is not between 1970 and 2199: ' || known_at_text
             when known_at_text is not null and {{ is_in_the_future('known_at') }} then 'known_at is later than now: ' || known_at_text

@@ -3,7 +3,7 @@
     meta={'refresh': 'append'},
     post_hook=[
         {"sql": "{{ stop_if_too_many_rejected() }}", "transaction": false},
-        {"sql": "{{ note_times_that_have_come() }}", "transaction": false},
+        {"sql": "{{ log_times_no_longer_in_the_future() }}", "transaction": false},
         {"sql": "{{ stop_if_times_are_far_off() }}", "transaction": false}]) }}
 {%- set content = ['user_id', 'item_id', 'scene', 'event_at', 'known_at', 'label', 'item_title', 'item_entities', 'user_texts',
     'ctx_dense', 'ctx_ids', 'source_position'] | join(', ') %}
@@ -21,8 +21,8 @@ fresh as (
     where {{ in_new_files() }}
 ),
 
--- Rows that share the hash of what identifies them are suspects, and only they are compared in full. (One CTE of all parsed
--- rows would be written out in full width, since it is read more than once.)
+-- Only rows that share the hash of what identifies them are compared in full. (A CTE of all parsed rows would be materialized
+-- with all its columns, since it is read more than once.)
 repeated as (
     select identity
     from {{ ref('parsed_events') }}

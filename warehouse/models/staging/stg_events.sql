@@ -1,5 +1,5 @@
 -- Grain: one impression, its outcome and the moment that outcome was known.
-{#- On DuckDB a view. On Spark a table, which every feature would else recompute; by day and scene if var spark_format is orc. -#}
+{#- A view on DuckDB. A table on Spark, since every feature would recompute a view; partitioned by day and scene if var spark_format is orc. -#}
 {%- set on_spark = target.type == 'spark' -%}
 {%- set in_orc = on_spark and var('spark_format') == 'orc' -%}
 {{ config(materialized='table' if on_spark else 'view', meta={'refresh': 'event_date'}) }}
@@ -21,7 +21,7 @@ select
     parsed.ctx_dense,
     parsed.ctx_ids
 from {{ ref('parsed_events') }} as parsed
--- A join on the key of what is rejected. As `not exists` DuckDB writes out all parsed rows in full width, for every reader.
+-- A join on the key of rejected rows. With `not exists` DuckDB would materialize all columns of all parsed rows for every reader.
 left join {{ ref('rejected_events') }} as rejected
     on
         parsed.source_file = rejected.source_file

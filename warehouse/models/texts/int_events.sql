@@ -1,4 +1,4 @@
--- Grain: one event. The log with its split, the slot of its scene and the ids of its texts: where every mart starts.
+-- Grain: one event. The log with its split, the slot of its scene and the ids of its texts: the start of every mart.
 {{ config(materialized='view', meta={'refresh': 'event_date'}, schema=protocol_schema()) }}
 
 with
