@@ -13,6 +13,7 @@ import resource
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -23,7 +24,8 @@ _STATUS = Path("/proc/self/status")
 
 def maps_of(arrays: Iterable[np.ndarray]) -> list[mmap.mmap]:
     """The maps behind those of the arrays that are memory-mapped."""
-    return [array.base for array in arrays if isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap)]
+    bases: list[Any] = [array.base for array in arrays if isinstance(array, np.memmap)]  # numpy's types: an array
+    return [base for base in bases if isinstance(base, mmap.mmap)]
 
 
 def release_pages(maps: Iterable[mmap.mmap], most: int | None = None) -> None:
@@ -39,10 +41,11 @@ def release_pages(maps: Iterable[mmap.mmap], most: int | None = None) -> None:
 def peak_rss_mib() -> int:
     """The most that this process has held since it began, in MiB.
 
-    On Linux `ru_maxrss` may be the parent's: a child begins with it. So the kernel's own mark is read there.
+    On Linux `ru_maxrss` may be the parent's: a child begins with it. So the kernel's own mark is read where it gives
+    one (a sandbox's kernel may not).
     """
-    if _STATUS.exists():
-        return round(int(re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text())[1]) / 1024)
+    if _STATUS.exists() and (mark := re.search(r"VmHWM:\s+(\d+) kB", _STATUS.read_text())):
+        return round(int(mark[1]) / 1024)
     return round(
         resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
     )

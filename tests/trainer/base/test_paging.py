@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -68,3 +69,13 @@ def test_the_peak_is_of_this_process_and_not_of_the_one_that_started_it() -> Non
     child = "from trainer.base.paging import peak_rss_mib; print(peak_rss_mib())"
     said = subprocess.run([sys.executable, "-c", child], capture_output=True, text=True, check=True, cwd=ROOT).stdout
     assert 20 < int(said) < held.nbytes >> 20
+
+
+@linux
+def test_the_peak_is_known_where_the_kernel_keeps_no_mark_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As under a sandbox's kernel, whose status file has no line VmHWM."""
+    (tmp_path / "status").write_text("Name:\tpython\nVmRSS:\t  81000 kB\n")
+    monkeypatch.setattr(trainer.base.paging, "_STATUS", tmp_path / "status")
+    assert peak_rss_mib() == round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
