@@ -10,7 +10,7 @@ RUNS := runs/$(DATASET)
 FORMATTED := trainer storage tests/trainer tests/storage
 VARS := --vars '{dataset: $(DATASET)}'
 
-.PHONY: demo ladder test check lint lock proof chaos bench bench-warehouse bench-trainer docs clean
+.PHONY: demo ladder test check lint lint-python lock proof chaos bench bench-warehouse bench-trainer docs clean
 
 # ---- installs: ranges in pyproject.toml, the exact versions of everything in constraints.txt
 .venv/installed: pyproject.toml constraints.txt
@@ -49,16 +49,17 @@ test: .venv/installed-dev lint
 	$(PYTEST) --durations 10
 
 # ---- a first look: the Python linters and the tests of all files that aren't slow
-check: .venv/installed-dev
+check: lint-python
+	$(PYTEST) -m 'not slow'
+
+lint: lint-python
+	$(BIN)/sqlfluff lint warehouse --disable-progress-bar 2>&1 | grep -v -e nanobind -e leaked -e skipped -e refleaks; exit $${PIPESTATUS[0]}
+
+lint-python: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check $(FORMATTED)
 	$(BIN)/lint-imports
-	$(PYTEST) -m 'not slow'
-
-lint: .venv/installed-dev
-	$(BIN)/ruff check .
-	$(BIN)/sqlfluff lint warehouse --disable-progress-bar 2>&1 | grep -v -e nanobind -e leaked -e skipped -e refleaks; exit $${PIPESTATUS[0]}
-	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 # ---- the point-in-time proofs by themselves, with the list of mutants and what caught each
 proof: .venv/installed-dev

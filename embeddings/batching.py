@@ -14,15 +14,15 @@ def plan_batches(lengths: Sequence[int], *, max_tokens: int, same_length: bool) 
     of its own); same_length, True for an engine that knows no padding: a batch then holds one length only.
     Returns: arrays of positions in `lengths`; each position once.
     """
-    lengths = np.asarray(lengths)
-    order = np.argsort(-lengths, kind="stable")
+    lengths_N = np.asarray(lengths)
+    order = np.argsort(-lengths_N, kind="stable")
     batches, start = [], 0
     while start < len(order):
-        longest = int(lengths[order[start]])
+        longest = int(lengths_N[order[start]])
         end = start + max(1, max_tokens // max(1, longest))
         batch = order[start:end]
         if same_length:
-            batch = batch[lengths[batch] == longest]
+            batch = batch[lengths_N[batch] == longest]
         batches.append(batch)
         start += len(batch)
     return batches

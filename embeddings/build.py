@@ -87,7 +87,11 @@ def build(
             tokens = encoder.tokenize(part.texts)
             mean_length = sum(map(len, part.texts)) / len(part)
             # Progress is counted in characters, because long texts take longer; a batch reports its share of the shard.
-            vectors_ND = encoder.encode(tokens, progress=lambda n, size=mean_length: progress(n, round(n * size)))
+
+            def encoded(n: int, size: float = mean_length) -> None:
+                progress(n, round(n * size))
+
+            vectors_ND = encoder.encode(tokens, progress=encoded)
             store.append(part.ids, vectors_ND)
             n_cut += tokens.n_cut
             n_tokens += tokens.n_tokens

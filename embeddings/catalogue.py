@@ -221,7 +221,7 @@ def _from_folder(
         )
     config = read_json(home / "config.json", dict)
     model_type = str(config.get("model_type", ""))
-    kind = "decoder" if model_type.startswith(_DECODERS) else "bert"
+    kind: Literal["bert", "decoder"] = "decoder" if model_type.startswith(_DECODERS) else "bert"
     pooling = pooling or layout.pooling
     if pooling is None:
         raise EmbeddingsError(

@@ -6,10 +6,10 @@ import functools
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -19,6 +19,9 @@ from safetensors import SafetensorError
 from embeddings.errors import EmbeddingsError, NoTextsError, require_extra
 from storage import installed
 from storage.terminal import print_anything
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Nothing here goes to a hub unless a hub id was named: say so before transformers is first imported.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -61,7 +64,7 @@ def reporting(command: Callable) -> Callable:
     """Turn our errors, and those of the file system, into a message and exit code 2, and Ctrl-C into a promise."""
 
     @functools.wraps(command)
-    def wrapped(*args, **kwargs):
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
         except EmbeddingsError as error:
@@ -278,8 +281,6 @@ def inspect(
 
     Example: [bold]embeddings inspect --marts data/marts/movielens --encoder e5-small[/]
     """
-    import numpy as np
-
     from embeddings.inspect import draw
     from embeddings.inspect import inspect as look
     from embeddings.store import find_store
@@ -290,10 +291,8 @@ def inspect(
     with _doing("comparing vectors"):
         seen = look(read_texts(marts), vectors, n_titles=titles, n_components=dim)
     path = draw(seen, picture or vectors.path / "inspect.png")
-    before, after = (
-        None if cosines is None else {"mean": float(np.mean(cosines)), "std": float(np.std(cosines))}
-        for cosines in (seen.crowding.before, seen.crowding.after)
-    )
+    before = _mean_and_std(seen.crowding.before)
+    after = None if seen.crowding.after is None else _mean_and_std(seen.crowding.after)
     if as_json:
         facts = {
             "store": seen.store,
@@ -318,7 +317,7 @@ def inspect(
     table.add_row("constant dimensions", f"{seen.n_constant_dims} of {seen.dim}")
     table.add_row("effective rank", f"{seen.effective_rank:.1f} of {seen.dim}")
     table.add_row("unrelated cosine, as encoded", f"{before['mean']:+.3f} ± {before['std']:.3f}")
-    if after:
+    if after and seen.whitening:
         table.add_row(
             f"unrelated cosine, whitened to {seen.whitening.n_components}", f"{after['mean']:+.3f} ± {after['std']:.3f}"
         )
@@ -485,13 +484,20 @@ def gc(
         out.print(f"No vector store under {store}: nothing to drop.", highlight=False)
 
 
+_Counts = Callable[[int, int], None]  # of units, and of their characters
+
+
+def _mean_and_std(cosines: np.ndarray) -> dict[str, float]:
+    return {"mean": float(cosines.mean()), "std": float(cosines.std())}
+
+
 def _short(text: str, limit: int = 44) -> str:
     flat = " ".join(text.split())
     return flat if len(flat) <= limit else flat[: limit - 1] + "…"
 
 
 @contextmanager
-def _doing(what: str):
+def _doing(what: str) -> Iterator[Callable[[str], None]]:
     """A spinner with a changing line and the seconds so far; silent where stderr is no terminal."""
     if not sys.stderr.isatty():
         yield lambda message: None
@@ -505,7 +511,7 @@ def _doing(what: str):
 
 
 @contextmanager
-def _progress(what: str = "encoding", unit: str = "texts"):
+def _progress(what: str = "encoding", unit: str = "texts") -> Iterator[tuple[_Counts, _Counts]]:
     """Callbacks (started, advance) that draw a bar with rate and time left; silent where stderr is no terminal.
 
     Both take how many units there are (were done) and, where units differ in what they cost, their characters.

@@ -8,10 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from embeddings.errors import EmbeddingsError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 _BLOCK = 32  # weights that share one scale
 _BLOCK_BYTES = 2 + _BLOCK // 2  # a float16 scale, then 32 nibbles
@@ -155,7 +159,7 @@ def e5_4bit(source: Path, folder: Path) -> None:
         _e5_tokenizer(packed).save_pretrained(folder)
 
 
-def _e5_tokenizer(packed: _E5File):
+def _e5_tokenizer(packed: _E5File) -> PreTrainedTokenizerFast:
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from embeddings.errors import EmbeddingsError, require_extra
 from embeddings.head import Head, Normalize, labels
 from embeddings.recipe import DTYPES, Recipe, Template
 from embeddings.torch_engine import TorchEngine, cuda_wanted, fast_bf16, fast_tokenizer
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 # Tokens in a batch. On a CPU the activations of a batch should stay in its cache; a GPU wants to be full.
 _CPU_TOKENS, _CUDA_TOKENS = 512, 32768
@@ -69,8 +73,8 @@ class Encoder:
     def __init__(
         self,
         recipe: Recipe,
-        engine,
-        tokenizer,
+        engine: TorchEngine | int8.Int8Engine,
+        tokenizer: Tokenizer,
         head: Head,
         *,
         workers: int,
@@ -155,11 +159,12 @@ class Encoder:
         )
         if dtype == "int8":
             home, _ = int8.ensure(model.folder, model.revision, model.max_tokens, lower_case=model.lower_case)
-            engine, tokenizer = int8.Int8Engine(home), fast_tokenizer(home)
+            engine: TorchEngine | int8.Int8Engine = int8.Int8Engine(home)
+            tokenizer = fast_tokenizer(home)
         else:
-            engine = TorchEngine(model.folder, dtype=dtype, device="cuda" if cuda else "cpu")
+            engine = network = TorchEngine(model.folder, dtype=dtype, device="cuda" if cuda else "cpu")
             tokenizer = fast_tokenizer(model.folder, lower_case=model.lower_case)
-            engine.check_tokenizer(tokenizer)
+            network.check_tokenizer(tokenizer)
         workers, batch_tokens = (1, _CUDA_TOKENS) if cuda else (threads, _CPU_TOKENS)
         return cls(
             recipe,

@@ -19,6 +19,7 @@ from contextlib import redirect_stdout
 from functools import cache
 from io import StringIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +28,11 @@ from embeddings.errors import EmbeddingsError
 from embeddings.head import POOLINGS, Head
 from embeddings.locking import exclusive
 from storage import atomic
+
+if TYPE_CHECKING:
+    import torch
+    from onnx import ModelProto
+    from transformers import PreTrainedModel
 
 FORMAT = 3  # raise it when the graph this file writes changes
 MIN_COSINE = 0.97  # of any probe to its float32 vector; below it, int8 is not the default on this machine
@@ -169,7 +175,7 @@ def _make(model_folder: Path, out: Path, max_tokens: int, lower_case: bool) -> N
     (out / "int8.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
 
 
-def _export(model, max_tokens: int):
+def _export(model: PreTrainedModel, max_tokens: int) -> ModelProto:
     """The model from looked-up tokens to last states, as an ONNX graph in float32, any batch and any length."""
     import torch
 
@@ -178,7 +184,7 @@ def _export(model, max_tokens: int):
             super().__init__()
             self.model = model
 
-        def forward(self, embedded_BSD):
+        def forward(self, embedded_BSD: torch.Tensor) -> torch.Tensor:
             return self.model(inputs_embeds=embedded_BSD).last_hidden_state
 
     model.config.use_cache = False
@@ -224,7 +230,7 @@ def signed_products_saturate() -> bool:
     return bool((found != n * 255 * 127).any())
 
 
-def round_weights(proto) -> int:
+def round_weights(proto: ModelProto) -> int:
     """Replace every product with a constant matrix by an 8-bit one, in place.
 
     x @ W becomes (q(x / m) @ q(W)) * scales * m, with m the largest absolute value of each row of x (a token), and one

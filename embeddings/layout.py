@@ -74,7 +74,8 @@ def read_layout(folder: Path) -> Layout:
     listed = folder / "modules.json"
     modules = _read_modules(listed) if listed.exists() else _guess_modules(folder)
     transformer = folder / modules[0][1]
-    files, pooling, prompt_in_pooling, steps = [listed], None, True, []
+    files, pooling, prompt_in_pooling = [listed], None, True
+    steps: list[Step] = []
     for kind, path in modules[1:]:
         place = folder / path
         if kind == "Pooling":
@@ -219,7 +220,7 @@ def _read_dense(place: Path) -> Dense:
     for key, value in (("bias", has_bias), ("use_residual", use_residual)):
         if not isinstance(value, bool):
             _refuse(file, f"{key} is {value!r}", "Expected true or false.")
-    shapes = {"linear.weight": (n_out, n_in)}
+    shapes: dict[str, tuple[int, ...]] = {"linear.weight": (n_out, n_in)}
     shapes |= {"linear.bias": (n_out,)} if has_bias else {}
     shapes |= {"residual.weight": (n_out, n_in)} if use_residual and n_in != n_out else {}
     weights = _read_weights(place, shapes)
@@ -241,9 +242,9 @@ def _read_weights(place: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, 
 
     file = place / "model.safetensors"
     if not file.exists():
-        found = ", ".join(sorted(path.name for path in place.iterdir())) if place.is_dir() else "no such folder"
+        listing = ", ".join(sorted(path.name for path in place.iterdir())) if place.is_dir() else "no such folder"
         _refuse(
-            file, f"it isn't there (found {found})", "Weights are read from safetensors alone. A pytorch_model.bin is"
+            file, f"it isn't there (found {listing})", "Weights are read from safetensors alone. A pytorch_model.bin is"
             " turned into one by torch.load(..., weights_only=True) and safetensors.torch.save_file.",
         )  # fmt: skip
     try:

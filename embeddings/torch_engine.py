@@ -6,11 +6,15 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from embeddings.catalogue import SOURCE_FILE
 from embeddings.errors import EmbeddingsError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 
 class TorchEngine:
@@ -71,7 +75,7 @@ class TorchEngine:
                 " models` lists some."
             ) from error
 
-    def check_tokenizer(self, tokenizer) -> None:
+    def check_tokenizer(self, tokenizer: Tokenizer) -> None:
         """Raises: EmbeddingsError where the tokenizer knows tokens that the model has no row for."""
         n_tokens, n_rows = tokenizer.get_vocab_size(), self.model.get_input_embeddings().weight.shape[0]
         if n_tokens > n_rows:
@@ -114,7 +118,7 @@ def _one_core(device: str) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _model_class(folder: Path):
+def _model_class(folder: Path) -> Any:
     """The class that gives states of a text's tokens; of an encoder and decoder, the encoder.
 
     Raises: EmbeddingsError for models that don't read text, or whose encoder can't be had alone.
@@ -138,7 +142,7 @@ def _model_class(folder: Path):
 _VOCABULARIES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model", "*.tiktoken", "merges.txt")
 
 
-def fast_tokenizer(folder: Path, *, lower_case: bool = False):
+def fast_tokenizer(folder: Path, *, lower_case: bool = False) -> Tokenizer:
     """The model's tokenizer as the `tokenizers` library runs it.
 
     Of a model folder it is the one that transformers makes of it, because tokenizer_config.json may say more than

@@ -53,7 +53,9 @@ class Whitening(TransformerMixin, BaseEstimator):
         self.shrinkage = shrinkage
         self.min_coverage = min_coverage
 
-    def fit(self, X, y=None, *, ids: Sequence[str] | None = None, found=None) -> Whitening:
+    def fit(
+        self, X: np.ndarray, y: object = None, *, ids: Sequence[str] | None = None, found: np.ndarray | None = None
+    ) -> Whitening:
         """Fit on the vectors of distinct texts of the training period.
 
         Args: X (N, D); ids, their N text ids; found (N,) bool from `VectorStore.load`: rows without a vector are left
@@ -122,7 +124,7 @@ class Whitening(TransformerMixin, BaseEstimator):
         self.n_fit_, self.list_hash_ = n, list_hash(ids)
         return self
 
-    def transform(self, X) -> np.ndarray:
+    def transform(self, X: np.ndarray) -> np.ndarray:
         """Whitened vectors.
 
         Shapes: (N, D) -> (N, n_components), float32; computed in float64.

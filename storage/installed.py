@@ -48,9 +48,11 @@ def _packages(extra: str) -> Iterator[str]:
     for requirement in requirements:
         if not re.search(rf"\bextra == ['\"]{re.escape(extra)}['\"]", requirement):
             continue
-        name = re.match(r"[\w.-]+", requirement)[0]
+        parts = re.match(r"([\w.-]+)(?:\[(.+?)\])?", requirement)
+        assert parts is not None, requirement
+        name, extras = parts.groups(default="")
         if name == DISTRIBUTION:
-            for inner in re.search(r"\[(.+?)\]", requirement)[1].split(","):
+            for inner in extras.split(","):
                 yield from _packages(inner.strip())
         else:
             yield name

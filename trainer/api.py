@@ -94,6 +94,7 @@ def _columns_of(rows: ArrowTable, names: list[str]) -> tuple[pa.Table, list[str]
     Raises: TrainerError for what is no table, and where one of `names` is there twice.
     """
     pandas, polars = sys.modules.get("pandas"), sys.modules.get("polars")
+    found: list[str] | None = None
     if pandas is not None and isinstance(rows, pandas.DataFrame):
         found = [name for name in rows.columns if isinstance(name, str)]
         _check_once(found, names)
@@ -102,7 +103,6 @@ def _columns_of(rows: ArrowTable, names: list[str]) -> tuple[pa.Table, list[str]
         columns |= {name: rows.index.get_level_values(name) for name in levels}
         arrays = {name: _as_array(name, values) for name, values in columns.items()}
         return pa.table(arrays), [name for name in found if name not in arrays]
-    found = None
     if polars is not None and isinstance(rows, polars.DataFrame):
         found, rows = list(rows.columns), rows.select([name for name in rows.columns if name in names])
     if not hasattr(rows, "__arrow_c_stream__"):

@@ -139,8 +139,8 @@ _ORDER = (
 def stage_class(kind: str) -> type[Stage]:
     """The class of a stage whose `model` has the keys of this kind. Raises: TrainerError for an unknown kind."""
     base = GbdtStage if kind == "gbdt" else NetworkStage
-    model = Annotated[config_of(kind), Field(description=base.model_fields["model"].description)]
-    return create_model(f"{base.__name__}[{kind}]", __base__=base, model=(model, ...))
+    model = (config_of(kind), Field(description=base.model_fields["model"].description))
+    return create_model(f"{base.__name__}[{kind}]", __base__=base, model=model)
 
 
 class _Loader(yaml.SafeLoader):

@@ -79,7 +79,7 @@ def flat(value: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
 
 def final_metrics(metrics: dict[str, Any]) -> dict[str, float]:
     """`test/auc`, `test/<scene>/auc` ...: every number of metrics.json; what is undefined is left out."""
-    out = {}
+    out: dict[str, float] = {}
     for split, found in metrics["splits"].items():
         for above, part in [(split, found), *((f"{split}/{scene}", one) for scene, one in found["scenes"].items())]:
             numbers = {key: value for key, value in part.items() if isinstance(value, int | float)}

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 from dbt.adapters.duckdb.plugins import BasePlugin
 from duckdb import DuckDBPyConnection
@@ -55,6 +56,6 @@ class Plugin(BasePlugin):
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
         reading = (scan.raw_scan, scan.count_files, scan.place_of, scan.reading_rules, scan.lines_about, count_lines)
         for function in (make_folder, link_days, publish_folder, *reading):
-            arguments = ["VARCHAR"] * function.__code__.co_argcount
+            arguments: list[Any] = ["VARCHAR"] * function.__code__.co_argcount
             # side_effects: never folded into a constant while planning, never called twice for one row
             conn.create_function(function.__name__, function, arguments, "VARCHAR", side_effects=True)

@@ -49,7 +49,8 @@ def fit(
 
     Example: `trainer fit --stage 01_dnn --marts data/marts/movielens --run runs/01_dnn --seed 1`
     """
-    from trainer.run.directory import fit_run  # torch takes seconds to import; --help doesn't need it
+    from trainer.inputs.vectors import DEFAULT_VECTORS  # torch takes seconds to import; --help doesn't need it
+    from trainer.run.directory import fit_run
     from trainer.tracking import check_trackers
     from trainer.training.placebo import as_placebo
 
@@ -70,7 +71,7 @@ def fit(
         resume=resume,
         amp=amp,
         command=shlex.join(["trainer", *sys.argv[1:]]),
-        **({"vectors": vectors} if vectors else {}),
+        vectors=vectors or DEFAULT_VECTORS,
     )
     if results is None:
         return  # one of torchrun's processes that don't write

@@ -62,9 +62,12 @@ def ladder(
     from trainer.ladder.truth import truth_of
     from trainer.report.ladder_table import HEAD, row_of, write_pages
 
-    if (dataset is None) == (marts is None):
+    if marts is not None and dataset is None:
+        folder = marts
+    elif dataset is not None and marts is None:
+        folder = Path("data/marts") / (dataset if protocol == "time" else f"{dataset}-{protocol}")
+    else:
         raise TrainerError("Say which log: --dataset movielens, or --marts with a folder (one of the two).")
-    folder = marts or Path("data/marts") / (dataset if protocol == "time" else f"{dataset}-{protocol}")
     place = output or Path("runs/ladder") / folder.resolve().name
     rungs = read_rungs([s for given in stages or [] for s in given.split(",")] or None, placebo=placebo)
     numbers = list(range(1, seeds + 1))

@@ -24,7 +24,7 @@ from trainer.columns.ragged import ListWriter, encode, open_lists, read_lists
 from trainer.columns.rows import Part, as_damage_error, ordered, outcomes
 from trainer.columns.store import ARRAYS, Columns, History, TextColumn
 from trainer.contract.read import MartReplacedError, one_build, read_contract
-from trainer.contract.schema import EXCLUDED, HISTORY_OF, LEVELS, SPLITS, Contract
+from trainer.contract.schema import EXCLUDED, LEVELS, SPLITS, Contract
 
 FORMAT = 3  # raise it when the layout below changes: older caches are then left alone
 
@@ -78,7 +78,7 @@ def open_columns(contract: Contract) -> Columns:
     }
     history = None
     if "history.item_id" in lists:
-        items, texts, labels = (lists.get(f"history.{of}") for of in HISTORY_OF)
+        items, texts, labels = lists["history.item_id"], lists.get("history.text_id"), lists["history.label"]
         history = History(items, texts, labels, about["longest_history"])
     return Columns(
         target,
@@ -143,8 +143,8 @@ def _build(contract: Contract, folder: Path) -> None:
         progress() as bar,
     ):
         task = bar.add_task("Reading the mart", total=n, note="")
-        for partition, files in groupby(contract.files, key=lambda p: p.relative_to(contract.folder).parts[0]):
-            files = list(files)
+        for partition, of_partition in groupby(contract.files, key=lambda p: p.relative_to(contract.folder).parts[0]):
+            files = list(of_partition)
             with as_damage_error(partition):
                 table, order_B = ordered(files, wanted, partition)
                 part = Part(table, lengths, partition)
@@ -175,7 +175,8 @@ def _build(contract: Contract, folder: Path) -> None:
                     digest.update(block.tobytes())
                 lists.append(files, order_B, partition, digest)
             bar.update(task, advance=len(table))
-    for writer in (*out.values(), *lists.writers.values()):
+    writers: list[_Writer | ListWriter] = [*out.values(), *lists.writers.values()]
+    for writer in writers:
         writer.close()
     dictionaries = {name: list(values) for name, values in index.items()}
     digest.update(repr((dictionaries, list(lists.text_index))).encode())

@@ -147,15 +147,22 @@ class Contract:
 
 
 def inputs_of(columns: tuple[Column, ...], variables: dict[str, Any]) -> tuple[Input, ...]:
-    """The ids, then every feature in contract order, lists spread over the positions that `variables` name."""
+    """The ids, then every feature in contract order, lists spread over the positions that `variables` name.
+
+    Raises: ValueError for columns that check_meaning would refuse; a damaged run can hold such.
+    """
     ids = [c for c in columns if c.role == "key" and c.kind]
     out = [Input(c.name, c.name, -1, "categorical", "none", c.group, is_id=True) for c in ids]
     for c in columns:
         if c.role != "feature":
             continue
+        if c.kind is None:
+            raise ValueError(f"the feature {c.name} has no kind")
         if c.kind != "list":
             out.append(Input(c.name, c.name, -1, c.kind, c.transform, c.group))
             continue
+        if c.names is None:
+            raise ValueError(f"the list {c.name} doesn't say what names its positions")
         kind = "categorical" if c.data_type == "string[]" else "dense"
         for i, position in enumerate(variables[c.names]):
             out.append(Input(f"{c.name}.{position}", c.name, i, kind, c.transform, c.group))

@@ -11,9 +11,11 @@ from trainer.inputs.batcher import Batcher
 from trainer.training.fitted import Fitted
 from trainer.training.loop import PREDICT_BATCH, determinism
 
+_GATE = "alpha_and_content"
+
 
 def has_gate(fitted: Fitted) -> bool:
-    return hasattr(fitted.model, "alpha_and_content")
+    return hasattr(fitted.model, _GATE)
 
 
 def alphas(fitted: Fitted, columns: Columns, rows_B: np.ndarray, tick: Tick = silent) -> np.ndarray | None:
@@ -24,9 +26,9 @@ def alphas(fitted: Fitted, columns: Columns, rows_B: np.ndarray, tick: Tick = si
     """
     if not has_gate(fitted):
         return None
-    gate = fitted.model.alpha_and_content
+    gate = getattr(fitted.network, _GATE)
     batcher = Batcher(fitted.inputs, columns, fitted.vectors)
-    fitted.model.eval()
+    fitted.network.eval()
     out = [np.empty(0)]
     with determinism(fitted.stage.threads), torch.inference_mode():
         for s in range(0, len(rows_B), PREDICT_BATCH):

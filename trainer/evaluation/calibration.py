@@ -69,7 +69,8 @@ def fit_calibration(
             fitted = _fit(logits_B[~own], label_B[~own], scene_B[~own], scenes, with_shift)
             held_out_B[own] = fitted(logits_B[own], scene_B[own], scenes)
         loss[name] = log_loss(label_B, _sigmoid(held_out_B))
-    chosen = min((name for name in loss if loss[name] is not None), key=lambda name: loss[name], default="none")
+    known = {name: value for name, value in loss.items() if value is not None}
+    chosen = min(known, key=lambda name: known[name], default="none")
     found = (
         Calibration({}, {})
         if chosen == "none"

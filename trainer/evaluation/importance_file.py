@@ -25,6 +25,8 @@ def read_importance(run: Path) -> dict[str, list[dict[str, Any]]]:
     if not (run / FILE).exists():
         return {}
     with (run / FILE).open(newline="", encoding="utf-8") as file:
-        rows = [row | {key: float(row[key]) for key in ("drop", "sd", "auc")} for row in csv.DictReader(file)]
+        rows: list[dict[str, Any]] = [
+            {**row, **{key: float(row[key]) for key in ("drop", "sd", "auc")}} for row in csv.DictReader(file)
+        ]
     rows.sort(key=lambda row: -row["drop"])
     return {what: [row for row in rows if row["what"] == what] for what in dict.fromkeys(row["what"] for row in rows)}

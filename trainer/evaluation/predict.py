@@ -59,7 +59,8 @@ def predict_held_out(fitted: Fitted, columns: Columns, calibration: Calibration 
             columns.scenes,
         )
     calibrated_B = logits_B if calibration is None else calibration(logits_B, scene_B, columns.scenes)
-    alpha_B = None if gates[0] is None else np.concatenate(gates)
+    known = [gate_B for gate_B in gates if gate_B is not None]
+    alpha_B = np.concatenate(known) if known else None
     return Predictions(rows_B, split_B, logits_B, sigmoid(calibrated_B), alpha_B, calibration)
 
 

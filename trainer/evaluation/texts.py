@@ -37,7 +37,8 @@ def text_facts(fitted: Fitted, contract: Contract, columns: Columns) -> dict[str
     or a texts mart, and for a placebo. fallback: what the language model encoded; None without one, or a texts mart.
     """
     inputs = fitted.inputs
-    if not inputs.texts and not inputs.llm:
+    main = inputs.texts or inputs.llm
+    if main is None:
         return None
     texts = _texts_mart(contract.folder.parent / "texts")
     return {
@@ -47,8 +48,8 @@ def text_facts(fitted: Fitted, contract: Contract, columns: Columns) -> dict[str
             if space
             for coverage in _coverage(fitted, columns, kind, space)
         ],
-        "neighbours": None if texts is None or is_placebo(fitted.stage) else _neighbours(fitted, columns, texts),
-        "fallback": None if texts is None or not inputs.llm else _fallback(fitted, columns, texts),
+        "neighbours": None if texts is None or is_placebo(fitted.stage) else _neighbours(fitted, columns, texts, main),
+        "fallback": None if texts is None or not inputs.llm else _fallback(fitted, columns, texts, inputs.llm),
     }
 
 
@@ -87,9 +88,8 @@ def _coverage(fitted: Fitted, columns: Columns, kind: str, space: TextSpace) -> 
     ]
 
 
-def _neighbours(fitted: Fitted, columns: Columns, texts: ds.Dataset) -> dict[str, Any] | None:
+def _neighbours(fitted: Fitted, columns: Columns, texts: ds.Dataset, space: TextSpace) -> dict[str, Any] | None:
     """The nearest others of the titles that occur most in train, each among the texts of the title's column."""
-    space = fitted.inputs.texts or fitted.inputs.llm
     titles = next((c for c in columns.texts if c.group == "item" and c.name in space.means), None)
     if titles is None:
         return None
@@ -136,9 +136,9 @@ def _words(texts: ds.Dataset, ids: list[str]) -> dict[str, str]:
     return {key.decode(): (value or b"").decode("utf-8", "replace")[:_LENGTH] for key, value in pairs}
 
 
-def _fallback(fitted: Fitted, columns: Columns, texts: ds.Dataset) -> dict[str, Any]:
+def _fallback(fitted: Fitted, columns: Columns, texts: ds.Dataset, space: TextSpace) -> dict[str, Any]:
     """By side: texts that hold anything, those of cold rows, those with a vector; and the bytes of the last two."""
-    space, sides = fitted.inputs.llm, {}
+    sides: dict[str, dict[str, int]] = {}
     for batch in texts.to_batches(columns=list(_READ)):
         bytes_N = pc.fill_null(pc.binary_length(batch["text"].cast(pa.binary())), 0).to_numpy()
         cold_N = pc.fill_null(batch["n_cold_rows"], 0).to_numpy() > 0

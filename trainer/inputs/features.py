@@ -136,6 +136,7 @@ class FittedInputs:
     @classmethod
     def load(cls, folder: Path) -> FittedInputs:
         saved = read_json(folder / "features.json")
+        stores = saved.get("vectors", {})
         codes = []
         for fields in saved["codes"]:
             fields.pop("size")
@@ -149,10 +150,8 @@ class FittedInputs:
             saved["stand_ins"],
             saved["clip"],
             tuple((c["name"], c["group"]) for c in saved.get("text_columns", ())),
-            *(
-                TextSpace.load(folder, name) if name in saved.get("vectors", {}) else None
-                for name in ("whitening", "whitening_llm")
-            ),
+            texts=TextSpace.load(folder, "whitening") if "whitening" in stores else None,
+            llm=TextSpace.load(folder, "whitening_llm") if "whitening_llm" in stores else None,
             history=saved.get("history", 0),
         )
 

@@ -58,7 +58,11 @@ class RequiredColumns:
         reads_levels = bool(inputs.text_columns or inputs.history)
         levels = tuple(c for c in contract if c.role == "level") if reads_levels else ()
         names = [scene.name, *(i.column for i in own), *(c.name for c in (*texts, *history.values(), *levels))]
-        lengths = {i.column: len(variables[by_name[i.column].names]) for i in own if i.position >= 0}
+        lengths = {
+            i.column: len(variables[positions])
+            for i in own
+            if i.position >= 0 and (positions := by_name[i.column].names)
+        }
         ids = {i.group: i.name for i in own if i.is_id and i.group}
         return cls({n: by_name[n] for n in dict.fromkeys(names)}, own, scene.name, lengths, texts, history, levels, ids)
 

@@ -78,10 +78,12 @@ class TextSide:
 
     @cached_property
     def _table(self) -> torch.Tensor:
+        assert self.texts is not None
         return self._table_of(self.texts)
 
     @cached_property
     def _llm_table(self) -> torch.Tensor:
+        assert self.llm is not None
         return self._table_of(self.llm)
 
     def _table_of(self, space: TextSpace) -> torch.Tensor:

@@ -9,6 +9,7 @@ import threading
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,8 @@ def make_runs(
             if why != "not there yet":
                 console.print(f"{rung.name} seed {seed}: made again, {why}.", style="yellow")
             todo.append((rung, seed, stage.model_dump()))
-    kept, failed = len(rungs) * len(seeds) - len(todo), {}
+    kept = len(rungs) * len(seeds) - len(todo)
+    failed: dict[str, str] = {}
     if kept:
         console.print(f"{kept} finished runs are kept, {len(todo)} are to be made.")
     context = multiprocessing.get_context("spawn")
@@ -103,10 +105,16 @@ def _prepare(quiet: bool) -> None:
     console.quiet = quiet
     parent = multiprocessing.parent_process()
     assert parent is not None
-    threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
+
+    def end_with(process: BaseProcess) -> None:
+        process.join()
+        os._exit(1)
+
+    threading.Thread(target=end_with, args=(parent,), daemon=True).start()
 
 
 def _fit(raw: dict[str, Any], mart: Path, run: Path, manifest: Path | None, vectors: Path | None, command: str) -> None:
+    from trainer.inputs.vectors import DEFAULT_VECTORS
     from trainer.run.directory import fit_run
     from trainer.training.checkpoint import CheckpointError  # in the child: torch
 
@@ -121,7 +129,7 @@ def _fit(raw: dict[str, Any], mart: Path, run: Path, manifest: Path | None, vect
         manifest=manifest,
         force=(run / "DONE").exists(),
         command=command,
-        **({"vectors": vectors} if vectors else {}),
+        vectors=vectors or DEFAULT_VECTORS,
     )
     try:
         fit(resume=True)  # a ladder that was killed left a checkpoint

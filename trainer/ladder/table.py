@@ -105,10 +105,13 @@ def _parts(first: HeldOut, min_class: int) -> tuple[dict[str, np.ndarray], dict[
 
 
 def _score(held_out: HeldOut, parts: dict[str, np.ndarray], weight_RU: np.ndarray) -> _Scored:
-    point, sample_R = {}, {}
+    point: dict[str, float] = {}
+    sample_R: dict[str, np.ndarray] = {}
     for name, in_B in parts.items():
         rows = held_out.rows.where(in_B)
-        point[name] = metrics.auc(rows.label_B, rows.probability_B)
+        auc = metrics.auc(rows.label_B, rows.probability_B)
+        assert auc is not None, f"{name} has both classes, or _parts leaves it out"
+        point[name] = auc
         sample_R[name] = bootstrap.auc(rows, weight_RU)
     return _Scored(point, sample_R)
 
@@ -154,8 +157,8 @@ def _line(
         "to_original": rung.placebo_of,
     }
     for key, name in against.items():
-        there = name in scored and name != rung.name
-        out[key] = {p: _difference(scored[name], own, p) for p in own.point} if there else None
+        other = scored.get(name) if name and name != rung.name else None
+        out[key] = None if other is None else {p: _difference(other, own, p) for p in own.point}
     out["bayes"], out["gap_closed"], out["above_bayes"] = None, None, False
     if bayes is not None:
         out["bayes"] = _difference(bayes, own, "all")

@@ -39,7 +39,6 @@ def true_probabilities(path: Path, event_ids: pa.Array) -> np.ndarray | None:
                 out[at.drop_null().to_numpy()] = batch["true_probability"].to_numpy(zero_copy_only=False)[found]
     except (OSError, pa.ArrowInvalid, KeyError) as error:
         raise TrainerError(
-            f"{path}: expected columns event_id and true_probability, as `warehouse simulate` writes them "
-            f"({error})."
+            f"{path}: expected columns event_id and true_probability, as `warehouse simulate` writes them ({error})."
         ) from None
     return None if np.isnan(out).any() else out

@@ -69,9 +69,10 @@ def normalized_entropy(label_B: np.ndarray, probability_B: np.ndarray) -> float 
     Source: He et al. 2014, eq. 3. None unless both classes occur.
     """
     rate = float(np.mean(label_B)) if len(label_B) else 0.0
-    if not 0 < rate < 1:
+    loss = log_loss(label_B, probability_B)
+    if loss is None or not 0 < rate < 1:
         return None
-    return log_loss(label_B, probability_B) / -(rate * math.log(rate) + (1 - rate) * math.log1p(-rate))
+    return loss / -(rate * math.log(rate) + (1 - rate) * math.log1p(-rate))
 
 
 def calibration(label_B: np.ndarray, probability_B: np.ndarray, bins: int = ECE_BINS) -> list[dict[str, float]]:

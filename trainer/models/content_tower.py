@@ -60,7 +60,7 @@ class ContentTower(nn.Module):
         self.content_texts = TextJoin(len(sizes.text_groups), sizes.text_dim, config.text_size, config.text_dropout)
         self.content = SceneTowers(self.content_texts.width, sizes.n_scenes, config.content, config.dropout)
         self.gate = SceneTowers(self.content_texts.width + 8, sizes.n_scenes, config.gate, config.dropout)
-        nn.init.constant_(self.gate.layers[-1].bias, -2)  # the content has to earn its part
+        nn.init.constant_(self.gate.last.bias, -2)  # the content has to earn its part
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Shapes: batch of B rows -> logits_B, float32."""
@@ -79,5 +79,6 @@ class ContentTower(nn.Module):
     def alpha_and_content(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """How much the content is heard, and what it says. Shapes: -> alpha_B in (0, 1), logits_B."""
         text_BX = self.content_texts(batch.text_BTV, batch.text_there_BT)
+        assert batch.level_BG is not None
         gate_BX = torch.cat([text_BX, one_hot_levels(batch.level_BG)], 1)
         return self.gate(gate_BX, batch.scene_B).sigmoid(), self.content(text_BX, batch.scene_B)

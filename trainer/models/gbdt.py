@@ -128,7 +128,7 @@ class GBDT:
 
     def predict(self, x_BF: np.ndarray, threads: int) -> np.ndarray:
         """Shapes: x_BF float32 or float64 -> logits_B, float64."""
-        return self._booster.predict(x_BF, raw_score=True, num_threads=threads)
+        return np.asarray(self._booster.predict(x_BF, raw_score=True, num_threads=threads))
 
     @property
     def n_trees(self) -> int:
@@ -288,6 +288,6 @@ def _slices(lengths: np.ndarray) -> list[slice]:
     return [slice(int(end - length), int(end)) for length, end in zip(lengths, ends, strict=True)]
 
 
-def _expect(holds: bool, what: str) -> None:
+def _expect(holds: bool | np.bool, what: str) -> None:
     if not holds:
         raise ValueError(f"the trees can't be right: {what}")

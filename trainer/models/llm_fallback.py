@@ -61,7 +61,7 @@ class LLMFallback(nn.Module):
         content_width = self.content_texts.width + len(sizes.text_groups) * (config.text_size + 1)
         self.content = SceneTowers(content_width, sizes.n_scenes, config.content, config.dropout)
         self.gate = SceneTowers(content_width + 8, sizes.n_scenes, config.gate, config.dropout)
-        nn.init.constant_(self.gate.layers[-1].bias, -2)  # the content has to earn its part
+        nn.init.constant_(self.gate.last.bias, -2)  # the content has to earn its part
         self.llm = TextJoin(len(sizes.text_groups), sizes.llm_dim, config.text_size, config.text_dropout)
         self.fallback = nn.Linear(8, 1)
 
@@ -82,6 +82,7 @@ class LLMFallback(nn.Module):
     def alpha_and_content(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """How much the content is heard, and what it says. Shapes: -> alpha_B in (0, 1), logits_B."""
         text_BX = self.content_texts(batch.text_BTV, batch.text_there_BT)
+        assert batch.level_BG is not None
         level_BX = one_hot_levels(batch.level_BG)
         # The batcher gives language model vectors to cold rows only: zeros, and no flag, for all others.
         llm_BX = self.llm(batch.llm_BTV, batch.llm_there_BT) * self.fallback(level_BX).sigmoid()

@@ -95,7 +95,8 @@ def fit_run(
     watch, started = Stopwatch(), datetime.now(UTC).isoformat(timespec="seconds")
     with watch("contract"):
         contract = read_contract(marts, mart, manifest)
-    execution = Execution(run.with_name(f"{run.name}.checkpoint"), resume, checkpoint_seconds, amp)
+    checkpoint = run.with_name(f"{run.name}.checkpoint")
+    execution = Execution(checkpoint, resume, checkpoint_seconds, amp)
     with team() as processes, atomic.folder(run) if processes.leads else nullcontext() as aside:
         with watch("columns"), processes.leader_first():
             contract, columns = open_mart(marts, mart, manifest, contract)
@@ -155,7 +156,7 @@ def fit_run(
         )
         _write_report(aside, run, bayes)
         seal(aside)
-        Checkpoint(execution.checkpoint, "").remove()  # before the run appears: nothing comes back here for it later
+        Checkpoint(checkpoint, "").remove()  # before the run appears: nothing comes back here for it later
     return results
 
 

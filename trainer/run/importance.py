@@ -19,7 +19,7 @@ from trainer.base.progress import progress
 from trainer.base.readable import readable
 from trainer.columns.build import open_columns
 from trainer.columns.ragged import Lists
-from trainer.columns.store import Columns, History, TextColumn
+from trainer.columns.store import ARRAYS, Columns, History, TextColumn
 from trainer.config import load_stage
 from trainer.contract.read import read_contract
 from trainer.evaluation.calibration import Calibration
@@ -124,10 +124,10 @@ def importances(
 
 def taken(columns: Columns, rows_B: np.ndarray) -> Columns:
     """Some rows of a column store, in memory, with the same dictionaries."""
-    arrays = ("dense_ND", "codes_NC", "scene_N", "label_N", "split_N", "level_NG", "event_at_N")
+    arrays: dict[str, Any] = {name: np.array(getattr(columns, name)[rows_B]) for name in ARRAYS}
     out = replace(
         columns,
-        **{name: np.array(getattr(columns, name)[rows_B]) for name in arrays},
+        **arrays,
         texts=tuple(replace(c, codes=_rows(c.codes, rows_B)) for c in columns.texts),
         history=columns.history and _history_rows(columns.history, rows_B),
     )

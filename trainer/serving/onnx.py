@@ -43,6 +43,9 @@ class _Served(nn.Module):
     Legend: B rows, S scenes.
     """
 
+    temperature_S: torch.Tensor
+    shift_S: torch.Tensor
+
     def __init__(self, network: nn.Module, names: tuple[str, ...], scenes: tuple[str, ...], calibration: Calibration):
         super().__init__()
         self.network, self.names = network, names
@@ -80,7 +83,7 @@ def export_run(run: Path, output: Path, *, force: bool = False) -> dict[str, Any
     calibration = Calibration.load(run)
     batches = [example(fitted.inputs, n, seed) for seed, n in enumerate(CHECKED)]
     names = tuple(batches[0])
-    served = _Served(fitted.model.eval(), names, fitted.inputs.scenes, calibration or Calibration({}, {})).eval()
+    served = _Served(fitted.network.eval(), names, fitted.inputs.scenes, calibration or Calibration({}, {})).eval()
     with atomic.file(output) as aside:
         with determinism(stage.threads), working("Exporting and checking"):
             _export(served, batches[-1], aside)

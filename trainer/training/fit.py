@@ -78,6 +78,8 @@ def fit(
                     checkpoint=_checkpoint(execution, stage, inputs, columns, vectors),
                 )
             return Fitted(stage, inputs, network, vectors), history
+        case _:
+            raise TypeError(f"expected a GbdtStage or a NetworkStage, found {type(stage).__name__}")
 
 
 def _checkpoint(
@@ -107,7 +109,7 @@ def _with_texts_and_history(
     inputs: FittedInputs, stage: NetworkStage, contract: Contract, columns: Columns, vectors: Path
 ) -> FittedInputs:
     """The inputs, with the whitening fitted on train's texts and the length of a history where the stage reads them."""
-    wanted, train_rows, spaces = stage.inputs, columns.rows("train"), {}
+    wanted, train_rows = stage.inputs, columns.rows("train")
     if (wanted.texts or wanted.llm) and not columns.texts:
         raise TrainerError(
             f"{stage.stage} reads texts: columns with role text_id. {contract.folder.name} has none. "
@@ -125,13 +127,14 @@ def _with_texts_and_history(
             build=f"embeddings build --marts {contract.folder.parent} --encoder {texts.encoder}{only}",
         )
 
+    for_texts = for_llm = None
     if wanted.texts:
         # Whole user texts are many, and only cold rows have them: they are for the language model.
         own = [c.name for c in contract.having("text_id") if not c.cold_only]
-        spaces["texts"] = space(wanted.texts, own + [HISTORY] * bool(wanted.history), train_rows)
+        for_texts = space(wanted.texts, own + [HISTORY] * bool(wanted.history), train_rows)
     if wanted.llm:
         every = [c.name for c in columns.texts]
-        spaces["llm"] = space(wanted.llm, every, cold_rows(columns, train_rows), " --only cold")
-    text_columns = tuple((c.name, c.group or "context") for c in columns.texts) if spaces else ()
+        for_llm = space(wanted.llm, every, cold_rows(columns, train_rows), " --only cold")
+    text_columns = tuple((c.name, c.group or "context") for c in columns.texts) if for_texts or for_llm else ()
     history = max(1, min(wanted.history, required_history(columns).longest)) if wanted.history else 0
-    return replace(inputs, text_columns=text_columns, history=history, **spaces)
+    return replace(inputs, text_columns=text_columns, texts=for_texts, llm=for_llm, history=history)

@@ -47,6 +47,18 @@ class Fitted:
     model: GBDT | nn.Module
     vectors: Path = DEFAULT_VECTORS
 
+    @property
+    def trees(self) -> GBDT:
+        """The model of a stage of trees."""
+        assert not isinstance(self.model, nn.Module)
+        return self.model
+
+    @property
+    def network(self) -> nn.Module:
+        """The model of a stage of a network."""
+        assert isinstance(self.model, nn.Module)
+        return self.model
+
     def logits(self, columns: Columns, rows_B: np.ndarray, tick: Tick = silent) -> np.ndarray:
         """Shapes: rows_B positions in the columns -> logits_B, float64.
 
@@ -59,27 +71,27 @@ class Fitted:
             if isinstance(self.stage, GbdtStage):
                 blocks, threads = [np.empty(0)], usable(self.stage.threads)
                 for s in range(0, len(rows_B), _BLOCK):
-                    blocks.append(self.model.predict(tree_features(batcher, rows_B[s : s + _BLOCK]), threads))
+                    blocks.append(self.trees.predict(tree_features(batcher, rows_B[s : s + _BLOCK]), threads))
                     tick(len(blocks[-1]))
                 return np.concatenate(blocks)
-            logits_B = predict(self.model.to(device()), batcher, rows_B, tick).astype(np.float64)
-            self.model.cpu()
+            logits_B = predict(self.network.to(device()), batcher, rows_B, tick).astype(np.float64)
+            self.network.cpu()
             return logits_B
 
     @property
     def n_parameters(self) -> int:
         """Weights of the network, or nodes of the trees."""
         if isinstance(self.stage, GbdtStage):
-            return self.model.n_nodes
-        return sum(p.numel() for p in self.model.parameters())
+            return self.trees.n_nodes
+        return sum(p.numel() for p in self.network.parameters())
 
     def save(self, folder: Path) -> None:
         """Write features.json, vocab/ and weights.safetensors."""
         self.inputs.save(folder)
         if isinstance(self.stage, GbdtStage):
-            arrays = self.model.to_arrays()
+            arrays = self.trees.to_arrays()
         else:
-            arrays = {name: np.ascontiguousarray(w.numpy()) for name, w in self.model.state_dict().items()}
+            arrays = {name: np.ascontiguousarray(w.numpy()) for name, w in self.network.state_dict().items()}
         save_file(arrays, folder / "weights.safetensors")
 
     @classmethod

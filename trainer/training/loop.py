@@ -147,7 +147,7 @@ def train(
         model.load_state_dict(saved["weights"])
         for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(state)
-    seconds, rows_done, order, order_of = 0.0, 0, None, -1
+    seconds, rows_done, order, order_of = 0.0, 0, np.empty(0, np.int64), -1
     with progress() as bar:
         epoch, b = divmod(done.step, plan.n_batches)
         ahead = epoch * len(train_rows) + b * plan.batch_size
@@ -262,7 +262,7 @@ def _step(
     loss = nn.functional.binary_cross_entropy_with_logits(logits_B.float(), batch.label_B)
     total = loss
     if embedding_l2:
-        e_BFE = model.embeddings(batch.ids_BF)
+        e_BFE = model.get_submodule("embeddings")(batch.ids_BF)
         total = loss + embedding_l2 * e_BFE.square().sum() / len(e_BFE)
     (total if part == 1 else total * part).backward()
     team.sum_gradients(model)

@@ -12,13 +12,13 @@ import numpy as np
 
 from trainer.base.errors import TrainerError
 from trainer.columns.store import Columns
-from trainer.config import GbdtStage, Stage
+from trainer.config import GbdtStage, NetworkStage, Stage
 from trainer.inputs.text import texts_of_rows
 from trainer.inputs.vectors import HISTORY
 
 
 def is_placebo(stage: Stage) -> bool:
-    return not isinstance(stage, GbdtStage) and stage.placebo is not None
+    return isinstance(stage, NetworkStage) and stage.placebo is not None
 
 
 def label(stage: Stage) -> str:

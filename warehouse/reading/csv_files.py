@@ -68,9 +68,11 @@ def _first_record(text: str, delim: str, quote: str) -> list[str]:
     if len(delim) != 1:  # the csv module knows one character alone
         line = text.splitlines()[0] if text else ""
         return [field.strip().strip(quote) if quote else field for field in line.split(delim)]
-    quoting = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE}
     csv.field_size_limit(HEAD)
-    return next(csv.reader(io.StringIO(text, newline=""), delimiter=delim, **quoting), [])
+    file = io.StringIO(text, newline="")
+    if quote:
+        return next(csv.reader(file, delimiter=delim, quotechar=quote), [])
+    return next(csv.reader(file, delimiter=delim, quoting=csv.QUOTE_NONE), [])
 
 
 def open_raw(file: str) -> io.BufferedIOBase:

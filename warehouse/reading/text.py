@@ -44,12 +44,17 @@ class Shape:
         return "varchar"
 
 
+def _children(type_: DuckDBPyType) -> list[tuple[str, DuckDBPyType]]:
+    """The types within a nested one, by name. An array has its length among them too, a map "key" and "value"."""
+    return [(name, inner) for name, inner in type_.children if isinstance(inner, DuckDBPyType)]
+
+
 def shape_of(type_: DuckDBPyType) -> Shape:
     kind = type_.id
     if kind in ("list", "array"):
-        return Shape("list", (("", shape_of(type_.children[0][1])),))
+        return Shape("list", (("", shape_of(_children(type_)[0][1])),))
     if kind in ("map", "struct"):
-        return Shape(kind, tuple((name, shape_of(inner)) for name, inner in type_.children))
+        return Shape(kind, tuple((name, shape_of(inner)) for name, inner in _children(type_)))
     if kind == "null":
         return Shape("nothing")
     return Shape(
@@ -92,20 +97,20 @@ def _as_text(value: str, type_: DuckDBPyType, shape: Shape, what: str, depth: in
         return f"cast(null as {shape.sql_type()})"
     if kind in ("list", "array"):
         element = f"e{depth}"
-        inner = _as_text(element, type_.children[0][1], shape.fields[0][1], what, depth + 1)
+        inner = _as_text(element, _children(type_)[0][1], shape.fields[0][1], what, depth + 1)
         return f"list_transform({value}, lambda {element}: {inner})"
     if kind == "map":
         entry = f"e{depth}"
-        (_, key), (_, inner) = type_.children
+        (_, key_type), (_, value_type) = _children(type_)
         fields = [
             f"{name}: {_as_text(f'{entry}.{name}', part, wanted, what, depth + 1)}"
-            for name, part, (_, wanted) in zip(("key", "value"), (key, inner), shape.fields, strict=True)
+            for name, part, (_, wanted) in zip(("key", "value"), (key_type, value_type), shape.fields, strict=True)
         ]
         return f"map_from_entries(list_transform(map_entries({value}), lambda {entry}: {{{', '.join(fields)}}}))"
     if kind == "struct":
         fields = [
             f"{quoted(name)}: {_as_text(f'({value}).{quoted(name)}', part, wanted, what, depth)}"
-            for (name, part), (_, wanted) in zip(type_.children, shape.fields, strict=True)
+            for (name, part), (_, wanted) in zip(_children(type_), shape.fields, strict=True)
         ]
         return f"case when {value} is not null then {{{', '.join(fields)}}} end"
     if kind in FIRST_INEXACT:

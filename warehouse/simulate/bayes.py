@@ -43,7 +43,8 @@ def score(steps: np.ndarray, label: np.ndarray) -> dict:
     Shapes: steps (n,) true probabilities in steps of 1e-6, label (n,) 0 or 1.
     """
     clicks, n = int(label.sum()), len(label)
-    out = {"n": n, "n_clicks": clicks, "mean_probability": None, "auc": None, "auc_expected": None}
+    out: dict[str, int | float | None] = {"n": n, "n_clicks": clicks}
+    out |= {"mean_probability": None, "auc": None, "auc_expected": None}
     if n:
         out["mean_probability"] = round(float(steps.mean(dtype=np.float64)) / PROBABILITY_STEPS, 6)
     if min(clicks, n - clicks) < MIN_OF_EACH:

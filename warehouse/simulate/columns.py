@@ -33,7 +33,9 @@ def log_schema() -> pa.Schema:
     return pa.schema([(name, kinds.get(name, pa.string())) for name in COLUMNS])
 
 
-def make_block(world: World, intercepts: Intercepts, block: Block, file_name: str, short_time: bool):
+def make_block(
+    world: World, intercepts: Intercepts, block: Block, file_name: str, short_time: bool
+) -> tuple[pa.Table, pa.Table, Drawn]:
     """(log table, truth table, drawn rows) of one block; the log's tables have ids as integers where CSV allows it."""
     rows, rng = draw(world, intercepts, block)
     users, items, texts = world.users, world.items, world.item_texts
@@ -82,7 +84,7 @@ def _log_time(day: np.datetime64, second: np.ndarray, short: bool) -> pa.Array:
     return pc.binary_join_element_wise(pa.scalar(date), clock, "")
 
 
-def _deep_features(rng, world: World, day: int, rows: Drawn) -> list[pa.Array]:
+def _deep_features(rng: np.random.Generator, world: World, day: int, rows: Drawn) -> list[pa.Array]:
     """deep_features_0 .. 26. docs/simulated-log.md says what each is; the order of codes says nothing."""
     users, items, p = world.users, world.items, world.parameters
     user, item, scene, n = rows.user, rows.item, rows.scene, len(rows.user)

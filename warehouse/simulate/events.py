@@ -4,6 +4,7 @@ A block is a slice of one day of one part. Its random stream depends on the seed
 be made by any thread in any order. Shapes: n rows of the block.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,7 +86,7 @@ def scene_shares() -> np.ndarray:
     return shares
 
 
-def apportion(total: int, weights) -> np.ndarray:
+def apportion(total: int, weights: Sequence[float] | np.ndarray) -> np.ndarray:
     """Whole numbers in proportion to weights that add up to total (largest remainders, ties to the first)."""
     exact = total * np.asarray(weights, float) / np.sum(weights)
     floor = np.floor(exact).astype(np.int64)
@@ -100,7 +101,7 @@ def plan(n_events: int, n_parts: int) -> list[Block]:
     spans = (VAL_DAY, TEST_DAY - VAL_DAY, N_DAYS - TEST_DAY)
     days = np.concatenate([apportion(rows, np.ones(n)) for rows, n in zip(periods, spans, strict=True)])
     of_day = np.array([np.roll(apportion(rows, np.ones(n_parts)), day) for day, rows in enumerate(days)])
-    blocks = []
+    blocks: list[Block] = []
     for part in range(n_parts):
         first_row = 1
         for day in range(N_DAYS):
@@ -128,7 +129,9 @@ def in_steps(z: np.ndarray) -> np.ndarray:
     return np.clip(steps, 1, PROBABILITY_STEPS - 1, out=steps)
 
 
-def _impressions(rng, world: World, day: int, n: int, part: int, n_parts: int) -> dict[str, np.ndarray]:
+def _impressions(
+    rng: np.random.Generator, world: World, day: int, n: int, part: int, n_parts: int
+) -> dict[str, np.ndarray]:
     """Who sees what and when. Labels have no say in it, and neither does any hidden effect but taste."""
     p, users, items = world.parameters, world.users, world.items
     clock = np.interp(np.sort((part + rng.random(n)) / n_parts), HOUR_EDGES, np.arange(25) * 3600.0)
@@ -206,11 +209,11 @@ def solve_intercepts(world: World) -> Intercepts:
         logits.append(_logit(world, day, row))
         scenes.append(row["scene"])
         days.append(np.full(PILOT_ROWS, day))
-    z, scene, day = np.concatenate(logits), np.concatenate(scenes), np.concatenate(days)
-    train = day < VAL_DAY
+    z, scene, on = np.concatenate(logits), np.concatenate(scenes), np.concatenate(days)
+    train = on < VAL_DAY
     by_scene = np.array([_shift(z[train & (scene == s)], p.scene_rates[s]) for s in range(N_SCENES)])
     z += by_scene[scene]
-    val, test = (day >= VAL_DAY) & (day < TEST_DAY), day >= TEST_DAY
+    val, test = (on >= VAL_DAY) & (on < TEST_DAY), on >= TEST_DAY
     return Intercepts(by_scene, np.array([0.0, _shift(z[val], p.period_rates[1]), _shift(z[test], p.period_rates[2])]))
 
 

@@ -11,10 +11,11 @@ import json
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,7 @@ from storage import atomic
 
 from .bayes import Truth, bayes_report
 from .columns import TRUTH_SCHEMA, log_schema, make_block
-from .events import Block, Intercepts, plan, solve_intercepts
+from .events import Block, Drawn, Intercepts, plan, solve_intercepts
 from .parameters import COLUMNS, FIRST_DAY, MODEL_VERSION, PROBABILITY_STEPS, Parameters
 from .world import World, make_world
 
@@ -153,10 +154,12 @@ def _write(request: Request, p: Parameters, folder: Path, threads: int, on_rows:
     kept = Kept(request.events)
     with ExitStack() as stack:
         truth = stack.enter_context(_ParquetFile(folder / "truth" / "true_probabilities.parquet", TRUTH_SCHEMA))
-        parts = []
+        parts: list[_CsvFile | _ParquetFile] = []
         for name in names:
-            file = _CsvFile(folder / name) if request.format == "csv" else _ParquetFile(folder / name, log_schema())
-            parts.append(stack.enter_context(file))
+            if request.format == "csv":
+                parts.append(stack.enter_context(_CsvFile(folder / name)))
+            else:
+                parts.append(stack.enter_context(_ParquetFile(folder / name, log_schema())))
         for block, log, truth_rows, rows in _made(world, intercepts, blocks, names, request.format, threads):
             parts[block.part].write(log)
             truth.write(truth_rows)
@@ -185,21 +188,24 @@ def _write(request: Request, p: Parameters, folder: Path, threads: int, on_rows:
     _write_json(folder / "truth" / "DONE", {"rows": request.events, "files": sizes})
 
 
+_Made = tuple[Block, pa.Buffer | pa.Table, pa.Table, Drawn]  # the log as it is written, the truth, the drawn rows
+
+
 def _made(
     world: World, intercepts: Intercepts, blocks: list[Block], names: list[str], form: str, threads: int
-) -> Iterator[tuple]:
+) -> Iterator[_Made]:
     """Blocks in order, made by `threads` threads; no more than two a thread wait in memory."""
 
-    def make(block: Block):
+    def make(block: Block) -> _Made:
         # The last of several parts has log_time by the minute, as one public copy of the real log does.
         short = len(names) > 1 and block.part == len(names) - 1
         log, truth, rows = make_block(world, intercepts, block, names[block.part], short)
         return block, (_as_csv(log) if form == "csv" else log.cast(log_schema())), truth, rows
 
-    waiting, coming = deque(), iter(blocks)
+    waiting: deque[Future[_Made]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for block in coming:
+            for block in blocks:
                 waiting.append(pool.submit(make, block))
                 if len(waiting) >= 2 * threads:
                     yield waiting.popleft().result()
@@ -226,10 +232,10 @@ class _CsvFile:
     def write(self, lines: pa.Buffer) -> None:
         self._file.write(lines)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc) -> None:
+    def __exit__(self, *exc: object) -> None:
         self._file.close()
 
 
@@ -256,10 +262,10 @@ class _ParquetFile:
             self._writer.write_table(pa.concat_tables(self._tables).combine_chunks(), row_group_size=ROW_GROUP)
             self._tables = []
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc) -> None:
+    def __exit__(self, *exc: object) -> None:
         self._flush()
         self._writer.close()
 
@@ -274,7 +280,7 @@ class Kept:
         self._arrays = {name: np.empty(n, kind) for name, kind in kinds.items()}
         self._at = 0
 
-    def add(self, n: int, **columns) -> None:
+    def add(self, n: int, **columns: np.ndarray | int) -> None:
         for name, array in self._arrays.items():
             array[self._at : self._at + n] = columns[name]
         self._at += n

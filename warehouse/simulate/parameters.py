@@ -5,6 +5,7 @@ and two totals that place the ceiling (`overall`, and by scene) near what honest
 """
 
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 MODEL_VERSION = 1  # raise it when the same parameters would give other bytes
 
@@ -125,7 +126,7 @@ class Parameters:
         return {name: _plain(value) for name, value in asdict(self).items()}
 
 
-def _plain(value):
+def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, tuple | list) else value
 
 

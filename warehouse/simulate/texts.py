@@ -59,7 +59,15 @@ class ItemTexts:
     count: np.ndarray
 
 
-def item_texts(rng, p: Parameters, entities: Entities, scene, style, topic, second) -> ItemTexts:
+def item_texts(
+    rng: np.random.Generator,
+    p: Parameters,
+    entities: Entities,
+    scene: np.ndarray,
+    style: np.ndarray,
+    topic: np.ndarray,
+    second: np.ndarray,
+) -> ItemTexts:
     """Compose every item's texts. Shapes: scene, style, topic, second are (I,) ints."""
     n = len(scene)
     n_lists = np.where(rng.random(n) < p.varying_entities_share, rng.integers(2, 4, n), 1)
@@ -123,7 +131,9 @@ class Sequences:
         return user * self.n_versions + (day + self.phase[user]) // self.days
 
 
-def user_sequences(rng, p: Parameters, entities: Entities, interest: np.ndarray) -> tuple[Sequences, ...]:
+def user_sequences(
+    rng: np.random.Generator, p: Parameters, entities: Entities, interest: np.ndarray
+) -> tuple[Sequences, ...]:
     """Bill, service and query sequences. Shapes: interest (U, T) cumulative over T -> three Sequences.
 
     Each user has a stream of entities, a sequence is a window on it, and the window moves by one entity every
@@ -147,7 +157,7 @@ def user_sequences(rng, p: Parameters, entities: Entities, interest: np.ndarray)
         words = stream.ravel()[np.repeat(start, length) + inside]
         none = np.repeat(rng.random(n_users) < p.no_sequence_share[kind], versions)
         lists = pc.if_else(pa.array(none), pa.scalar(None, pa.string()), _joined(entities.names, words, length))
-        kinds.append(Sequences(lists, versions, days, rng.integers(0, days, n_users)))
+        kinds.append(Sequences(lists, versions, days, np.asarray(rng.integers(0, days, n_users))))
     return tuple(kinds)
 
 

@@ -124,7 +124,7 @@ def make_world(seed: int, n_events: int, p: Parameters) -> World:
     )
 
 
-def _users(rng, n: int, p: Parameters) -> Users:
+def _users(rng: np.random.Generator, n: int, p: Parameters) -> Users:
     late = rng.random(n) < p.newcomer_share
     join_day = np.sort(np.where(late, rng.integers(1, N_DAYS, n), 0))
     join_day[0] = 0  # someone is there on the first day
@@ -168,7 +168,7 @@ def _users(rng, n: int, p: Parameters) -> Users:
     )
 
 
-def _items(rng, n: int, p: Parameters) -> Items:
+def _items(rng: np.random.Generator, n: int, p: Parameters) -> Items:
     own_topics = np.array([[t.name in names for t in TOPICS] for names in SCENE_TOPICS])
     weight = np.where(own_topics, p.scene_topic_boost, 1.0)
     scene = rng.choice(N_SCENES, n, p=p.item_share)
@@ -248,12 +248,12 @@ def _mix(share: float, common: np.ndarray, own: np.ndarray) -> np.ndarray:
     return np.sqrt(share) * common + np.sqrt(1 - share) * own
 
 
-def _codes(rng, n: int) -> np.ndarray:
+def _codes(rng: np.random.Generator, n: int) -> np.ndarray:
     """(n,) distinct numbers in no order, of which the log shows one for each value of an id feature."""
     return rng.permutation(3 * n + 50)[:n].astype(np.int64)
 
 
-def _ids(rng, n: int) -> pa.Array:
+def _ids(rng: np.random.Generator, n: int) -> pa.Array:
     """(n,) distinct ids of 16 hexadecimal digits: an invertible hash, so neither order nor nearness says anything."""
     key = rng.integers(0, 2**63, dtype=np.uint64)
     return pa.array([f"{x:016x}" for x in mix64(np.arange(n, dtype=np.uint64) ^ key).tolist()])

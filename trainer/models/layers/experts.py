@@ -79,6 +79,7 @@ class Extraction(nn.Module):
         return own_BD, mix(self.shared_gate(shared_BX).softmax(1), experts_BKD)
 
     def _private(self, scene: int, x_bX: torch.Tensor) -> torch.Tensor:
+        assert self.private is not None
         n = self.private.n_experts // self.n_scenes
         return self.private(x_bX, scene * n, (scene + 1) * n).flatten(1)
 

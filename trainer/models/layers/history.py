@@ -80,11 +80,13 @@ class HistoryAttention(nn.Module):
         self.width = self.attention.width
 
     def forward(self, batch: Batch, e_BFE: torch.Tensor, table: nn.Embedding) -> torch.Tensor:
+        assert batch.past_item_BL is not None, "the stage reads the outcomes, so the batcher gives them"
         # What is distinct in the batch is projected once; rows only gather it.
         query_BD = self.item_query(self.embedding_dropout(e_BFE[:, self.item_field]))
         key_UD = self.item_key(self.embedding_dropout(table(batch.past_item_U)))
         key_BLD = nn.functional.embedding(batch.past_item_BL, key_UD) + self.places
         if self.reads_texts:
+            assert batch.text_BTV is not None and batch.past_text_BL is not None
             item_text_BV = self.text_dropout(batch.text_BTV[:, self.item_texts].flatten(1))
             query_BD = query_BD + self.text_query(item_text_BV)
             text_UD = self.text_key(self.text_dropout(batch.past_text_UV))

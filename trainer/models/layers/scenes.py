@@ -73,11 +73,22 @@ class SceneTowers(nn.Module):
         self.layers = nn.ModuleList(nn.Linear(a, n_scenes * b) for a, b in pairwise([n_in, *hidden, 1]))
         self.dropout = Dropout(dropout)
 
+    @property
+    def last(self) -> nn.Linear:
+        """The layer whose biases are where the towers' numbers begin."""
+        return self._layer(-1)
+
     def forward(self, x_BX: torch.Tensor, scene_B: torch.Tensor) -> torch.Tensor:
         return by_scene(scene_B, self.n_scenes, x_BX, self._tower)[:, 0]
 
+    def _layer(self, k: int) -> nn.Linear:
+        layer = self.layers[k]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
     def _tower(self, scene: int, x_bX: torch.Tensor) -> torch.Tensor:
-        for k, layer in enumerate(self.layers):
+        for k in range(len(self.layers)):
+            layer = self._layer(k)
             n_out = layer.out_features // self.n_scenes
             own = slice(scene * n_out, (scene + 1) * n_out)
             x_bX = nn.functional.linear(x_bX, layer.weight[own], layer.bias[own])
