@@ -8,7 +8,7 @@ import numpy as np
 
 
 def plan_batches(lengths: Sequence[int], *, max_tokens: int, same_length: bool) -> list[np.ndarray]:
-    """Cut texts into batches of like length, the longest first, so that padding costs next to nothing.
+    """Group texts of similar length into batches, longest first, so that there is almost no padding.
 
     Args: lengths, tokens of every text; max_tokens, the most tokens in a batch after padding (a longer text is a batch
     of its own); same_length, True for an engine that knows no padding: a batch then holds one length only.

@@ -1,4 +1,4 @@
-"""Texts -> vectors in a store: only what is missing, a shard at a time."""
+"""Texts -> vectors in a store: only what is missing, one shard at a time."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class BuildReport:
 
 
 def shards_of(texts: Texts, *, max_texts: int) -> Iterator[np.ndarray]:
-    """Positions of texts, cut into shards: the longest texts first, so the time left only gets shorter.
+    """Positions of texts, grouped into shards: longest texts first, so that the estimated time only falls.
 
     What is left after a kill is cut at the same places as before, so a resumed build writes the same shards.
     """

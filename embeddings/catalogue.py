@@ -31,7 +31,7 @@ _OFFSET_POSITIONS = (
     "data2vec-text", "longformer", "luke", "mluke",
 )  # fmt: skip
 _FOLDER_TOKENS = 512  # the longest text of a folder that doesn't say; what encoders are trained on
-# Beside the weights, what decides a vector in a folder of `save_pretrained`.
+# The files besides the weights that decide a vector in a folder of `save_pretrained`.
 _DECIDING = (
     "config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt",
     "added_tokens.json", "special_tokens_map.json", "model.safetensors.index.json", "sentencepiece.bpe.model",
@@ -179,7 +179,7 @@ def _from_catalogue(name: str, pooling: str | None, template: Template | None) -
 
 @cache
 def _check_pulled(name: str, folder: Path) -> None:
-    """Compare a pulled model with the hashes that `pull` took of it, once a process; older pulls took none.
+    """Compare a pulled model with the hashes that `pull` recorded, once per process; older pulls recorded none.
 
     Raises: EmbeddingsError naming the file that differs.
     """
@@ -250,7 +250,7 @@ def _from_folder(
 
 
 def _longest(home: Path, config: dict, tokenizer_config: dict, layout: Layout) -> int:
-    """The longest text in tokens: what the folder says, as far as the table of positions goes."""
+    """The longest text in tokens: the folder's limit, at most the size of the table of positions."""
     positions = config.get("max_position_embeddings")
     if positions is not None and (not isinstance(positions, int) or isinstance(positions, bool)):
         raise EmbeddingsError(f"{home / 'config.json'}: max_position_embeddings is {positions!r}. Expected a number.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+import typer.core
 from rich.console import Console
 from rich.table import Table
 from safetensors import SafetensorError
@@ -23,11 +25,21 @@ from storage.terminal import print_anything
 if TYPE_CHECKING:
     import numpy as np
 
-# Nothing here goes to a hub unless a hub id was named: say so before transformers is first imported.
+# No hub is contacted unless a hub id was given; this must be set before transformers is first imported.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 print_anything()
+
+
+class _Commands(typer.core.TyperGroup):
+    """The commands, which also accept --store, the former name of --vectors; help doesn't show it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, [re.sub(r"^--store(?==|$)", "--vectors", arg) for arg in args])
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -36,9 +48,7 @@ app = typer.Typer(
 out, err = Console(width=None if sys.stdout.isatty() else 120), Console(stderr=True)
 
 Marts = Annotated[Path, typer.Option("--marts", help="Folder of one dataset's marts, with texts/ in it.")]
-Store = Annotated[
-    Path, typer.Option("--vectors", "--store", help="The folder of the vector stores (formerly --store).")
-]
+Store = Annotated[Path, typer.Option("--vectors", help="The folder of the vector stores.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Stored = Annotated[str, typer.Option("--encoder", help="Encoder (or store key) whose vectors to use.")]
 DEFAULT_STORE = Path("data/vectors")
@@ -61,7 +71,7 @@ def _main(
 
 
 def reporting(command: Callable) -> Callable:
-    """Turn our errors, and those of the file system, into a message and exit code 2, and Ctrl-C into a promise."""
+    """Print our errors and those of the file system and exit with 2; on Ctrl-C print how to continue."""
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -94,7 +104,7 @@ def note(message: str) -> None:
 @app.command()
 @reporting
 def models(as_json: AsJson = False) -> None:
-    """List the encoders that `embeddings pull` can bring.
+    """List the encoders that `embeddings pull` can download.
 
     Example: [bold]embeddings models[/]
     """
@@ -186,7 +196,7 @@ def build(
     shard_texts: Annotated[int | None, typer.Option(min=1, help="Texts a shard: what a kill can cost.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Encode the texts that have no vector yet. Kill it at any time: the same command carries on.
+    """Encode the texts that have no vector yet. It can be killed at any time: the same command continues.
 
     Example: [bold]embeddings build --marts data/marts/movielens --encoder e5-small[/]
 
@@ -272,12 +282,12 @@ def inspect(
     marts: Marts,
     encoder: Stored = DEFAULT_ENCODER,
     store: Store = DEFAULT_STORE,
-    picture: Annotated[Path | None, typer.Option(help="Where the picture goes; by default into the store.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Where to save the picture; by default in the store.")] = None,
     titles: Annotated[int, typer.Option(min=1, help="How many titles to show with their neighbours.")] = 6,
     dim: Annotated[int, typer.Option(min=1, help="Dimensions to whiten to.")] = 128,
     as_json: AsJson = False,
 ) -> None:
-    """Look at the vectors: coverage, duplicates, crowding before and after whitening, neighbours; and a picture.
+    """Look at the vectors: coverage, duplicates, cosines before and after whitening, neighbours; and a picture.
 
     Example: [bold]embeddings inspect --marts data/marts/movielens --encoder e5-small[/]
     """
@@ -286,7 +296,7 @@ def inspect(
     from embeddings.store import find_store
     from embeddings.texts import read_texts
 
-    require_extra("report", "`embeddings inspect`")  # asked before minutes of work
+    require_extra("report", "`embeddings inspect`")  # checked before minutes of work
     vectors = find_store(store, encoder)
     with _doing("comparing vectors"):
         seen = look(read_texts(marts), vectors, n_titles=titles, n_components=dim)
@@ -340,7 +350,7 @@ def whiten(
     marts: Marts,
     encoder: Stored = DEFAULT_ENCODER,
     store: Store = DEFAULT_STORE,
-    output: Annotated[Path | None, typer.Option("--out", help="Where to save; by default into the store.")] = None,
+    output: Annotated[Path | None, typer.Option("--out", help="Where to save; by default in the store.")] = None,
     dim: Annotated[int, typer.Option(min=1, help="Dimensions to keep.")] = 128,
     kind: Annotated[str, typer.Option(help="zca or pca.")] = "zca",
     shrinkage: Annotated[str, typer.Option(help="auto (Ledoit-Wolf), or a number from 0 to 1.")] = "auto",

@@ -1,4 +1,4 @@
-"""Texts to vectors: the one place that knows what a text encoder is."""
+"""Texts to vectors: the only module that knows what a text encoder is."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from embeddings.torch_engine import TorchEngine, cuda_wanted, fast_bf16, fast_to
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-# Tokens in a batch. On a CPU the activations of a batch should stay in its cache; a GPU wants to be full.
+# Tokens in a batch. On a CPU the activations of a batch should stay in its cache; a GPU needs to be full.
 _CPU_TOKENS, _CUDA_TOKENS = 512, 32768
-# A text is cut to this many characters a token before it is tokenised: no vocabulary here has longer words on average,
-# and 100,000 characters would be tokenised for nothing.
+# A text is cut to this many characters per token before it is tokenised: no vocabulary here has longer words
+# on average, and 100,000 characters would be tokenised for nothing.
 _CHARACTERS_A_TOKEN = 16
-# Where a text is cut, it and the template after it may join into more tokens than they were apart.
+# Where a text is cut, it and the template after it may form more tokens together than apart.
 _SLACK = 2
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Texts as token ids, ready to encode. `n_cut` of them were longer than the model takes and lost their end.
+    """Texts as token ids, ready to encode. `n_cut` of them were longer than the model's limit and were cut at the end.
 
     `starts` is the first token of each that pooling counts: 0, or the one after a prompt that doesn't count.
     """
@@ -48,7 +48,7 @@ class Tokens:
 
 
 def available_threads() -> int:
-    """Physical cores that this process may use (hyper-threads only get in each other's way here)."""
+    """Physical cores that this process may use (hyper-threads slow each other down here)."""
     import psutil
 
     cores = {psutil.cpu_count(logical=False) or 1, os.cpu_count() or 1}
@@ -124,7 +124,7 @@ class Encoder:
         longest text, None for what the model takes.
         dtype "auto": on CUDA bf16; on a CPU int8 for BERT types where its vectors stay within 0.97 cosine of float32
         on this processor, else fp32; for decoders bf16 where the processor has it (their int8 form takes minutes to
-        make, and pays only from some ten thousand texts on: ask for it).
+        make, and pays off only from some ten thousand texts on, so it is never chosen by default).
         Raises: EmbeddingsError for an unknown or missing model, and for options that don't fit it.
         """
         require_extra("embeddings", "Encoding texts")
@@ -178,7 +178,7 @@ class Encoder:
         )
 
     def tokenize(self, texts: Sequence[str]) -> Tokens:
-        """Template and token ids. A text that is too long loses its own end, never the template's.
+        """Template and token ids. A text that is too long is cut at its end; the template never is.
 
         Raises: EmbeddingsError where the template alone fills the longest text.
         """
@@ -213,7 +213,7 @@ class Encoder:
         return Tokens([encoding.ids for encoding in encodings], n_cut, starts)
 
     def encode(self, texts: Sequence[str] | Tokens, *, progress: Callable[[int], None] = lambda _: None) -> np.ndarray:
-        """One vector a text.
+        """One vector per text.
 
         Args: progress, called with the number of texts done, from any thread.
         Shapes: N texts -> (N, D), float32; unit length where the recipe normalises.

@@ -1,4 +1,4 @@
-"""The exceptions that are meant for the user's eyes."""
+"""The exceptions whose messages are for the user."""
 
 from pathlib import Path
 

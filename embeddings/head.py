@@ -119,7 +119,7 @@ class Dense:
         return f"dense {n_in}>{n_out} {self.activation}{bias}{' residual' if self.use_residual else ''}"
 
     def __call__(self, x_BD: np.ndarray) -> np.ndarray:
-        # A product of a whole batch may round otherwise than that of one row.
+        # The product of a whole batch may round differently from that of one row.
         out_BO = np.stack([self.weight_OI @ x_D for x_D in x_BD])
         if self.bias_O is not None:
             out_BO = out_BO + self.bias_O

@@ -1,4 +1,4 @@
-"""A look at vectors before a model trusts them: coverage, duplicates, variance, crowding, neighbours."""
+"""Checks of vectors before a model uses them: coverage, duplicates, variance, cosines, neighbours."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _N_NEIGHBOURS = 3
 
 @dataclass(frozen=True)
 class Crowding:
-    """Cosines of pairs of different texts picked at random, and the same after whitening. 0 is where they belong."""
+    """Cosines of random pairs of different texts, before and after whitening. 0 is ideal."""
 
     before: np.ndarray
     after: np.ndarray | None

@@ -1,4 +1,4 @@
-"""A transformer in 8-bit integers on onnxruntime, whose vectors depend on their text and on nothing else.
+"""A transformer in 8-bit integers on onnxruntime, whose vectors depend on their text only.
 
 Weights are rounded once, a scale a column; activations at run time, a scale a token. onnxruntime's own dynamic
 quantisation takes one scale for a whole batch, so there the same text gets another vector in other company; with a
@@ -75,7 +75,7 @@ def folder_of(revision: str) -> Path:
 
 
 def ensure(model_folder: Path, revision: str, max_tokens: int, *, lower_case: bool = False) -> tuple[Path, dict]:
-    """The int8 form of a model, made once per machine, and how near it comes to float32 here.
+    """The int8 form of a model, made once per machine, and how close it is to float32 here.
 
     Returns: its folder; {"cosine": {pooling: {"min", "mean"}}, ...} measured on this machine's processor.
     Raises: EmbeddingsError for an architecture that can't be exported.

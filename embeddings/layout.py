@@ -2,7 +2,7 @@
 
     modules.json                         the modules in order: Transformer, Pooling, then Dense, LayerNorm, Normalize
     config_sentence_transformers.json    prompts, and which is put before each text by default
-    sentence_bert_config.json            beside the Transformer: longest text, lower case
+    sentence_bert_config.json            in the Transformer's folder: longest text, lower case
     1_Pooling/config.json                flags (old form) or names (new form)
     2_Dense/config.json, model.safetensors
 
@@ -317,7 +317,7 @@ def _read_transformer(file: Path) -> tuple[int | None, bool]:
     config = read_json(file, dict)
     names = {"model_args": "model", "model_kwargs": "model", "tokenizer_args": "processor",
              "processor_kwargs": "processor", "config_args": "config", "config_kwargs": "config"}  # fmt: skip
-    harmless = {"unpad_inputs", "query_length", "document_length"}  # padding; two tasks that aren't asked for here
+    harmless = {"unpad_inputs", "query_length", "document_length"}  # padding; two tasks that aren't used here
     _only_known(
         file, config, {"max_seq_length", "do_lower_case", "transformer_task", "modality_config", "module_output_name",
                        "processing_kwargs", "query_expansion", "tokenizer_name_or_path", *names, *harmless},

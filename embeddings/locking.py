@@ -1,4 +1,4 @@
-"""One writer at a time, and a message that says who it is."""
+"""One writer at a time, and an error that names the writer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from embeddings.errors import EmbeddingsError
 
 @contextmanager
 def exclusive(path: Path, doing: str) -> Iterator[None]:
-    """Hold the lock file at `path`, or say at once who holds it.
+    """Hold the lock file at `path`, or fail at once with an error that names its holder.
 
     The lock is the operating system's: it goes with the process, so a killed run leaves none behind.
     Raises: EmbeddingsError when another process holds it.

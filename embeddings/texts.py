@@ -81,7 +81,7 @@ def read_texts(marts: Path | str) -> Texts:
             + (" Name one of them with --marts." if found else " Build it with `dbt build`, or correct --marts.")
         )
     folder = folders[0]
-    # Spark and dbt put files of their own beside the data: _build, _SUCCESS, .crc.
+    # Spark and dbt put their own files next to the data: _build, _SUCCESS, .crc.
     files = [
         path
         for path in sorted(folder.rglob("*.parquet"))

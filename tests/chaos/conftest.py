@@ -198,7 +198,7 @@ def embeddings_scene(place: tuple[Path, Path]) -> Scene:
     base, work = place
     tiny_bert(base / "tiny")
     write_text_mart(base / "marts", 120)
-    argv = ["embeddings", "build", "--marts", "marts", "--encoder", "tiny", "--dtype", "fp32", "--store", "vectors"]
+    argv = ["embeddings", "build", "--marts", "marts", "--encoder", "tiny", "--dtype", "fp32", "--vectors", "vectors"]
     argv += ["--shard-texts", "10", "--threads", "1"]
 
     def stored(folder: Path) -> dict[str, str]:

@@ -32,6 +32,12 @@ def test_every_command_is_here_and_its_help_has_an_example(run):
         assert f"Example: embeddings {command}" in " ".join(run(command, "--help").output.split())
 
 
+def test_the_former_name_of_vectors_is_accepted_and_not_shown(run, tmp_path):
+    assert "--store" not in run("check", "--help").output
+    for option in (["--store", tmp_path], [f"--store={tmp_path}"], ["--vectors", tmp_path]):
+        assert str(tmp_path) in " ".join(run("check", *option, code=2).output.split())
+
+
 def test_from_a_mart_to_a_whitening(run, write_mart, tiny_folder, tmp_path):
     marts = write_mart([*TITLES, "", b"caf\xe9", ("only warm", "user", 3, 0, 2)])
     made = run("build", "--marts", marts, "--encoder", tiny_folder, "--dtype", "fp32")

@@ -116,7 +116,7 @@ def _check_files(request: Request, folder: str, listing: Listing) -> None:
         for name in request.partitions:
             if f"/{name}=" not in f"/{os.path.dirname(found.path)}":  # noqa: PTH120
                 raise ReadingError(
-                    f"Raw file {file} lies in no folder {name}=..., which partitions of the adapter asks for. Move it "
+                    f"Raw file {file} lies in no folder {name}=..., which partitions of the adapter requires. Move it "
                     f"into one, or leave {name} out of partitions."
                 )
 

@@ -16,7 +16,7 @@ TIMES = {"date", "time", "time with time zone", "timestamp", "timestamp_s", "tim
 WITH_ZONE = {"timestamp with time zone", "timestamptz_ns"}
 NUMBERS = {"tinyint", "smallint", "integer", "bigint", "hugeint", "utinyint", "usmallint", "uinteger", "ubigint"} | {
     "uhugeint", "float", "double", "decimal", "bignum"}  # fmt: skip
-# Below it, every whole number has a float of its own; from it on, one float stands for several.
+# Below it, every whole number has its own float; from it on, one float represents several.
 FIRST_INEXACT = {"float": 2**24, "double": 2**53}
 
 
@@ -126,7 +126,7 @@ def _as_text(value: str, type_: DuckDBPyType, shape: Shape, what: str, depth: in
 
 
 def _float_as_text(value: str, first_inexact: int) -> str:
-    """Whole numbers that are exact are written as such; others so that nobody takes them for an id."""
+    """Whole numbers that are exact are written as such; others in a form that can't be taken for an id."""
     text = f"cast({value} as varchar)"
     # 16 digits and `.0`, where DuckDB doesn't use an exponent yet
     digits = f"cast(cast({value} as hugeint) as varchar)"

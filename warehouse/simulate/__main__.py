@@ -43,14 +43,14 @@ def main(
     context: typer.Context,
     events: Annotated[int, typer.Option(help=f"Impressions to write; {FULL_EVENTS} is the real log's size.")] = 200_000,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 7,
-    out: Annotated[Path, typer.Option(help="Folder of the log; it appears when it is whole.")] = DEFAULT_OUT,
+    out: Annotated[Path, typer.Option(help="Folder of the log; it appears when it is complete.")] = DEFAULT_OUT,
     form: Annotated[Format, typer.Option("--format", help="File format of the log.")] = Format.csv,
     parts: Annotated[int, typer.Option(help="Files to cut the log into.")] = 3,
     threads: Annotated[int, typer.Option(help="Threads; 0 is one a core, up to 4. The bytes don't depend on it.")] = 0,
     force: Annotated[bool, typer.Option("--force", help="Replace another simulated log at --out.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the outcome as one line of JSON.")] = False,
 ) -> None:
-    """Write a log in AntM2C's file format from a stated model, with every row's true click probability beside it.
+    """Write a log in AntM2C's file format from a stated model, together with every row's true click probability.
 
     Example: warehouse simulate --events 200000 --seed 7 --out data/raw/simulated
 
@@ -104,7 +104,7 @@ def ceiling(
     out: WrittenLog = DEFAULT_OUT,
     as_json: Annotated[bool, typer.Option("--json", help="The report of all splits as JSON.")] = False,
 ) -> None:
-    """How much of the Bayes AUC hangs on what no row tells: the truth again, with effects left out. Draws the log anew.
+    """How much of the Bayes AUC comes from effects that no row reveals: the AUC without them. Draws the log again.
 
     Example: warehouse simulate ceiling --out data/raw/simulated
     """

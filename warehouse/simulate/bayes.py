@@ -1,4 +1,4 @@
-"""The Bayes AUC: what the true probabilities themselves score, overall, by scene and by cold-start cell.
+"""The Bayes AUC: the AUC of the true probabilities, overall, by scene and by cold-start cell.
 
 Probabilities are multiples of 1e-6, so an AUC is a count over a million bins: exact, with ties at half, and linear.
 `auc` is against the labels that were drawn, `auc_expected` over all labels that might have been.

@@ -1,4 +1,4 @@
-"""How much of the Bayes AUC a model could know: the truth's own AUC again, without effects that no row tells.
+"""How much of the Bayes AUC a model could know: the AUC of the true probabilities without effects that no row reveals.
 
 The Bayes AUC is that of a judge who sees every hidden effect. A model sees rows. What a user makes of an item that they
 never met, and a user's mood of the day, stand in no row before; so the log is drawn again, its probabilities are taken

@@ -1,4 +1,4 @@
-"""A block's rows as the log's 37 columns and as the truth's columns. Nothing here sees a label but to write it down."""
+"""A block's rows as the log's 37 columns and as the truth's columns. Labels are only written here, never used."""
 
 import numpy as np
 import pyarrow as pa
@@ -85,7 +85,7 @@ def _log_time(day: np.datetime64, second: np.ndarray, short: bool) -> pa.Array:
 
 
 def _deep_features(rng: np.random.Generator, world: World, day: int, rows: Drawn) -> list[pa.Array]:
-    """deep_features_0 .. 26. docs/simulated-log.md says what each is; the order of codes says nothing."""
+    """deep_features_0 .. 26. docs/simulated-log.md describes each; the order of codes has no meaning."""
     users, items, p = world.users, world.items, world.parameters
     user, item, scene, n = rows.user, rows.item, rows.scene, len(rows.user)
     age = day - items.birth[item]

@@ -30,7 +30,7 @@ NIGHT, MORNING = [2, 1.2, 0.8, 0.6, 0.6, 0.9], [2, 4, 5.2, 4.8, 4.6, 5]
 AFTERNOON, EVENING = [6, 5.4, 4.4, 4.3, 4.4, 4.8], [5.4, 6, 6.6, 6.8, 5.6, 3.6]
 HOUR_SHARE = np.array(NIGHT + MORNING + AFTERNOON + EVENING)
 HOUR_EDGES = np.concatenate([[0.0], np.cumsum(HOUR_SHARE / HOUR_SHARE.sum())])
-PILOT_ROWS = 8_192  # a day, in the pilot that sets the intercepts
+PILOT_ROWS = 8_192  # per day, in the pilot that sets the intercepts
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def in_steps(z: np.ndarray) -> np.ndarray:
 def _impressions(
     rng: np.random.Generator, world: World, day: int, n: int, part: int, n_parts: int
 ) -> dict[str, np.ndarray]:
-    """Who sees what and when. Labels have no say in it, and neither does any hidden effect but taste."""
+    """Who sees what and when. It depends on no label, and on no hidden effect but taste."""
     p, users, items = world.parameters, world.users, world.items
     clock = np.interp(np.sort((part + rng.random(n)) / n_parts), HOUR_EDGES, np.arange(25) * 3600.0)
     scene = np.searchsorted(np.cumsum(scene_shares()[day])[:-1], rng.random(n), side="right")
@@ -170,7 +170,7 @@ def _impressions(
 
 
 def _logit(world: World, day: int, row: dict[str, np.ndarray]) -> np.ndarray:
-    """The true logit without intercepts: the whole of the model is these lines. Shapes: (n,)."""
+    """The true logit without intercepts: these lines are the whole model. Shapes: (n,)."""
     p, users, items = world.parameters, world.users, world.items
     scene, user, item = row["scene"], row["user"], row["item"]
     z = np.array(p.taste)[scene] * row["match"]
@@ -196,7 +196,7 @@ def pair_normal(key: np.uint64, user: np.ndarray, item: np.ndarray) -> np.ndarra
 
 
 def solve_intercepts(world: World) -> Intercepts:
-    """Intercepts at which a pilot of this world, thrown away after, has the real rates in expectation.
+    """Intercepts at which a pilot sample of this world has the real rates in expectation.
 
     Scenes first, on the train days; then one shift each for val and test, which takes up what the drift of scene shares
     and of items leaves of the real rates.

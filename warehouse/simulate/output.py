@@ -64,7 +64,7 @@ def simulate(
     parameters: Parameters | None = None,
     on_rows: Callable[[int], None] = lambda rows: None,
 ) -> bool:
-    """Write the log to `out`; False if it is already there, whole and made by the same request.
+    """Write the log to `out`; False if it is already there, complete and made by the same request.
 
     Raises: SimulationError if something else is at `out` (unless forced), or if the disk is too small.
     """
@@ -119,7 +119,7 @@ def _must_write(identity: dict, out: Path, force: bool) -> bool:
 
 
 def _difference(wanted: dict, found: dict) -> str:
-    """What differs, in words: 'seed is 8 there, 7 was asked for'. Empty if nothing does."""
+    """What differs, as text: 'seed is 8 there, 7 was asked for'. Empty if nothing does."""
     differences = []
     if found.get("model_version") != wanted["model_version"]:
         there, here = found.get("model_version"), wanted["model_version"]
@@ -133,7 +133,7 @@ def _difference(wanted: dict, found: dict) -> str:
 
 
 def incomplete(out: Path) -> str:
-    """Why the log at `out` isn't whole, or nothing."""
+    """Why the log at `out` is incomplete, or an empty text."""
     done = out / "truth" / "DONE"
     if not done.is_file():
         return "no truth/DONE"
@@ -194,7 +194,7 @@ _Made = tuple[Block, pa.Buffer | pa.Table, pa.Table, Drawn]  # the log as it is 
 def _made(
     world: World, intercepts: Intercepts, blocks: list[Block], names: list[str], form: str, threads: int
 ) -> Iterator[_Made]:
-    """Blocks in order, made by `threads` threads; no more than two a thread wait in memory."""
+    """Blocks in order, made by `threads` threads; at most two per thread wait in memory."""
 
     def make(block: Block) -> _Made:
         # The last of several parts has log_time by the minute, as one public copy of the real log does.
@@ -271,7 +271,7 @@ class _ParquetFile:
 
 
 class Kept:
-    """The few numbers a row that the Bayes AUC needs, in plain arrays (15 bytes a row)."""
+    """The few numbers per row that the Bayes AUC needs, in plain arrays (15 bytes per row)."""
 
     def __init__(self, n: int) -> None:
         kinds = dict.fromkeys(("user", "item", "millionths"), np.int32) | dict.fromkeys(
@@ -290,7 +290,7 @@ class Kept:
 
 
 def read_truth(out: Path, on_rows: Callable[[int, int], None] = lambda rows, total: None) -> Truth:
-    """The truth of a written log, from its Parquet file; on_rows hears of rows read, and of how many there are.
+    """The truth of a written log, from its Parquet file; on_rows is called with the number of rows read and the total.
 
     Raises: SimulationError if there is no log at `out`, or it isn't whole.
     """

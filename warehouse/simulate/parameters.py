@@ -68,7 +68,7 @@ class Parameters:
     scene_taste_sd: float = 0.7  # how unlike users are in the scenes that they visit
 
     # --- topics
-    topic_focus: float = 2.0  # interest in a topic goes with exp(topic_focus * taste): some five topics a user
+    topic_focus: float = 2.0  # interest in a topic is as exp(topic_focus * taste): some five topics per user
     group_share: float = 0.5  # of the variance of taste, shared by the topics of a group
     demographic_share: float = 0.2  # of the group's part, shared by people of an age and gender
     scene_topic_boost: float = 4.0  # a scene holds this many times more items of its own topics
@@ -87,7 +87,7 @@ class Parameters:
     user_scene: tuple[float, ...] = (0.35, 0.35, 1.00, 0.35, 0.35)  # people use a mini-program or they don't
     user_walk: float = 0.05  # a day's step of a user's drift
     user_mood: float = 0.30  # a user's day: nothing before the day tells it, the day's earlier rows do
-    item_style: float = 0.30  # of a title's style, by scene: what text tells about a new item beside its topic
+    item_style: float = 0.30  # of a title's style, by scene: what text reveals about a new item besides its topic
     item_topic: float = 0.25  # of a topic, by scene
     item_merchant: float = 0.25
     item_own: tuple[float, ...] = (0.45, 0.45, 1.30, 0.45, 0.45)  # only history tells

@@ -17,20 +17,20 @@ ENGLISH = STYLES.index("english")
 
 @dataclass(frozen=True)
 class Entities:
-    """The entity vocabulary: words of topic t are rows starts[t]:starts[t + 1] of names, in falling order of use."""
+    """The entity vocabulary: words of topic t are rows starts[t]:starts[t + 1] of names, in descending order of use."""
 
     names: pa.Array
     starts: np.ndarray  # (T + 1,)
     cumulative: np.ndarray  # (names,): running sum of use within a topic, topic t in (t, t + 1]
 
     def draw(self, topics: np.ndarray, u: np.ndarray) -> np.ndarray:
-        """One entity a topic. Shapes: topics (n,), u (n,) uniform in [0, 1) -> (n,) row numbers of names."""
+        """One entity per topic. Shapes: topics (n,), u (n,) uniform in [0, 1) -> (n,) row numbers of names."""
         rows = np.searchsorted(self.cumulative, topics + u, side="right")
         return np.minimum(rows, self.starts[topics + 1] - 1)
 
 
 def entity_vocabulary(n_items: int) -> Entities:
-    """Every topic's words, then words with a suffix or a city; about 46 a topic and one more for every 120 items.
+    """Every topic's words, then words with a suffix or a city; about 46 per topic and one more for every 120 items.
 
     Use within a topic falls as 1 / (rank + 3), so the plain words stay common however large the log.
     """

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Topic:
-    """One topic: its group (a coarse category), Chinese words in falling order of use, and a few English ones."""
+    """One topic: its group (a coarse category), Chinese words in descending order of use, and a few English ones."""
 
     name: str
     group: int

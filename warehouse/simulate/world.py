@@ -31,7 +31,7 @@ N_AGES, N_GENDERS, N_TIERS = 7, 2, 6
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:
-    """The random stream of a purpose and block: it depends on nothing but the seed and the key."""
+    """The random stream of a purpose and block: it depends only on the seed and the key."""
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(seed, spawn_key=key)))
 
 
@@ -254,7 +254,7 @@ def _codes(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def _ids(rng: np.random.Generator, n: int) -> pa.Array:
-    """(n,) distinct ids of 16 hexadecimal digits: an invertible hash, so neither order nor nearness says anything."""
+    """(n,) distinct ids of 16 hexadecimal digits: an invertible hash, so neither order nor closeness has a meaning."""
     key = rng.integers(0, 2**63, dtype=np.uint64)
     return pa.array([f"{x:016x}" for x in mix64(np.arange(n, dtype=np.uint64) ^ key).tolist()])
 
