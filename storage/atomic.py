@@ -1,8 +1,8 @@
 """Atomic writes: a file or a folder is there, complete, or it isn't. The only module that renames.
 
-A file or folder is written next to its target as `.<name>.partial-<process>`, flushed to disk, and renamed to its target
-atomically. So a reader finds the old or the new one, after a power failure too. A killed process leaves its partial; whoever
-writes that name next removes it, once the process is gone.
+A file or folder is written next to its target as `.<name>.partial-<process>`, flushed to disk, and renamed to its
+target atomically. So a reader finds the old or the new one, after a power failure too. A killed process leaves its
+partial file; the next writer of that name removes it once the process is gone.
 """
 
 from __future__ import annotations

@@ -87,14 +87,14 @@ def eager_trainer() -> Callable[[], object]:
     return main
 
 
-def watch(root: str, die_at: int | None, told: int, alone: bool) -> None:
-    """Write a byte to `told` before each act on a file below `root`, and die before the act number `die_at`."""
+def watch(root: str, die_at: int | None, act_writer: int, alone: bool) -> None:
+    """Write a byte to `act_writer` before each act on a file below `root`, and die before the act number `die_at`."""
     acts = 0
 
     def act() -> None:
         nonlocal acts
         acts += 1
-        os.write(told, b".")
+        os.write(act_writer, b".")
         if acts == die_at:
             die(alone)
 
@@ -128,7 +128,7 @@ def die(alone: bool) -> None:
     signal.pause()
 
 
-def become(call: Callable[[], object], request: dict, told: int) -> object:
+def become(call: Callable[[], object], request: dict, act_writer: int) -> object:
     """In the child: the command, in its folder, with its arguments, environment, output and limits."""
     os.chdir(request["cwd"])
     null = os.open(os.devnull, os.O_RDONLY)
@@ -144,7 +144,7 @@ def become(call: Callable[[], object], request: dict, told: int) -> object:
     here = set(sys.modules)
     if request.get("watched"):
         os.setsid()
-        watch(request["cwd"], request.get("die_at"), told, request.get("alone", False))
+        watch(request["cwd"], request.get("die_at"), act_writer, request.get("alone", False))
     try:
         return call()
     finally:
@@ -152,7 +152,7 @@ def become(call: Callable[[], object], request: dict, told: int) -> object:
             Path(needed).write_text(json.dumps([name for name in sys.modules if name not in here]))
 
 
-def wait(pid: int, request: dict, hears: int) -> dict:
+def wait(pid: int, request: dict, act_reader: int) -> dict:
     """How the child ended; a watched one is killed when its time is over."""
     started = time.monotonic()
     deadline = started + (request.get("kill_after") or 300)
@@ -160,18 +160,18 @@ def wait(pid: int, request: dict, hears: int) -> dict:
     while not found:
         if request.get("watched"):
             with contextlib.suppress(InterruptedError):
-                if select.select([hears], [], [], 0.001)[0]:
-                    heard = len(os.read(hears, 65536))
-                    acts += heard
-                    if not heard:
+                if select.select([act_reader], [], [], 0.001)[0]:
+                    n_read = len(os.read(act_reader, 65536))
+                    acts += n_read
+                    if not n_read:
                         time.sleep(0.001)
             if time.monotonic() > deadline:
                 (os.kill if request.get("alone") else os.killpg)(pid, signal.SIGKILL)
                 deadline = float("inf")
         found, status, used = os.wait4(pid, os.WNOHANG if request.get("watched") else 0)
     seconds = time.monotonic() - started
-    while select.select([hears], [], [], 0)[0] and (heard := len(os.read(hears, 65536))):
-        acts += heard
+    while select.select([act_reader], [], [], 0)[0] and (n_read := len(os.read(act_reader, 65536))):
+        acts += n_read
     cpu = used.ru_utime + used.ru_stime
     return {"code": os.waitstatus_to_exitcode(status), "seconds": seconds, "cpu": cpu, "acts": acts, "pid": pid}
 
@@ -187,15 +187,15 @@ def serve(command: Callable[[], Callable[[], object]]) -> object:
         for name in request.get("import", []):
             with contextlib.suppress(Exception):  # some modules make others under names that no import finds
                 import_module(name)
-        hears, told = os.pipe()
+        act_reader, act_writer = os.pipe()
         pid = os.fork()
         if not pid:
-            os.close(hears)
+            os.close(act_reader)
             os.close(answers)
-            return become(call, request, told)
-        os.close(told)
-        answer = wait(pid, request, hears)
-        os.close(hears)
+            return become(call, request, act_writer)
+        os.close(act_writer)
+        answer = wait(pid, request, act_reader)
+        os.close(act_reader)
         os.write(answers, json.dumps(answer).encode() + b"\n")
     return None
 

@@ -1,6 +1,6 @@
-"""A finished run told to experiment trackers: MLflow, TensorBoard. What they get is read from the run's own files.
+"""A finished run logged to experiment trackers: MLflow, TensorBoard. What they get is read from the run's own files.
 
-So a tracker can lose nothing: the run is complete before the first one is told of it.
+So a tracker can lose nothing: the run is complete before the first tracker sees it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Texts a second: this project's default path on CPU against sentence-transformers with its defaults.
+"""Texts per second: this project's default path on CPU against sentence-transformers with its defaults.
 
     python benchmarks/embeddings/run.py --marts data/marts/movielens
 

@@ -1,4 +1,4 @@
-"""Training rows a second: this project's MMoE against DeepCTR-Torch's and torch-rechub's, and all rungs beside it.
+"""Training rows per second: this project's MMoE against DeepCTR-Torch's and torch-rechub's, and all rungs.
 
     python benchmarks/trainer/run.py
 
@@ -147,7 +147,7 @@ def ours(stage: str, folder: Path, threads: int, amp: bool, as_peers: bool = Fal
 
 
 def peers_rows(folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """What the peers take: every category as a code below its cardinality, and five labels a row."""
+    """What the peers take: every category as a code below its cardinality, and five labels per row."""
     import pyarrow as pa
     import pyarrow.compute as pc
     import pyarrow.dataset as ds

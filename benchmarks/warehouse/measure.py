@@ -18,7 +18,7 @@ MOST_MEMORY = 0.9  # of the machine's; a command that takes more is stopped befo
 
 @dataclass(frozen=True)
 class Cost:
-    """Units: seconds; GB of 10**9 bytes. `rss_gb`: the largest sum over the process tree, ten samples a second."""
+    """Units: seconds; GB of 10**9 bytes. `rss_gb`: the largest sum over the process tree, ten samples per second."""
 
     wall_s: float
     cpu_s: float
@@ -29,7 +29,7 @@ class Cost:
 
 
 class _Watch(threading.Thread):
-    """Follows a process tree until told to stop."""
+    """Follows a process tree until it is stopped."""
 
     def __init__(self, pid: int):
         super().__init__(daemon=True)

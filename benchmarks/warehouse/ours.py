@@ -14,7 +14,7 @@ TABLES = (
     *("daily/int_scene_daily", "daily/int_user_daily", "daily/int_item_daily", "daily/int_user_item_daily"),
     *("features/feat_scene_v1", "features/feat_user_v1", "features/feat_item_v1", "features/feat_user_item_v1"),
 )
-# What the mart reads of the log beside features: without texts and context, which the peers don't carry either.
+# What the mart reads of the log besides features: without texts and context, which the peers don't carry either.
 EVENTS = """
 create view int_events as
 select event_id, user_id, item_id, scene, scene::int + 1 as scene_slot, event_at, event_date, event_date as as_of_date,

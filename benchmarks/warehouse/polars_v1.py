@@ -15,7 +15,7 @@ SUMS = ["n_impressions", "n_clicks", *(f"{m}_{s}" for m in ("n_impressions", "n_
 
 
 def daily(events: pl.LazyFrame, keys: list[str], by_scene: bool = True) -> pl.LazyFrame:
-    """A row a key and day: outcomes known on it, overall and by scene; also days on which the key is shown alone."""
+    """One row per key and day: outcomes known on it, overall and by scene; also days on which the key is only shown."""
     known = [pl.len().cast(pl.Int64).alias("n_impressions"), pl.col("label").sum().cast(pl.Int64).alias("n_clicks")]
     if by_scene:
         for s in SCENES:
@@ -65,7 +65,7 @@ def days_since(column: str) -> pl.Expr:
 
 
 def scene_table(events: pl.LazyFrame) -> pl.DataFrame:
-    """One row a day: the log's rate so far, and each scene's, drawn towards it."""
+    """One row per day: the log's rate so far, and each scene's, smoothed towards it."""
     frame = windowed(daily(events, []).collect(), [], SUMS).with_columns(
         prior_rate=pl.when(pl.col("n_impressions_cum") > 0).then(pl.col("n_clicks_cum") / pl.col("n_impressions_cum"))
     )

@@ -15,7 +15,7 @@ SUMS = ["n_impressions", "n_clicks", *(f"{m}_{s}" for m in ("n_impressions", "n_
 
 
 def daily(events: DataFrame, keys: list[str], by_scene: bool = True) -> DataFrame:
-    """A row a key and day: outcomes known on it, overall and by scene; also days on which the key is shown alone."""
+    """One row per key and day: outcomes known on it, overall and by scene; also days on which the key is only shown."""
     sides = [
         events.select(*keys, "scene", f.col("known_date").alias("date"), f.lit(1).alias("known"), "label"),
         events.select(

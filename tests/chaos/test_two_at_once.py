@@ -24,7 +24,7 @@ from warehouse.folders import publish_folder
 Said = tuple[dict, dict]
 
 
-def beside(scene: Scene, server: ForkServer, seconds: float) -> Said:
+def at_once(scene: Scene, server: ForkServer, seconds: float) -> Said:
     """The command, and the same one started so much later in the same folder; how each ended."""
     scene.reset()
     later = replace(scene, server=server)
@@ -50,19 +50,19 @@ def test_two_writers(command: str, request: pytest.FixtureRequest, survived: Cal
         scene = scene("dbt build", *MODELS, built=True)
     expected, there, seconds = undisturbed(scene, of(command, 2))
     says = {"fetch": "\0", "simulate": "can't write to", "embeddings": ": process ", "dbt": "(PID "}[command]
-    told = 0
+    n_gave_way = 0
     for share in (0, 0.2, 0.5):
-        both = beside(scene, of(command, 2), share * seconds)
+        both = at_once(scene, of(command, 2), share * seconds)
         for one, other in (both, both[::-1]):
             assert one["code"] == 0 or says in one["said"], (share, one["said"][-3000:])
             if says in one["said"]:
-                told += 1
+                n_gave_way += 1
                 assert other["code"] == 0, (share, other["said"][-3000:])
                 if command in ("embeddings", "dbt"):
                     assert str(other["pid"]) in one["said"], "it names the process that holds the lock"
         assert scene.result(scene.work) == expected
         assert scene.listing() - there == set()
-    survived(f"two at once: {scene.name:17} 3 pairs, one gave way in {told}, results equal")
+    survived(f"two at once: {scene.name:17} 3 pairs, one gave way in {n_gave_way}, results equal")
 
 
 def test_two_fits_of_one_mart_share_a_cache(fit_scene: Callable[..., Scene], survived: Callable[[str], None]) -> None:
@@ -170,7 +170,7 @@ def test_a_reader_meets_one_build(
 def test_fit_and_score_during_a_refresh(
     score_scene: Scene, two_builds: list[Path], survived: Callable[[str], None]
 ) -> None:
-    """Whole commands: a fit goes on with the build that it found whole; a score that lost its build says so."""
+    """A fit continues with the build that it read completely; a score whose build was replaced reports it."""
     fit = replace(score_scene, argv=["trainer", "fit", "--stage", "one.yaml", "--marts", "m", "--run", "runs/fit"])
     score = replace(
         score_scene,

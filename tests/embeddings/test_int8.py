@@ -27,7 +27,7 @@ def run(proto, x):
 
 
 def by_hand(x, weight):
-    """The same rounding in numpy: one scale a row of x, one a column of the weight, an exact integer product."""
+    """The same rounding in numpy: one scale per row of x, one per column of the weight, an exact integer product."""
     m = np.abs(x).max(axis=-1, keepdims=True)
     scales = np.abs(weight).max(axis=0) / 127
     product = np.rint(x / m * 127).astype(np.int64) @ np.rint(weight / scales).astype(np.int64)

@@ -83,7 +83,7 @@ def test_append_only(filled):
 
 
 class Killed(BaseException):
-    """Stands for kill -9: nothing between here and the file system may tidy up after it."""
+    """Stands for kill -9: no code above the file system may clean up after it."""
 
 
 def test_killed_at_any_step_nothing_finished_is_lost(tmp_path, monkeypatch):

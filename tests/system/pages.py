@@ -22,7 +22,7 @@ SHELL = {"cd", "mv", "jq", "./daily.sh", "export", "echo", "exit", "if", "then",
 
 @dataclass(frozen=True)
 class Fence:
-    """A fenced block. language: "" for commands, a line each. mark: why no test runs it, by a comment above it."""
+    """A fenced block. language: "" for commands, one per line. mark: why no test runs it, by a comment above it."""
 
     page: Path
     line: int
@@ -232,7 +232,7 @@ def _check_values(options: dict[str, Any]) -> None:
 
 @cache
 def known_vars() -> frozenset[str]:
-    """The vars that the warehouse reads: those of dbt_project.yml, of a log's block, and those that SQL asks for."""
+    """The vars that the warehouse reads: those of dbt_project.yml, of a log's block, and those that SQL reads."""
     declared = yaml.safe_load((ROOT / "dbt_project.yml").read_text())["vars"]
     sql = "".join(path.read_text() for path in (ROOT / "warehouse").rglob("*.sql"))
     asked = re.findall(r"(?:var|dataset_var)\('(\w+)'", sql)
@@ -240,7 +240,7 @@ def known_vars() -> frozenset[str]:
 
 
 def run_in_process(words: list[str]) -> tuple[int, str]:
-    """Run one of our own commands in this process, in the present folder: exit code, and what it said."""
+    """Run one of our own commands in this process, in the current folder: exit code and output."""
     from typer.testing import CliRunner
 
     program, *arguments = words

@@ -204,7 +204,7 @@ def add_pages(checkout: Checkout, old: str = "", new: str = "") -> None:
 
 
 def test_a_page_of_items_per_row_and_no_texts(checkout: Checkout) -> None:
-    """The guide's second log, under a name of its own beside the first, built, refreshed and built in full."""
+    """The guide's second log, under its own name next to the first, built, refreshed and built in full."""
     add_pages(checkout)
     files = {"a.parquet": pages_of(500, seed=1)}
     files["b.parquet"] = [*pages_of(300, seed=2), *files["a.parquet"][:20]]

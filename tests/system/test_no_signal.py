@@ -22,7 +22,7 @@ OWN_ROW = Edit("warehouse/macros/windows.sql", "and 1 preceding", "and current r
 
 
 def permuted_log() -> pa.Table:
-    """A log with taste in it, by user and item, whose labels are then dealt out anew."""
+    """A log with taste in it, by user and item, whose labels are then permuted."""
     log = random_log(4000, seed=3)
     draw = random.Random(5)
     users, items = (
@@ -43,7 +43,7 @@ def small(name: str) -> Stage:
 
 
 def held_out(folder: Path, stage: Stage, cache: pytest.MonkeyPatch) -> tuple[float, float]:
-    """AUC of the rows after train, and its standard error were there nothing to learn."""
+    """AUC of the rows after train, and its standard error if there were nothing to learn."""
     cache.setenv("FIRST_IMPRESSION_CACHE", str(folder / "cache"))
     contract = read_contract(folder / "data/marts/my_log", "training_examples_v2", folder / "target/manifest.json")
     columns = open_columns(contract)

@@ -1,4 +1,4 @@
-"""The package away from its checkout: a wheel that is built, installed beside the core requirements alone, and used."""
+"""The package away from its checkout: a wheel that is built, installed with only the core requirements, and used."""
 
 from __future__ import annotations
 

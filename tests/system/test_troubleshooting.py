@@ -56,7 +56,7 @@ def texts_mart(folder: Path, n: int) -> None:
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Everything that is said while one thing after another goes wrong."""
+    """Everything that is printed while one thing after another goes wrong."""
     folder = tmp_path_factory.mktemp("trouble")
     with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.setenv("FIRST_IMPRESSION_CACHE", str(folder / "cache"))

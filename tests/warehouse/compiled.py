@@ -1,4 +1,4 @@
-"""The warehouse's own SQL as dbt compiled it, in a database in memory: half a second a log instead of fifteen.
+"""The warehouse's own SQL as dbt compiled it, in a database in memory: half a second per log instead of fifteen.
 
 What dbt does around the models is not in here: hooks, tests, refreshes and the raw files' own checks.
 """

@@ -32,7 +32,7 @@ _GAP = r"(?:\s|--[^\n]*(?:\n|$)|(?<!\S)\#[^\n]*(?:\n|$)|/\*.*?\*/|\{\#.*?\#\})"
 
 @dataclass(frozen=True)
 class Edit:
-    """One change to the project: the expression `old`, which must stand somewhere in `path`, becomes `new`.
+    """One change to the project: the expression `old`, which must occur in `path`, becomes `new`.
 
     `old` is found by its words and signs alone: case, blanks, line ends and comments don't matter, so neither lines
     added around it nor another layout hide it. It is written on one line: its neighbours are not its business.

@@ -1,4 +1,4 @@
-"""Fetching: what lands is whole and known, or nothing lands."""
+"""Fetching: the log arrives complete and verified, or not at all."""
 
 import hashlib
 import zipfile

@@ -29,7 +29,7 @@ def marts(project: Project, log: pa.Table) -> dict[int, pa.Table]:
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_the_reference_knows_no_feature_that_is_gone(version: int, log: pa.Table) -> None:
-    """A feature that it doesn't know, such as a user's own, is told; test_any_feature.py proves it all the same."""
+    """A feature that it doesn't know, such as a user's own, is reported; test_any_feature.py proves it all the same."""
     some = log.to_pylist()[:50]
     known, declared = set(REFERENCE[version](some[0], some, SETTINGS)), set(features_of(version))
     assert known <= declared

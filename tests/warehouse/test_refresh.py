@@ -34,7 +34,7 @@ NO_IDS = Edit("warehouse/models/sources/my_log/src_my_log.sql", "cast(impression
 
 
 def delivered_files(n_events: int = 900) -> dict[str, pa.Table]:
-    """A log as it is delivered: a file a day with what became known on that day, of events up to 40 hours old.
+    """A log as it is delivered: one file per day with what became known on that day, of events up to 40 hours old.
 
     One day comes in two files, one file has no row, an unreadable row is among them, days without any event leave gaps,
     the last file but one repeats rows of an early one, and the last brings a user and an item never seen before.
@@ -159,7 +159,7 @@ def test_without_news_nothing_is_written(grown: Project) -> None:
 
 
 def test_days_in_shuffled_order(whole: Project, tmp_path: Path) -> None:
-    """Backfill: some days first, then the others in two lots, drawn at random: days change windows after them."""
+    """Backfill: some days first, then the others in two random groups: days change windows after them."""
     project = Project(tmp_path / "project", (NO_IDS,))
     repeated = NAMES[3]  # comes with the first lot: an event that is read before must not turn into a repeat
     order = random.Random(2).sample([name for name in NAMES if name != repeated], len(NAMES) - 1)
@@ -212,7 +212,7 @@ def test_data_tests_look_at_new_rows_until_they_pass(nearly: Project, tmp_path: 
 
 
 def test_what_is_no_news_but_a_change_is_a_full_build(grown: Project, whole: Project, tmp_path: Path) -> None:
-    """A changed file; a changed var, for the models that read it alone; a lost mart; days asked for."""
+    """A changed file; a changed var, only for the models that read it; a lost mart; requested days."""
     project = copy_of(grown, tmp_path / "project")
     database = "data/raw/my_log/" + NAMES[2]
     (project.folder / "data/marts/my_log/texts/_build/build.json").unlink()
@@ -245,7 +245,7 @@ MUTANTS = (
 
 
 def test_mutants_of_what_a_refresh_carries_over_are_caught(nearly: Project, whole: Project, tmp_path: Path) -> None:
-    """History before the windows dropped, by day and by instant; a list that starts anew; days forgotten."""
+    """History before the windows dropped, by day and by instant; a list that starts again; days left out."""
     mutated = copy_of(nearly, tmp_path / "project", *(edit for edit, _ in MUTANTS))
     add(mutated, NAMES[-1])
     run(mutated)

@@ -21,7 +21,7 @@ RESPLIT = ["build", "--select", "int_events", "training_examples_v1", *SPLIT_TES
 
 
 def is_held_out(key: str, salt: str = "first impression", share: float = 0.1) -> bool:
-    """The rule of macros/split.sql, told in another language."""
+    """The rule of macros/split.sql, in Python."""
     return int(hashlib.md5(f"{salt}:{key}".encode()).hexdigest()[:8], 16) < share * 2**32
 
 

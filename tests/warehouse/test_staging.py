@@ -23,7 +23,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture
 def stage(project: Project) -> Callable:
-    """Stages raw files given as name=bytes; returns dbt's exit status and what it said."""
+    """Stages raw files given as name=bytes; returns dbt's exit status and output."""
 
     def stage(**files: bytes) -> tuple[int, str]:
         raw = project.folder / "data/raw/antm2c"
@@ -141,7 +141,7 @@ def test_forms_of_time(project: Project, stage: Callable) -> None:
 
 
 def test_every_unreadable_value_has_its_reason(project: Project, stage: Callable) -> None:
-    """In one file: every kind of bad row beside enough good ones."""
+    """In one file: every kind of bad row, among enough good ones."""
     good = b"".join(EVENT % b"t%d" % number for number in range(60))
     bad = {
         EVENT.replace(

@@ -1,7 +1,7 @@
 """How many threads may compute: in a forked process one.
 
 OpenMP (libgomp, which PyTorch and scikit-learn each bring along) starts its threads with the first parallel loop and
-keeps them. A fork copies the books of that pool without its threads, so the next parallel loop of the child waits for
+keeps them. A fork copies the state of that pool without its threads, so the next parallel loop of the child waits for
 them for ever. A loop of one thread asks for no pool.
 """
 

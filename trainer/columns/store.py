@@ -16,7 +16,7 @@ from trainer.base.paging import maps_of, release_pages
 from trainer.columns.ragged import Lists
 from trainer.contract.schema import LEVELS, SPLITS
 
-_READ = 1 << 12  # rows read before pages are handed back: spread over a log, each maps pages of its own
+_READ = 1 << 12  # rows read before pages are released: spread over a log, each maps pages of its own
 ARRAYS = ("dense_ND", "codes_NC", "scene_N", "label_N", "split_N", "level_NG", "event_at_N")
 
 

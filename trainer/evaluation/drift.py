@@ -2,7 +2,7 @@
 
 PSI, the sum over bins of (test - train) * ln(test / train), where the bins are tenths of train and NULL is a bin of its
 own; a share of none counts as one in ten thousand. So does the warehouse's `feature_profile`, day by day.
-Counts since the beginning and priors move by themselves, so PSI alone accuses them all. Beside it stands that of
+Counts since the beginning and priors move by themselves, so PSI alone flags them all. It is compared with that of
 train's last fifth against its first four: how much such a number moves anyway.
 Source: Siddiqi 2006, the population stability index.
 """

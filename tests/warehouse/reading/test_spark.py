@@ -27,7 +27,7 @@ FLOATS = [1001.0, 2.5, 1e300, float("nan"), float("inf"), -0.0, 2.0**53, 2.0**53
 
 
 def with_odd_types(folder: Path) -> None:
-    """Four files of one log under folders that Hive would write, and what isn't read beside them."""
+    """Four files of one log under folders that Hive would write, and files that aren't read."""
     log = tags_as_lists(random_log(80))
     for name in ("shown_at", "ingested_at"):
         log = with_column(log, name, pa.array(log[name].to_pylist(), pa.timestamp("us")))
