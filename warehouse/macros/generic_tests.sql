@@ -13,3 +13,8 @@
     from {{ model }}
     having count(*) = 0
 {% endtest %}
+
+{% macro is_built(relation) -%}
+    {#- Whether a model's table is there: a test of several models can be selected by a build of only some of them. -#}
+    {{ return(not execute or load_relation(relation) is not none) }}
+{%- endmacro %}

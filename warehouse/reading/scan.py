@@ -18,9 +18,6 @@ from warehouse.reading.errors import ReadingError
 from warehouse.reading.text import Shape, as_text, literal, merged_shapes, quoted
 
 # As many CSV scans side by side, at most; rows are numbered on one thread per scan.
-CSV_SCANS = 16
-CSV_APART = 4  # so few files have a scan each, whatever their size
-CSV_BYTES = 32 * 2**20  # files smaller than this share a scan
 OURS = {"filename", "file_row_number", "file_index"}  # DuckDB's names for a file's path, its rows and its number
 PATTERN_CHARACTERS = set("*?[]\\")
 
@@ -261,38 +258,13 @@ def _csv_selects(
         " store_rejects = true, rejects_limit = 0"
     )
     selects = []
-    for chunk in _chunks(files):
-        paths = ", ".join(literal(f"{folder}/{found.path}") for found in chunk)
-        rows = (
-            f"select {', '.join(wanted)}, {source_file} as source_file, row_number() over () as source_row"
-            f" from read_csv([{paths}], {options})"
-        )
-        if len(chunk) > 1:
-            # Windows without an order stream, so files come one after the other: what counts is where each begins.
-            rows = (
-                "select * exclude (_is_first) replace (source_row - max(case when _is_first then source_row end) over ("
-                "rows between unbounded preceding and current row) + 1 as source_row) from (select *,"
-                f" coalesce(lag(source_file) over () <> source_file, true) as _is_first from ({rows}))"
-            )
-        selects.append(rows)
-    return selects
-
-
-def _chunks(files: list[Found]) -> list[list[Found]]:
-    """One scan per file, of which DuckDB runs several at a time; of many files, small neighbours share one."""
-    if len(files) <= CSV_APART:
-        return [[found] for found in files]
-    limit = max(CSV_BYTES, sum(found.size for found in files) // CSV_SCANS)
-    chunks: list[list[Found]] = []
-    size = 0
+    # A scan per file: of several files in one scan, DuckDB 2.0.0 forgets some lines that are no rows.
     for found in files:
-        if chunks and size + found.size <= limit:
-            chunks[-1].append(found)
-            size += found.size
-        else:
-            chunks.append([found])
-            size = found.size
-    return chunks
+        selects.append(
+            f"select {', '.join(wanted)}, {source_file} as source_file, row_number() over () as source_row"
+            f" from read_csv({literal(f'{folder}/{found.path}')}, {options})"
+        )
+    return selects
 
 
 def _no_rows(request: Request, shapes: dict[str, Shape]) -> str:

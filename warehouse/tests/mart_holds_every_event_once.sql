@@ -7,7 +7,7 @@ events as (
 ),
 
 examples as (
-    select event_id from {{ ref('training_examples', v=1) }}
+    select event_id from {{ ref('training_examples', v=1) if is_built(ref('training_examples', v=1)) else ref('stg_events') }}
     where {{ in_tested_days('event_date') }}
 ),
 
