@@ -131,7 +131,7 @@ def test_fetch_and_pull_tell_programs_where_things_are(tmp_path: Path, monkeypat
     from embeddings import catalogue, pull
 
     monkeypatch.setattr("warehouse.fetch.fetch", lambda dataset, raw, cache: raw / dataset)
-    found = CliRunner().invoke(app_of("warehouse fetch"), ["movielens", "--raw", "here", "--json"])
+    found = CliRunner().invoke(app_of("warehouse"), ["fetch", "movielens", "--raw", "here", "--json"])
     assert json.loads(found.stdout)["folder"] == "here/movielens"
     monkeypatch.setattr(catalogue, "is_pulled", lambda name: True)
     monkeypatch.setattr(pull, "pull", lambda name, **_: tmp_path / name)

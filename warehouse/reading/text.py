@@ -129,7 +129,8 @@ def _float_as_text(value: str, first_inexact: int) -> str:
     """Whole numbers that are exact are written as such; others in a form that can't be taken for an id."""
     text = f"cast({value} as varchar)"
     # 16 digits and `.0`, where DuckDB doesn't use an exponent yet
-    digits = f"cast(cast({value} as hugeint) as varchar)"
+    # try_cast: a cast may be computed for values that an earlier branch of the case answers, and fails on NaN
+    digits = f"cast(try_cast({value} as hugeint) as varchar)"
     scientific = (
         f"regexp_replace({digits}, '^(-?[0-9])([0-9]*?)0*$', '\\1.\\2') || 'e+' || "
         f"cast(length(ltrim({digits}, '-')) - 1 as varchar)"

@@ -25,7 +25,7 @@ def ladder(toy: Any, stage: Any, tmp_path: Path) -> tuple[list[Rung], Path]:
     """Three rungs: trees that barely began, better ones, and the very same again under another name."""
     marts = toy(2500).write(tmp_path / "marts")
     rungs = [
-        Rung("00_gbdt", stage("00_gbdt", max_iter=2), None),
+        Rung("00_gbdt", stage("00_gbdt", max_iter=1, max_leaf_nodes=2), None),
         Rung("01_dnn", stage("00_gbdt"), "00_gbdt"),
         Rung("02_same", stage("00_gbdt"), "01_dnn"),
     ]
