@@ -96,7 +96,7 @@ def test_the_guide_to_the_letter(checkout: Checkout) -> None:
     (columns,) = re.findall(r"with these columns:\n`(.+)`", PAGE)
     assert columns.split(", ") == log.column_names
     (raw,) = re.findall(r"Parquet files in `(data/raw/\w+/)`", PAGE)
-    (adapter,) = re.findall(r"Save as `(.+\.sql)`", PAGE)
+    (adapter,) = re.findall(r"Save it as `(.+\.sql)`", PAGE)
     assert "Add a block under `vars: datasets:` in `dbt_project.yml`" in PAGE
     build, fit = checkout.commands
     checkout.save_adapter(adapter, checkout.adapter)
@@ -243,8 +243,8 @@ def test_a_page_of_items_per_row_and_no_texts(checkout: Checkout) -> None:
         ("as item_id", "as item", "lacks item_id, and has item, which no later model reads"),
         ("as label", "as label, user_id as item_titel", "lacks event_id, known_at, item_title, item_entities,"
          " user_texts, ctx_dense, ctx_ids, and has item_titel"),
-        ("as label", "as label, [user_id] as item_title", "gives item_title as bigint[], expected a text"),
-        ("as label", "as label, cast(null as string) as user_texts", "gives user_texts as varchar, expected a list"),
+        ("as label", "as label, [user_id] as item_title", "gives item_title as varchar[], expected a text"),
+        ("as label", "as label, cast(null as string) as user_texts", "gives user_texts as text, expected a list"),
     ],
     ids=["no position", "required", "misspelt", "list for a text", "text for a list"],
 )  # fmt: skip

@@ -78,8 +78,8 @@
 
 {% macro as_texts(source, name, type) -%}
     {%- if not is_list_type(type) -%}
-        {{ exceptions.raise_compiler_error("The adapter " ~ source.identifier ~ " gives " ~ name ~ " as " ~ type
-            ~ ", expected a list. Write {{ array_of(['a_column', 'another']) }} as " ~ name ~ ", or leave the column out.") }}
+        {{ exceptions.raise_compiler_error("The adapter " ~ source.identifier ~ " gives " ~ name ~ " as "
+            ~ ('text' if is_text_type(type) else type) ~ ", expected a list. Write {{ array_of(['a_column', 'another']) }} as " ~ name ~ ", or leave the column out.") }}
     {%- endif -%}
     {%- set of = type | replace('array<', '') | replace('[]', '') | replace('>', '') -%}
     {{ return(name if is_text_type(of) else 'cast(' ~ name ~ ' as ' ~ array_type('string') ~ ')') }}
