@@ -55,18 +55,8 @@ DEFAULT_STORE = Path("data/vectors")
 DEFAULT_ENCODER = "e5-small"
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"embeddings {installed.version()}")
-        raise typer.Exit
-
-
 @app.callback()
-def _main(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
-    ] = False,
-) -> None:
+def _main(version: Annotated[bool, installed.version_option("embeddings")] = False) -> None:
     """Texts to vectors: encode the texts mart once per text, whiten, and look at the result."""
 
 

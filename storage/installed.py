@@ -8,6 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from importlib import metadata
+from typing import Any
+
+import typer
 
 DISTRIBUTION = "first-impression"
 
@@ -15,6 +18,17 @@ DISTRIBUTION = "first-impression"
 def version() -> str:
     """The version of the installed package; "unknown" where the code runs without being installed."""
     return version_of(DISTRIBUTION) or "unknown"
+
+
+def version_option(program: str) -> Any:
+    """The option `--version` of a command: prints the version and stops."""
+
+    def show(wanted: bool) -> None:
+        if wanted:
+            typer.echo(f"{program} {version()}")
+            raise typer.Exit
+
+    return typer.Option("--version", callback=show, is_eager=True, help="Print the version and stop.")
 
 
 def version_of(package: str) -> str | None:

@@ -17,18 +17,8 @@ app.command("fetch")(fetch.main)
 app.add_typer(simulate, name="simulate")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"warehouse {installed.version()}")
-        raise typer.Exit
-
-
 @app.callback()
-def _main(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
-    ] = False,
-) -> None:
+def _main(version: Annotated[bool, installed.version_option("warehouse")] = False) -> None:
     """Raw logs for the feature warehouse: fetch a public one, or simulate one whose true probabilities are known.
 
     Example: warehouse fetch movielens

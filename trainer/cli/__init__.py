@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 from safetensors import SafetensorError
 
+from storage import installed
 from storage.terminal import print_anything
-from trainer import __version__
 from trainer.base.errors import TrainerError
 from trainer.base.progress import console
 from trainer.cli import comparing, explaining, fitting, laddering, serving
@@ -38,14 +38,8 @@ def stoppable(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"trainer {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
-def _main(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
+def _main(version: Annotated[bool, installed.version_option("trainer")] = False) -> None:
     """From the training mart to a run directory.
 
     Example: `trainer fit --stage 01_dnn --marts data/marts/movielens --run runs/01_dnn`

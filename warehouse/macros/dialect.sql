@@ -125,9 +125,6 @@
 {% macro instant_of(micros) -%} {{ adapter.dispatch('instant_of')(micros) }} {%- endmacro %}
 {% macro duckdb__instant_of(micros) -%} make_timestamp({{ micros }}) {%- endmacro %}
 
-{% macro reversed_list(list) -%} {{ adapter.dispatch('reversed_list')(list) }} {%- endmacro %}
-{% macro duckdb__reversed_list(list) -%} list_reverse({{ list }}) {%- endmacro %}
-
 {% macro latest_first(number, columns) -%}
     {#- An aggregate: a list of structs of columns, in descending order of a number that is unique in the list. -#}
     {{ adapter.dispatch('latest_first')(number, columns) }}

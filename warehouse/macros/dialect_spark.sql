@@ -71,8 +71,6 @@
 
 {% macro spark__instant_of(micros) -%} timestamp_micros({{ micros }}) {%- endmacro %}
 
-{% macro spark__reversed_list(list) -%} reverse({{ list }}) {%- endmacro %}
-
 {% macro spark__latest_first(number, columns) -%}
     {#- Structs are ordered by their first field. -#}
     sort_array(collect_list({{ struct_of([number] + columns) }}), false)

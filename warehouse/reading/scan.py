@@ -245,11 +245,12 @@ def _what(column: str) -> str:
 def _csv_selects(
     request: Request, folder: str, names: list[list[str]], files: list[Found], _: dict[str, Shape], compression: str
 ) -> list[str]:
-    """Rows are numbered in the scan itself, since a join further on may reorder them."""
+    """One scan per file: of several files in one scan, DuckDB 2.0.0 forgets some lines that are no rows.
+
+    Rows are numbered in the scan itself, since a join further on may reorder them. The file's name is a constant, so a
+    filter on it leaves whole files unread.
+    """
     inner = {name: f"c{number}" for number, (name, _) in enumerate(names)}
-    source_file = f"substr(filename, {len(folder) + 2})"
-    from_path = _from_path(request, source_file)
-    wanted = [f"{from_path.get(name) or inner[name]} as {quoted(name)}" for name in request.columns]
     typed = ", ".join(f"c{number}: 'varchar'" for number in range(len(names)))
     options = (
         f"auto_detect = false, header = {'false' if request.header else 'true'}, columns = {{{typed}}},"
@@ -257,14 +258,17 @@ def _csv_selects(
         f" compression = '{ {'.gz': 'gzip', '.zst': 'zstd'}.get(compression, 'none') }', hive_partitioning = false,"
         " store_rejects = true, rejects_limit = 0"
     )
-    selects = []
-    # A scan per file: of several files in one scan, DuckDB 2.0.0 forgets some lines that are no rows.
-    for found in files:
-        selects.append(
+
+    def select(found: Found) -> str:
+        source_file = literal(found.path)
+        from_path = _from_path(request, source_file)
+        wanted = [f"{from_path.get(name) or inner[name]} as {quoted(name)}" for name in request.columns]
+        return (
             f"select {', '.join(wanted)}, {source_file} as source_file, row_number() over () as source_row"
             f" from read_csv({literal(f'{folder}/{found.path}')}, {options})"
         )
-    return selects
+
+    return [select(found) for found in files]
 
 
 def _no_rows(request: Request, shapes: dict[str, Shape]) -> str:
