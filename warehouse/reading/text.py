@@ -128,6 +128,7 @@ def _as_text(value: str, type_: DuckDBPyType, shape: Shape, what: str, depth: in
 def _float_as_text(value: str, first_inexact: int) -> str:
     """Whole numbers that are exact are written as such; others in a form that can't be taken for an id."""
     text = f"cast({value} as varchar)"
+    # NaN is known by its text: DuckDB folds isnan() to false by the statistics of a Parquet file without NULLs
     # 16 digits and `.0`, where DuckDB doesn't use an exponent yet
     # try_cast: a cast may be computed for values that an earlier branch of the case answers, and fails on NaN
     digits = f"cast(try_cast({value} as hugeint) as varchar)"
@@ -136,9 +137,10 @@ def _float_as_text(value: str, first_inexact: int) -> str:
         f"cast(length(ltrim({digits}, '-')) - 1 as varchar)"
     )
     return (
-        f"case when isnan({value}) then 'NaN' when isinf({value}) or abs({value}) >= 1e16 then {text}"
+        f"case {text} when 'nan' then 'NaN' when '-nan' then 'NaN' else case"
+        f" when isinf({value}) or abs({value}) >= 1e16 then {text}"
         f" when {value} <> trunc({value}) then {text} when abs({value}) < {first_inexact} then {digits}"
-        f" else {scientific} end"
+        f" else {scientific} end end"
     )
 
 

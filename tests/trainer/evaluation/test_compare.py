@@ -17,7 +17,7 @@ from trainer.run.directory import fit_run
 @pytest.fixture
 def runs(toy: Any, stage: Any, tmp_path: Path) -> tuple[Path, Path]:
     marts = toy(2500).write(tmp_path / "marts")
-    fit_run(stage("00_gbdt", max_iter=3), marts, tmp_path / "poor")
+    fit_run(stage("00_gbdt", max_iter=1), marts, tmp_path / "poor")
     fit_run(stage("00_gbdt"), marts, tmp_path / "good")
     return tmp_path / "poor", tmp_path / "good"
 

@@ -75,6 +75,6 @@ def test_parquet_of_many_types(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             theirs = ", ".join(f"timezone('UTC', {name})" if "ZONE" in types[name] else name for name in names)
             mine = f"select {ours} from {table}"
             other = f"select {theirs} from {spark.format(table)}"
-            assert connection.sql(f"select count(*) from ({mine})").fetchone()[0] >= at_least
+            assert connection.sql(f"select count(*) from ({mine})").fetchall()[0][0] >= at_least
             assert connection.sql(f"{mine} except all {other}").fetchall() == []
             assert connection.sql(f"{other} except all {mine}").fetchall() == []

@@ -131,6 +131,13 @@ def test_values_become_text_by_their_own_file_s_type(tmp_path_factory: pytest.Te
     assert [row for row in found if row[1] == last] == alone or "nan" in str(found).lower()
 
 
+@pytest.mark.parametrize("type_", [pa.float32(), pa.float64()])
+def test_nan_beside_small_numbers_is_text(type_: pa.DataType, tmp_path: Path) -> None:
+    """Statistics of a file without NULLs leave NaN out, and DuckDB takes isnan() for false there."""
+    pq.write_table(pa.table({"x": pa.array([1001.0, math.nan, 2.5], type_)}), tmp_path / "a.parquet")
+    assert [row[0] for row in rows(tmp_path, "parquet", "*.parquet", ["x"])] == ["1001", "NaN", "2.5"]
+
+
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_nested_columns_keep_their_nesting(order: tuple[int, ...], tmp_path: Path) -> None:
     """Lists of texts, of whole numbers in floats, of nothing at all; whichever file comes first."""
