@@ -35,6 +35,8 @@ COMPRESSED = (
     ".tar",
 )
 
+MOST_NAMES = 20  # of files left out for one reason, in a message
+
 HIDDEN = "hidden (the name begins with . or _)"
 BROKEN_LINK = "a link to nothing"
 CYCLE = "a link back to a folder above it"
@@ -110,15 +112,15 @@ def list_files(folder: str | Path, patterns: str | Sequence[str] = "**/*", links
 
 
 def summary(left_out: Sequence[LeftOut]) -> list[str]:
-    """One line per reason, the most frequent first: how many files, and one of them as an example."""
+    """One line per reason, the most frequent first: the files by name, from the 21st on their number."""
     by_reason: dict[str, list[str]] = {}
     for each in left_out:
         reason = re.sub(r"^the same file as .*, by a link$", "a link to a file that is read anyway", each.reason)
         by_reason.setdefault(reason, []).append(each.path)
     lines = []
     for reason, paths in sorted(by_reason.items(), key=lambda item: (-len(item[1]), item[0])):
-        example = min(paths)
-        lines.append(f"{example}: {reason}" if len(paths) == 1 else f"{len(paths)} files, such as {example}: {reason}")
+        more = f" and {len(paths) - MOST_NAMES:,} more" if len(paths) > MOST_NAMES else ""
+        lines.append(f"{', '.join(sorted(paths)[:MOST_NAMES])}{more}: {reason}")
     return lines
 
 

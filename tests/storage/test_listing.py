@@ -139,7 +139,9 @@ def test_the_summary_has_a_line_per_reason() -> None:
     ]
     left_out.append(LeftOut("_SUCCESS", listing.HIDDEN))
     assert summary(left_out) == [
-        "3 files, such as x/0.txt: does not match *.csv",
-        "2 files, such as l/a.csv: a link to a file that is read anyway",
+        "x/0.txt, x/1.txt, x/2.txt: does not match *.csv",
+        "l/a.csv, l/b.csv: a link to a file that is read anyway",
         "_SUCCESS: hidden (the name begins with . or _)",
     ]
+    many = [LeftOut(f"{n:04}.txt", "does not match *.csv") for n in range(1300)]
+    assert summary(many) == [", ".join(f"{n:04}.txt" for n in range(20)) + " and 1,280 more: does not match *.csv"]

@@ -127,10 +127,10 @@
         {%- do selects.append("select * from " ~ target.schema ~ "." ~ row['viewName']) -%}
     {%- endfor -%}
     {%- if selects -%}
-        {%- for row in run_query("select reason, count(*) as n, min(path) as example from (select path, max(reason) as reason from ("
+        {%- for row in run_query("select reason, count(*) as n, array_join(slice(array_sort(collect_list(path)), 1, 20), ', ') as names from (select path, max(reason) as reason from ("
             ~ selects | join(" union all ") ~ ") group by path having count(*) = " ~ selects | length
             ~ ") group by reason order by n desc, reason").rows -%}
-            {%- do lines.append((row['example'] if row['n'] == 1 else row['n'] ~ ' files, such as ' ~ row['example']) ~ ': ' ~ row['reason']) -%}
+            {%- do lines.append(row['names'] ~ (' and ' ~ (row['n'] - 20) ~ ' more' if row['n'] > 20) ~ ': ' ~ row['reason']) -%}
         {%- endfor -%}
     {%- endif -%}
     {{ return(lines) }}
