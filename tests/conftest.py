@@ -27,6 +27,7 @@ SLOW = (
     "trainer/test_notebook.py",
     "warehouse/test_hostile_files.py",
     "warehouse/test_split.py",
+    "warehouse/test_places.py",
     "warehouse/test_staging.py",
     "warehouse/test_monitoring.py",
     "warehouse/test_bad_input.py",

@@ -14,13 +14,15 @@ from dbt.adapters.duckdb.plugins import BasePlugin
 from duckdb import DuckDBPyConnection
 
 from storage import atomic
+from warehouse.places import in_project, project_folder
 from warehouse.reading import scan
 from warehouse.reading.csv_files import count_lines
+from warehouse.reading.text import literal
 
 
 def make_folder(path: str) -> str:
-    """Make `path` afresh and empty, with its parents; whatever a killed build left there goes."""
-    folder = Path(path)
+    """Make `path` afresh and empty, with its parents, and return it; whatever a killed build left there goes."""
+    folder = Path(in_project(path))
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     return str(folder)
@@ -29,11 +31,12 @@ def make_folder(path: str) -> str:
 def link_days(published: str, aside: str, column: str, changing: str) -> str:
     """Hard-link (or else copy) into `aside` the days of a mart that are not in `changing`, a JSON list."""
     rewritten = {f"{column}={day}" for day in json.loads(changing)}
-    for day in Path(published).glob(f"{column}=*"):
+    to_fill = Path(in_project(aside))
+    for day in Path(in_project(published)).glob(f"{column}=*"):
         if day.name not in rewritten:
-            (Path(aside) / day.name).mkdir()
+            (to_fill / day.name).mkdir()
             for file in day.iterdir():
-                linked = Path(aside) / day.name / file.name
+                linked = to_fill / day.name / file.name
                 try:
                     os.link(file, linked)
                 except OSError:  # a file system without links
@@ -43,17 +46,26 @@ def link_days(published: str, aside: str, column: str, changing: str) -> str:
 
 def publish_folder(finished: str, place: str) -> str:
     """Put the folder `finished` at `place`; what is there goes."""
-    target = Path(place)
+    target = Path(in_project(place))
     target.parent.mkdir(parents=True, exist_ok=True)
     atomic.remove_leftovers(target)
-    atomic.publish(Path(finished), target)
+    atomic.publish(Path(in_project(finished)), target)
     return place
 
 
 class Plugin(BasePlugin):
-    """Registers the functions on dbt's connection."""
+    """Registers the functions on dbt's connection, which reads and writes in the project's folder."""
+
+    def initialize(self, plugin_config: dict[str, Any]) -> None:
+        """Runs before dbt-duckdb connects to the database."""
+        if self.creds is not None and ":" not in self.creds.path:  # :memory:, md:
+            self.creds.path = in_project(self.creds.path)
 
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
+        """Runs once, on the connection that dbt's cursors are made of."""
+        if project := project_folder():
+            # The views of marts read relative paths. What is written gets its path from make_folder.
+            conn.execute(f"set global file_search_path = {literal(str(project))}")
         reading = (scan.raw_scan, scan.count_files, scan.place_of, scan.reading_rules, scan.lines_about, count_lines)
         for function in (make_folder, link_days, publish_folder, *reading):
             arguments: list[Any] = ["VARCHAR"] * function.__code__.co_argcount

@@ -132,12 +132,14 @@ class Project:
             if len(kept) < len(described):
                 path.write_text(dumped(document | {"models": kept}))
 
-    def dbt(self, *arguments: str, dataset_vars: dict | None = None) -> subprocess.CompletedProcess:
-        """Run dbt as a user would, from the project root. The exit status is the caller's to judge."""
+    def dbt(
+        self, *arguments: str, dataset_vars: dict | None = None, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess:
+        """Run dbt as a user would, from the project root or from `cwd`. The exit status is the caller's to judge."""
         given = json.dumps(dataset_vars or MY_LOG, ensure_ascii=False)
         target = arguments[arguments.index("--target") + 1] if "--target" in arguments else ""
         with self.parsed_before(given, target):
-            return of("dbt").run("dbt", "--no-use-colors", *arguments, "--vars", given, cwd=self.folder)
+            return of("dbt").run("dbt", "--no-use-colors", *arguments, "--vars", given, cwd=cwd or self.folder)
 
     @contextmanager
     def parsed_before(self, *key: str) -> Iterator[None]:

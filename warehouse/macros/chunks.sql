@@ -44,8 +44,7 @@
     {%- do run_query("set variable first_day = date '" ~ days[0] ~ "'") -%}
     {%- do run_query("set variable last_day = date '" ~ days[-1] ~ "'") -%}
     {%- if days | length == 1 -%}
-        {%- set place = folder ~ '/' ~ partition_by ~ '=' ~ days[0] -%}
-        {%- do run_query("select make_folder(" ~ literal(place) ~ ")") -%}
+        {%- set place = made_folder(folder ~ '/' ~ partition_by ~ '=' ~ days[0]) -%}
     {%- endif -%}
     {%- call statement('main') -%}
         {%- if days | length == 1 %}

@@ -56,6 +56,11 @@
     {%- endfor %}
 {%- endmacro %}
 
+{% macro made_folder(path) -%}
+    {#- Makes an empty folder and returns its path as COPY needs it: below the project's folder, from wherever dbt is called. -#}
+    {{ return(run_query("select make_folder(" ~ literal(path) ~ ")").columns[0][0]) }}
+{%- endmacro %}
+
 {% materialization mart, adapter='duckdb' %}
     {%- set place = marts_dir() ~ '/' ~ this.identifier -%}
     {%- set aside = marts_dir() ~ '/.' ~ this.identifier ~ '.partial' -%}
@@ -73,7 +78,7 @@
         {{ return({'relations': [target_relation]}) }}
     {%- endif -%}
     {%- if config.get('contract').enforced -%}{{ get_assert_columns_equivalent(sql) }}{%- endif -%}
-    {%- do run_query("select make_folder(" ~ literal(aside) ~ ")") -%}
+    {%- set aside = made_folder(aside) -%}
     {%- if plan.mode == 'days' and partition_by -%}
         {#- Unchanged days are hard-linked. -#}
         {%- do run_query("select link_days(" ~ literal(place) ~ ", " ~ literal(aside) ~ ", " ~ literal(partition_by) ~ ", "
@@ -94,8 +99,7 @@
     {%- set n_rows = run_query("select sum(num_rows) from parquet_file_metadata(" ~ files ~ ")").columns[0][0] | int
         if n_files else 0 -%}
     {%- if n_rows == 0 -%}{{ stop_if_wrongly_empty(place) }}{%- endif -%}
-    {%- do run_query("select make_folder(" ~ literal(aside ~ '/_build') ~ ")") -%}
-    {%- do run_query("copy (" ~ record_select(build_record(n_rows)) ~ ") to " ~ literal(aside ~ '/_build/build.json')
+    {%- do run_query("copy (" ~ record_select(build_record(n_rows)) ~ ") to " ~ literal(made_folder(aside ~ '/_build') ~ '/build.json')
         ~ " (format json)") -%}
     {%- do run_query("select publish_folder(" ~ literal(aside) ~ ", " ~ literal(place) ~ ")") -%}
 

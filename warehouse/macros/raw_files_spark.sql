@@ -4,12 +4,13 @@
 -#}
 
 {% macro absolute_path(path) -%}
-    {#- Spark takes a table's relative location as below its warehouse folder; ours are below the folder dbt runs in. -#}
+    {#- Spark takes a table's relative location as below its warehouse folder; ours are below the project's folder. -#}
     {%- if path.startswith('/') or ':/' in path -%}{{ return(path) }}{%- endif -%}
-    {%- if not model.get('run_folder') -%}
-        {%- do model.update({'run_folder': run_query("select reflect('java.lang.System', 'getProperty', 'user.dir')").columns[0][0]}) -%}
+    {%- set project = invocation_args_dict.project_dir | string -%}
+    {%- if not project.startswith('/') -%}
+        {%- set project = run_query("select reflect('java.lang.System', 'getProperty', 'user.dir')").columns[0][0] ~ '/' ~ project -%}
     {%- endif -%}
-    {{ return('file:' ~ model.run_folder ~ '/' ~ path) }}
+    {{ return('file:' ~ project ~ '/' ~ path) }}
 {%- endmacro %}
 
 {% macro spark__raw_scan(scan, kind, pattern, columns, remedy, options) -%}

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from storage.listing import Found, LeftOut, Listing, list_files, summary
+from warehouse.places import in_project
 from warehouse.reading import csv_files, parquet_files
 from warehouse.reading.errors import ReadingError
 from warehouse.reading.text import Shape, as_text, literal, merged_shapes, quoted
@@ -58,7 +59,7 @@ def count_files(folder: str, pattern: str) -> str:
 
 def place_of(folder: str) -> str:
     """The raw folder as the paths in SQL begin."""
-    return os.path.expanduser(folder).rstrip("/") or "/"  # noqa: PTH111 (a Path would drop a leading ./)
+    return in_project(folder).rstrip("/") or "/"
 
 
 def reading_rules(_: str) -> str:
@@ -100,7 +101,7 @@ def _answer(request: Request, known: dict[str, tuple[int, int, str]]) -> dict:
 def _check_files(request: Request, folder: str, listing: Listing) -> None:
     if not listing.wanted:
         there = "".join(f" Left out: {line}." for line in summary(listing.left_out)[:5])
-        raise ReadingError(f"No raw file matches {request.folder}/{request.pattern}. {request.remedy}{there}")
+        raise ReadingError(f"No raw file matches {folder}/{request.pattern}. {request.remedy}{there}")
     for found in listing.wanted:
         file = f"{folder}/{found.path}"
         if found.size == 0:
