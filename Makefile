@@ -10,7 +10,7 @@ RUNS := runs/$(DATASET)
 FORMATTED := trainer storage tests/trainer tests/storage
 VARS := --vars '{dataset: $(DATASET)}'
 
-.PHONY: demo ladder test check lint lint-python lock proof chaos bench bench-warehouse bench-trainer docs clean
+.PHONY: demo ladder test check lint lint-python lock contract proof chaos bench bench-warehouse bench-trainer docs clean
 
 # ---- installs: ranges in pyproject.toml, the exact versions of everything in constraints.txt
 .venv/installed: pyproject.toml constraints.txt
@@ -60,6 +60,10 @@ lint-python: .venv/installed-dev
 	$(BIN)/ruff format --check $(FORMATTED)
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+# ---- a mart's yml takes over what the features' yml says of their columns
+contract: .venv/installed
+	$(BIN)/python -m warehouse.contract
 
 # ---- the point-in-time proofs by themselves, with the list of mutants and what caught each
 proof: .venv/installed-dev
