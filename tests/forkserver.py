@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -35,7 +36,12 @@ ROOT = Path(__file__).parents[1]
 # What a server and its children run under, besides the caller's environment.
 ENVIRONMENT = {
     "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
-    "DBT_SEND_ANONYMOUS_USAGE_STATS": "0", "HF_HUB_OFFLINE": "1",
+    "DBT_SEND_ANONYMOUS_USAGE_STATS": "0", "DBT_LOG_LEVEL_FILE": "none", "HF_HUB_OFFLINE": "1",
+}  # fmt: skip
+# Spark for small logs that nobody keeps: a metastore in memory, few file-system rounds, no second compiler of bytecode.
+SPARK = {
+    "SPARK_METASTORE": "jdbc:derby:memory:metastore;create=true", "SPARK_SHUFFLE_PARTITIONS": "2",
+    "SPARK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
 }  # fmt: skip
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 ACTS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link"}
@@ -64,9 +70,29 @@ def dbt() -> Callable[[], object]:
     with tempfile.TemporaryDirectory() as folder:
         places = {"project-dir": ROOT, "profiles-dir": ROOT, "target-path": folder, "log-path": folder}
         options = [str(word) for name, place in places.items() for word in (f"--{name}", place)]
-        # The static parser starts threads, which no fork outlives.
-        assert main.dbtRunner().invoke(["--quiet", "parse", "--no-static-parser", *options]).success
+        for _ in range(2):  # the second time it reads what the first has written, as its children will
+            # The static parser starts threads, which no fork outlives.
+            assert main.dbtRunner().invoke(["--quiet", "parse", "--no-static-parser", *options]).success
     return main.cli
+
+
+def spark() -> Callable[[], object]:
+    """dbt on Spark, in this very process: one session serves every build, for a JVM can't be forked."""
+    main, pyspark, yaml = dbt(), import_module("pyspark"), import_module("yaml")
+    owners: dict[str, Path] = {}  # of each schema: the folder of the project that built it
+
+    def call() -> object:
+        os.environ.update(SPARK)
+        here, schema = Path.cwd(), yaml.safe_load(sys.argv[sys.argv.index("--vars") + 1])["dataset"]
+        if pyspark.SparkContext._active_spark_context and owners.get(schema) != here:
+            # The session keeps the folder that its first project has its tables in.
+            session = pyspark.sql.SparkSession.builder.getOrCreate()
+            session.sql(f"drop schema if exists {schema} cascade")
+            session.sql(f"create schema {schema} location '{here}/data/spark/{schema}/warehouse/{schema}.db'")
+        owners[schema] = here
+        return main()
+
+    return call
 
 
 def embeddings() -> Callable[[], object]:
@@ -136,6 +162,7 @@ def become(call: Callable[[], object], request: dict, act_writer: int) -> object
     out, error = (os.open(request[name], flags) for name in ("stdout", "stderr"))
     for mine, theirs in ((null, 0), (out, 1), (error, 2)):
         os.dup2(mine, theirs)
+        os.close(mine)
     os.environ.clear()
     os.environ.update(request["env"])
     sys.argv = request["argv"]
@@ -176,22 +203,44 @@ def wait(pid: int, request: dict, act_reader: int) -> dict:
     return {"code": os.waitstatus_to_exitcode(status), "seconds": seconds, "cpu": cpu, "acts": acts, "pid": pid}
 
 
+def stay(call: Callable[[], object], request: dict) -> dict:
+    """Run the command in this process, and say how it ended."""
+    began, used, code = time.monotonic(), time.process_time(), 0
+    try:
+        become(call, request, act_writer=-1)
+    except SystemExit as end:
+        code = end.code or 0
+    except Exception:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    return {
+        "code": code, "seconds": time.monotonic() - began, "cpu": time.process_time() - used, "acts": 0,
+        "pid": os.getpid(),
+    }  # fmt: skip
+
+
 def serve(command: Callable[[], Callable[[], object]]) -> object:
     """Answer requests until there are no more; returns in a child, too, when its command does."""
-    answers = os.dup(1)
+    requests, answers = os.dup(0), os.dup(1)
     os.dup2(2, 1)  # whatever is said while the command is made ready is no answer
     call = command()
     gc.freeze()  # or each child's garbage collector copies all that was imported
-    for line in iter(sys.stdin.buffer.raw.readline, b""):  # unbuffered: a child must not inherit what is to come
+    pipe = os.fdopen(requests, "rb", buffering=0)  # a child must not inherit what is to come
+    for line in iter(pipe.readline, b""):
         request = json.loads(line)
         for name in request.get("import", []):
             with contextlib.suppress(Exception):  # some modules make others under names that no import finds
                 import_module(name)
+        if command is spark:
+            os.write(answers, json.dumps(stay(call, request)).encode() + b"\n")
+            continue
         act_reader, act_writer = os.pipe()
         pid = os.fork()
         if not pid:
-            os.close(act_reader)
-            os.close(answers)
+            for ours in (act_reader, requests, answers):
+                os.close(ours)
             return become(call, request, act_writer)
         os.close(act_writer)
         answer = wait(pid, request, act_reader)

@@ -25,7 +25,6 @@ from tests.forkserver import of
 from tests.system.pages import fences, run_in_process
 from tests.warehouse.logs import FIRST_DAY, random_log, with_column
 from tests.warehouse.project import ROOT
-from tests.warehouse.test_spark_parity import ENVIRONMENT, missing
 
 GUIDE = ROOT / "docs/bring-your-own-log.md"
 PAGE = GUIDE.read_text(encoding="utf-8")
@@ -61,7 +60,8 @@ class Checkout:
     def dbt(self, command: str, fails: bool = False) -> str:
         words = shlex.split(command)
         assert words[0] == "dbt"
-        done = of("dbt").run("dbt", "--no-use-colors", *words[1:], cwd=self.folder)
+        server = of("spark" if "spark" in words else "dbt")
+        done = server.run("dbt", "--no-use-colors", *words[1:], cwd=self.folder)
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
         return done.stdout
 
@@ -253,17 +253,3 @@ def test_an_adapter_that_is_wrong_is_told_what_to_do(old: str, new: str, message
     checkout.deliver(pa.Table.from_pylist(pages_of(50, seed=3), SCHEMA), "data/raw/pages/c.parquet")
     said = checkout.dbt("dbt run --select src_pages parsed_events --vars '{dataset: pages}'", fails=True)
     assert message in " ".join(said.split())
-
-
-@pytest.mark.skipif(bool(missing()), reason=f"Spark is not tested here; {missing()}")
-def test_the_same_pages_on_spark(checkout: Checkout, monkeypatch: pytest.MonkeyPatch) -> None:
-    add_pages(checkout)
-    raw = checkout.folder / "data/raw/pages"
-    shutil.rmtree(raw, ignore_errors=True)
-    files = {"a.parquet": pages_of(120, seed=1)}
-    checkout.deliver(pa.Table.from_pylist(files["a.parquet"], SCHEMA), "data/raw/pages/a.parquet")
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    checkout.dbt("dbt run --target spark --select +stg_events --vars '{dataset: pages}'")
-    stored = checkout.folder / "data/spark/pages/warehouse/pages.db"
-    compare_with(checkout, files, f"'{stored}/{{}}/*.parquet'")

@@ -139,7 +139,8 @@ class Project:
         given = json.dumps(dataset_vars or MY_LOG, ensure_ascii=False)
         target = arguments[arguments.index("--target") + 1] if "--target" in arguments else ""
         with self.parsed_before(given, target):
-            return of("dbt").run("dbt", "--no-use-colors", *arguments, "--vars", given, cwd=cwd or self.folder)
+            server = of("spark" if target == "spark" else "dbt")
+            return server.run("dbt", "--no-use-colors", *arguments, "--vars", given, cwd=cwd or self.folder)
 
     @contextmanager
     def parsed_before(self, *key: str) -> Iterator[None]:

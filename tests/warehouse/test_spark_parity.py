@@ -1,5 +1,7 @@
 """DuckDB and Spark build the same marts, row for row; and on Spark no empty table passes for a mart.
 
+All tests that need Spark are here, so that one worker runs them in one session (`spark` in tests/forkserver.py).
+
 Rows are compared with `except all` in both directions. Nothing is rounded: no feature is a sum of fractions, so both
 engines make the same double from the same whole numbers. An instant is compared as UTC, since Spark's timestamps have
 a time zone and DuckDB's here have none.
@@ -16,18 +18,22 @@ import sys
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 
-from tests.warehouse.project import ROOT, Project
+from tests.system.test_bring_your_own_log import SCHEMA, Checkout, add_pages, compare_with, pages_of
+from tests.warehouse.odd_logs import odd_rows, with_odd_types
+from tests.warehouse.project import MY_LOG, ROOT, Edit, Project
+from tests.warehouse.reading.test_builds import ADAPTER, NO_IDS
+from tests.warehouse.test_times import N_TEXTS, Times
+from tests.warehouse.times import texts
 
-N_EVENTS = 30_000  # on all 31 days, in all five scenes
+N_EVENTS = 5_000  # on all 31 days, in all five scenes
 FIXTURE = ROOT / "tests/fixtures/antm2c"
 # The profile scans every feature of every day several times, which takes Spark minutes on this log; nothing reads it.
 MODELS = ("--exclude", "feature_profile")
 # One of the odd rows is an event of 1975, which would stop the build.
 DATASET = {"dataset": "simulated", "max_gap_days": None}
-# A metastore in memory and fewer file-system rounds: a test keeps nothing.
-ENVIRONMENT = {"SPARK_METASTORE": "jdbc:derby:memory:metastore;create=true", "SPARK_SHUFFLE_PARTITIONS": "2"}
 
 
 def missing() -> str:
@@ -41,54 +47,6 @@ def missing() -> str:
 
 
 pytestmark = pytest.mark.skipif(bool(missing()), reason=f"Spark is not tested here; {missing()}")
-
-
-def odd_rows(header: bytes) -> bytes:
-    """A CSV file of what engines read differently: numbers, times, blanks, quotes, bytes that are no UTF-8."""
-    event = "u{user},{item},{at},{label},food,pay,taxi,{entities},{title},0,{id}" + ",1" * 13 + ",{number}" + ",1" * 12
-    rows = [
-        {"number": number}
-        for number in (
-            "1d", "0x1p3", "1_000", " 1.5 ", "inf", "-inf", "NaN", "1e400", "1e", ".5", "+1", ".", "true", "１",
-        )
-    ]  # fmt: skip
-    rows += [
-        {"at": at}
-        for at in (
-            "2023-07-12 10:00:05.1234567", "2023/7/2 3:04", "2023-07-12T10:00:05Z", "2023-07-12 10:00:05+08",
-            "2023-07-12 10:00:05-01:30", "2023-07-12 10:00:05 UTC", "1689156005", "168915600", "2023-02-29 10:00:00",
-            "2023-07/12 10:00:00", "10:00:00", "2023-07", "2023-07-12", "2023-7-2 3:4:5", "1969-07-12 10:00:00",
-            "2023-07-12 10:00:05 Asia/Shanghai", "2023-07-12 10:00:60", "now", "", "1689156005.25", "1689156005250",
-            "1689156005250000", "2023-07-12T10:00+0800", " 2023-07-12 10:00:05.123456000 +08 ", "2023-07-12 9:05 PM",
-            "2023-07-12 9:05 CET", "2024030110", "2099-01-01 00:00:00", "2023-07-12 24:00",
-        )
-    ]  # fmt: skip
-    rows += [{"label": label} for label in ("1.0", "0.5", "1d", "", "١", " 1 ")]
-    rows += [
-        {"title": title}
-        for title in (
-            "\u3000两边有空格\u00a0", "\u3000", '"say ""hi"", twice"', '"one\ntwo"', '"one\r\ntwo"', "back\\slash\\",
-            "it's", "line\u2028separator", '""', "\ttab\t", "a,too many",
-        )
-    ]  # fmt: skip
-    rows += [{"entities": entities} for entities in ('" red ,\u3000red,,blue"', '","', '"blue,red"', "a|b.c")]
-    rows += [{"user": " "}, {"user": "1"}, {"user": "1"}]
-    rows += [
-        {"item": item} for item in ("1001.0", "007", "-0.0", "1.2.0", "1e9", "1.5", ".5", "nan", "-Infinity", "1E+16")
-    ]
-    rows += [{"id": id_} for id_ in ("12.0", "NaN", "-nan", "1e9", "nano")]
-    rows += [{"label": label} for label in ("true", "False", "yes")]
-    plain = {
-        "at": "2023-07-12 10:00:00",
-        "label": 1,
-        "title": "t",
-        "entities": "red",
-        "number": 2,
-        "item": "i01",
-        "id": 1,
-    }
-    lines = [event.format(**plain | {"user": number} | row).encode() for number, row in enumerate(rows)]
-    return b"\n".join([header, *lines, lines[0].replace(b"food", "餐饮".encode("gbk")), b"cut,short", b""])
 
 
 @pytest.fixture(scope="module")
@@ -107,10 +65,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Project:
         odd.write(odd_rows(header))
     on_duckdb = project.dbt("run", *MODELS, dataset_vars=DATASET | {"marts_dir": "data/marts/duckdb"})
     assert on_duckdb.returncode == 0, on_duckdb.stdout
-    with pytest.MonkeyPatch.context() as environment:
-        for name, value in ENVIRONMENT.items():
-            environment.setenv(name, value)
-        on_spark = project.dbt("run", *MODELS, "--target", "spark", dataset_vars=DATASET | {"spark_format": "orc"})
+    on_spark = project.dbt("run", *MODELS, "--target", "spark", dataset_vars=DATASET | {"spark_format": "orc"})
     assert on_spark.returncode == 0, on_spark.stdout + on_spark.stderr
     return project
 
@@ -162,7 +117,7 @@ def compared(project: Project, table: str) -> tuple[int, list, list]:
     [
         ("training_examples_v1", N_EVENTS + 150),
         ("training_examples_v2", N_EVENTS + 150),
-        ("texts", 2_000),
+        ("texts", 1_000),
         ("parsed_events", N_EVENTS + 180),
         ("rejected_events", 50),
     ],
@@ -212,10 +167,8 @@ where {condition}
 """
 
 
-def test_no_empty_table_passes_for_a_mart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_empty_table_passes_for_a_mart(tmp_path: Path) -> None:
     """An empty result stops the build, and so does the mutant: a table over partitions that nobody registered."""
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
     project = Project(tmp_path / "project")
     models = project.folder / "warehouse/models"
     for folder in (models, project.folder / "warehouse/tests"):
@@ -252,3 +205,55 @@ def test_no_empty_table_passes_for_a_mart(tmp_path: Path, monkeypatch: pytest.Mo
     assert not (marts / "nothing").exists()
     assert "unregistered reads back 0 rows of the 3 that were computed" in said
     assert not (marts / "unregistered/_build").exists()
+
+
+PARTITIONED = Edit(
+    ADAPTER,
+    "raw_parquet('*.parquet', columns, 'Copy the Parquet files of my log there.')",
+    "raw_parquet('**/*.parquet', columns + ['part'], 'Copy them.', partitions=['part'])",
+)
+PART = Edit(ADAPTER, "title as item_title", "concat(title, coalesce(part, 'none')) as item_title")
+
+
+def test_parquet_of_many_types(tmp_path: Path) -> None:
+    """Parquet of many types, under folders that are columns: Spark reads the very rows that DuckDB reads."""
+    project = Project(tmp_path / "project", (PARTITIONED, NO_IDS, PART))
+    with_odd_types(project.folder / "data/raw/my_log")
+    for target in ("spark", "duckdb"):
+        given = MY_LOG | {"max_rejected_rate": 0.9}
+        result = project.dbt("run", "--select", "+stg_events", "--target", target, dataset_vars=given)
+        said = " ".join(result.stdout.split())
+        assert result.returncode == 0, said
+        assert "Not read: notes.txt: does not match **/*.parquet" in said, target
+        assert " rows: user_id is not an id (such as part=" in said, target
+    spark = f"read_parquet('{project.folder}/data/spark/my_log/warehouse/my_log.db/{{}}/*.parquet')"
+    database = os.fspath(project.folder / "data/my_log.duckdb")
+    with duckdb.connect(database, read_only=True) as connection:
+        connection.execute("set TimeZone = 'UTC'")
+        for table, at_least in (("parsed_events", 320), ("rejected_events", 10)):
+            types = {name: str(type_) for name, type_, *_ in
+                     connection.sql(f"describe select * from {spark.format(table)}").fetchall()}  # fmt: skip
+            names = [name for name, *_ in connection.sql(f"describe {table}").fetchall() if name != "identity"]
+            ours = ", ".join(names)
+            theirs = ", ".join(f"timezone('UTC', {name})" if "ZONE" in types[name] else name for name in names)
+            mine = f"select {ours} from {table}"
+            other = f"select {theirs} from {spark.format(table)}"
+            assert connection.sql(f"select count(*) from ({mine})").fetchall()[0][0] >= at_least
+            assert connection.sql(f"{mine} except all {other}").fetchall() == []
+            assert connection.sql(f"{other} except all {mine}").fetchall() == []
+
+
+def test_rows_on_spark(tmp_path: Path) -> None:
+    """As test_times.py has it on DuckDB."""
+    Times(tmp_path / "project").read_in_rows(texts(N_TEXTS), "spark")
+
+
+def test_the_same_pages_on_spark(tmp_path: Path) -> None:
+    """The second log of docs/bring-your-own-log.md."""
+    checkout = Checkout(tmp_path / "checkout")
+    add_pages(checkout)
+    files = {"a.parquet": pages_of(120, seed=1)}
+    checkout.deliver(pa.Table.from_pylist(files["a.parquet"], SCHEMA), "data/raw/pages/a.parquet")
+    checkout.dbt("dbt run --target spark --select +stg_events --vars '{dataset: pages}'")
+    stored = checkout.folder / "data/spark/pages/warehouse/pages.db"
+    compare_with(checkout, files, f"'{stored}/{{}}/*.parquet'")

@@ -13,7 +13,6 @@ import yaml
 
 from tests.warehouse.logs import random_log
 from tests.warehouse.project import MY_LOG, Project
-from tests.warehouse.test_spark_parity import ENVIRONMENT, missing
 from tests.warehouse.times import TOO_FINE, read_time, texts
 
 N_TEXTS, N_VARS = 30_000, 4_000
@@ -113,13 +112,6 @@ def test_the_texts_are_worth_reading() -> None:
 
 def test_rows_on_duckdb(times: Times) -> None:
     times.read_in_rows(texts(N_TEXTS), "duckdb")
-
-
-@pytest.mark.skipif(bool(missing()), reason=f"Spark is not tested here; {missing()}")
-def test_rows_on_spark(times: Times, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    times.read_in_rows(texts(N_TEXTS), "spark")
 
 
 def test_vars(times: Times) -> None:
