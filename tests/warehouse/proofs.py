@@ -33,20 +33,29 @@ def agree(found: object, expected: object) -> bool:
     return found == expected
 
 
-def disagreements(mart: pa.Table, log: pa.Table, version: int, n_sampled: int = 300) -> list[str]:
-    """Sampled rows of the mart against the reference: a line for each feature that differs or row that is missing."""
-    raw = log.to_pylist()
-    rows = {row["event_id"]: row for row in mart.to_pylist()}
-    found = []
-    for event in random.Random(7).sample(raw, min(n_sampled, len(raw))):
-        row = rows.get(event["impression_id"])
-        if row is None:
-            found.append(f"{event['impression_id']} is missing")
-            continue
-        for name, expected in REFERENCE[version](event, raw, SETTINGS).items():
-            if not agree(row[name], expected):
-                found.append(f"{event['impression_id']} {name}: {row[name]}, expected {expected}")
-    return found
+class Sample:
+    """Some events of a log with their features by the reference, which are worked out once."""
+
+    def __init__(self, log: pa.Table, n_sampled: int = 300):
+        self.log = log.to_pylist()
+        self.events = random.Random(7).sample(self.log, min(n_sampled, len(self.log)))
+        self.expected: dict[int, list[dict]] = {}
+
+    def disagreements(self, mart: pa.Table, version: int) -> list[str]:
+        """Rows of the mart against the reference: a line for each feature that differs or row that is missing."""
+        if version not in self.expected:
+            self.expected[version] = [REFERENCE[version](event, self.log, SETTINGS) for event in self.events]
+        rows = {row["event_id"]: row for row in mart.to_pylist()}
+        found = []
+        for event, expected in zip(self.events, self.expected[version], strict=True):
+            row = rows.get(event["impression_id"])
+            if row is None:
+                found.append(f"{event['impression_id']} is missing")
+                continue
+            for name, value in expected.items():
+                if not agree(row[name], value):
+                    found.append(f"{event['impression_id']} {name}: {row[name]}, expected {value}")
+        return found
 
 
 def lost_or_made(mart: pa.Table, log: pa.Table) -> list[str]:

@@ -6,14 +6,26 @@ import pyarrow as pa
 import pytest
 
 from tests.warehouse.any_feature import unproven
+from tests.warehouse.compiled import Compiled
 from tests.warehouse.logs import random_log
 from tests.warehouse.project import Edit, Project
-from tests.warehouse.proofs import disagreements, lost_or_made
+from tests.warehouse.proofs import Sample, lost_or_made
 
 
 @pytest.fixture(scope="module")
 def log() -> pa.Table:
     return random_log()
+
+
+@pytest.fixture(scope="module")
+def sample(log: pa.Table) -> Sample:
+    return Sample(log)
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    """The SQL without a mistake; of a mutant dbt compiles only the models that differ."""
+    return Compiled(tmp_path_factory.mktemp("compiled") / "project")
 
 
 FRAMES = "warehouse/macros/windows.sql"
@@ -107,15 +119,17 @@ MUTANTS = {
 
 
 @pytest.mark.parametrize(("version", "name"), [(version, name) for version in MUTANTS for name in MUTANTS[version]])
-def test_mutant_is_caught(version: int, name: str, log: pa.Table, tmp_path: Path) -> None:
-    project = Project(tmp_path / "project", MUTANTS[version][name])
-    mutated = project.build_marts(log, versions=(version,))[version]
+def test_mutant_is_caught(
+    version: int, name: str, log: pa.Table, sample: Sample, compiled: Compiled, tmp_path: Path
+) -> None:
+    mutant = compiled.mutated(tmp_path / "project", MUTANTS[version][name])
+    mutated = mutant.build(log, versions=(version,)).marts[version]
     caught_by = [
         proof
         for proof, found in {
-            "brute force": disagreements(mutated, log, version),
+            "brute force": sample.disagreements(mutated, version),
             "row conservation": lost_or_made(mutated, log),
-            "columns without values": unproven(mutated, project.contracts()[version]),
+            "columns without values": unproven(mutated, mutant.project.contracts()[version]),
         }.items()
         if found
     ]
@@ -123,11 +137,18 @@ def test_mutant_is_caught(version: int, name: str, log: pa.Table, tmp_path: Path
     print(f"\nmutant v{version} {name}: caught by {' and '.join(caught_by)}")
 
 
+def test_without_a_mutant_nothing_is_caught(log: pa.Table, sample: Sample, compiled: Compiled) -> None:
+    for version, mart in compiled.build(log).marts.items():
+        assert sample.disagreements(mart, version) == lost_or_made(mart, log) == []
+        assert unproven(mart, compiled.project.contracts()[version]) == []
+
+
 BY_HASH = "case hash(event_id) % 3 when 0 then 'val' when 1 then 'test' else 'train' end"
 
 
-def test_random_split_is_caught(log: pa.Table, tmp_path: Path) -> None:
+def test_random_split_is_caught(tmp_path: Path) -> None:
     """The dbt test split_is_by_time passes on the real split and fails on one drawn by hash."""
+    log = random_log(400)
     select = ["build", "--select", "+training_examples_v1", "--exclude", "test_type:unit"]
     real = Project(tmp_path / "real")
     real.write_log(log)

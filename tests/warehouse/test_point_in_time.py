@@ -9,7 +9,7 @@ import pytest
 
 from tests.warehouse.logs import FIRST_DAY, random_log, with_column
 from tests.warehouse.project import Project
-from tests.warehouse.proofs import REFERENCE, SETTINGS, disagreements, features_of, lost_or_made
+from tests.warehouse.proofs import REFERENCE, SETTINGS, Sample, features_of, lost_or_made
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_the_reference_knows_no_feature_that_is_gone(version: int, log: pa.Table
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_every_feature_equals_its_brute_force_recomputation(version: int, marts: dict, log: pa.Table) -> None:
-    assert disagreements(marts[version], log, version) == []
+    assert Sample(log).disagreements(marts[version], version) == []
 
 
 @pytest.mark.parametrize("version", [1, 2])
