@@ -79,7 +79,7 @@ COUNTS = {
     "gauc_coverage": "Share of the rows whose user counts in `gauc`.",
     "undefined": "For each metric that is null, the reason.",
     "scenes": "The same metrics of each scene.",
-    "macro_auc": "Plain mean of the AUC over the scenes that have one.",
+    "macro_auc": "Plain mean of the AUC over the scenes that have one; null where none has.",
     "macro_auc_scenes": "How many scenes that are.",
     "uncalibrated": "With calibration: `ece` and `log_loss` of the probabilities before it.",
 }

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 
 from trainer.base.errors import TrainerError, nearest
 from trainer.base.strict import Strict
+from trainer.metrics.metrics import MIN_CLASS
 from trainer.models import config_of, kinds
 from trainer.models.keys import ModelConfig
 
@@ -87,7 +88,10 @@ class EvaluationConfig(Strict):
     """How a run is measured."""
 
     resamples: Annotated[int, Field(ge=10, description="Samples of the bootstrap by user.")]
-    min_class: Annotated[int, Field(ge=1, description="Cells with fewer positives or negatives are too small to show.")]
+    min_class: Annotated[
+        int,
+        Field(ge=MIN_CLASS, description="Scenes and cells with fewer positives or negatives have no AUC; 30 at least."),
+    ]
 
 
 class Stage(Strict):

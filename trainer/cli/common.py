@@ -51,9 +51,15 @@ def show(results: dict[str, Any], as_json: bool) -> None:
             )
     out.print(table)
     for name, split in results["splits"].items():
+        out.print(f"Macro AUC of {name}: {no_value(split['macro_auc'])} ({macro_scenes(split)}).")
         for label, one in [(name, split), *((f"{name}, scene {s}", part) for s, part in split["scenes"].items())]:
             if one["auc"] is None:
                 out.print(f"AUC of {label}: undefined, {one['undefined']['auc']}.")
+
+
+def macro_scenes(split: dict[str, Any]) -> str:
+    """How many scenes a macro AUC is of: `2 of 3 scenes`."""
+    return f"{split['macro_auc_scenes']} of {len(split['scenes'])} scenes"
 
 
 def no_value(value: float | None, form: str = ".4f") -> str:

@@ -64,7 +64,7 @@ def _add_part(table: Table, part: dict[str, Any]) -> None:
         low_high = "" if one["low"] is None else f"{one['low']:+.4f} – {one['high']:+.4f}"
         table.add_row(
             label if not k else "",
-            TITLES[metric],
+            TITLES[metric] + (f" ({one['scenes']} of {one['of_scenes']} scenes)" if "of_scenes" in one else ""),
             no_value(one["a"]),
             no_value(one["b"]),
             no_value(one["difference"], "+.4f"),

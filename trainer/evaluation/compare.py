@@ -11,12 +11,13 @@ from trainer.base.errors import TrainerError
 from trainer.base.progress import progress
 from trainer.evaluation.held_out import HeldOut, check_same_rows, read_held_out
 from trainer.metrics import bootstrap, metrics
+from trainer.metrics.metrics import MIN_CLASS
 
 SEED = 0  # one for all: the same samples of users wherever runs are compared
 
 
 def compare_runs(
-    a: Path, b: Path, *, split: str = "test", resamples: int = 200, min_class: int = 30, by_part: bool = True
+    a: Path, b: Path, *, split: str = "test", resamples: int = 200, min_class: int = MIN_CLASS, by_part: bool = True
 ) -> dict[str, Any]:
     """`b` minus `a` for every metric, overall and (unless `by_part` is False) by scene and level.
 
@@ -37,7 +38,7 @@ def compare_runs(
             n_pos = int(one.label_B[in_B].sum())
             n = int(in_B.sum())
             part: dict[str, Any] = {"kind": kind, "name": name, "n": n, "positives": n_pos, "metrics": {}}
-            part["too_small"] = min(n_pos, n - n_pos) < min_class
+            part["too_small"] = metrics.too_small(one.label_B[in_B], min_class) is not None
             for metric, (whole, sampled) in bootstrap.METRICS.items():
                 if not part["too_small"]:
                     rows_a, rows_b = one.rows.where(in_B), two.rows.where(in_B)
@@ -46,26 +47,32 @@ def compare_runs(
                     part["metrics"][metric] = {"a": points[0], "b": points[1]} | found
                 bar.update(task, advance=1)
             if kind == "all" and not part["too_small"]:
-                part["metrics"]["macro_auc"] = macro_difference(one, two, weight_RU)
+                part["metrics"]["macro_auc"] = macro_difference(one, two, weight_RU, min_class)
             out.append(part)
     return {"a": str(a), "b": str(b), "split": split, "users": one.users, "resamples": resamples, "parts": out}
 
 
-def macro_difference(one: HeldOut, two: HeldOut, weight_RU: np.ndarray) -> dict[str, Any]:
-    """Macro AUC over the scenes that have an AUC; a sample in which one of them has none is left out."""
+def macro_difference(one: HeldOut, two: HeldOut, weight_RU: np.ndarray, min_class: int = MIN_CLASS) -> dict[str, Any]:
+    """Macro AUC over the scenes that have an AUC, and how many those are of how many.
+
+    A sample in which one of them holds one class only is left out.
+    """
     points: list[list[float]] = [[], []]
     samples: list[list[np.ndarray]] = [[], []]
-    for scene in sorted(set(one.scene_B)):
+    scenes = sorted(set(one.scene_B))
+    for scene in scenes:
         in_B = one.scene_B == scene
+        if metrics.too_small(one.label_B[in_B], min_class):
+            continue
         for k, run in enumerate((one, two)):
             rows = run.rows.where(in_B)
             value = metrics.auc(rows.label_B, rows.probability_B)
-            if value is not None:
-                points[k].append(value)
-                samples[k].append(bootstrap.auc(rows, weight_RU))
+            assert value is not None, f"scene {scene} isn't too small"
+            points[k].append(value)
+            samples[k].append(bootstrap.auc(rows, weight_RU))
+    how_many = {"scenes": len(points[0]), "of_scenes": len(scenes)}
     if not points[0]:
-        return {"a": None, "b": None} | bootstrap.difference(None, None, np.empty(0), np.empty(0))
+        return {"a": None, "b": None} | bootstrap.difference(None, None, np.empty(0), np.empty(0)) | how_many
     mean_a, mean_b = (float(np.mean(p)) for p in points)
-    return {"a": mean_a, "b": mean_b} | bootstrap.difference(
-        mean_a, mean_b, *(np.mean(np.stack(s), axis=0) for s in samples)
-    )
+    found = bootstrap.difference(mean_a, mean_b, *(np.mean(np.stack(s), axis=0) for s in samples))
+    return {"a": mean_a, "b": mean_b} | found | how_many

@@ -85,6 +85,7 @@ def evaluate(stage: Stage, contract: Contract, columns: Columns, predictions: Pr
                 columns.scene_N[rows],
                 columns.scenes,
                 resamples=stage.evaluation.resamples,
+                min_class=stage.evaluation.min_class,
                 seed=BOOTSTRAP_SEED,
                 tick=tick,
             )

@@ -13,8 +13,6 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from trainer.base.errors import TrainerError
 from trainer.base.progress import console, progress
 from trainer.columns.build import open_mart
@@ -22,6 +20,7 @@ from trainer.config import parse_stage
 from trainer.contract.schema import Contract
 from trainer.ladder.rungs import Rung, why_redo
 from trainer.ladder.table import NO_AUC
+from trainer.metrics.metrics import too_small
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,10 @@ def make_runs(
     Each run is a process of its own: its peak memory is its own, and what kills it kills no other. `threads` is for
     all jobs together and None means the stage's own; each job gets an even part. A rung that fails doesn't stop the
     others.
-    Raises: TrainerError where the test rows hold one class only, since rungs are compared by AUC.
+    Raises: TrainerError where the test rows are too small to have an AUC, since rungs are compared by it.
     """
     contract, columns = open_mart(marts, mart, manifest)  # once, before the jobs all want to build the same cache
-    if len(np.unique(columns.label_N[columns.rows("test")])) < 2:
+    if too_small(columns.label_N[columns.rows("test")]):
         raise TrainerError(NO_AUC)  # now, not after hours of fitting
     content_hash, text_ids = columns.content_hash, columns.text_ids if columns.texts else []
     todo: list[tuple[Rung, int, dict[str, Any]]] = []

@@ -30,7 +30,10 @@ DEFINITION = (
 )
 SEED = 0
 NETWORK_BASELINE = "01_dnn"  # the gap to the Bayes AUC is counted from here
-NO_AUC = "The test rows hold one class only, or none: there is no AUC to compare rungs by."
+NO_AUC = (
+    f"The test rows hold one class only, none, or fewer than {metrics.MIN_CLASS} positives or negatives: there is no "
+    "AUC to compare rungs by. Set test_from earlier in dbt_project.yml and run `dbt build`."
+)
 PLAIN = ("macro_auc", "gauc", "log_loss", "ne", "ece")
 
 
@@ -96,11 +99,10 @@ def _parts(first: HeldOut, min_class: int) -> tuple[dict[str, np.ndarray], dict[
         ]
     parts, too_small = {}, {}
     for name, in_B in found:
-        n_pos, n = int(first.label_B[in_B].sum()), int(in_B.sum())
-        if min(n_pos, n - n_pos) >= (1 if name == "all" else min_class):
-            parts[name] = in_B
+        if metrics.too_small(first.label_B[in_B], min_class):
+            too_small[name] = int(in_B.sum())
         else:
-            too_small[name] = n
+            parts[name] = in_B
     return parts, too_small
 
 
@@ -145,6 +147,7 @@ def _line(
         "test_auc": _spread([s["test"]["auc"] for s in saved]),
         "auc_low_high": metrics.interval(own.sample_R["all"]),
         **{name: _spread([s["test"][name] for s in saved])["mean"] for name in PLAIN},
+        "macro_auc_scenes": [saved[0]["test"]["macro_auc_scenes"], len(saved[0]["test"]["scenes"])],
         "parameters": training[0]["parameters"],
         "rows_per_second": _spread([t["train_rows_per_second"] for t in timing])["mean"],
         "fit_seconds": _spread([t["seconds"]["fit"] for t in timing])["mean"],

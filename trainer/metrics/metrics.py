@@ -16,6 +16,7 @@ from trainer.contract.schema import LEVELS
 
 ONE_CLASS = "one class only"
 NO_ROWS = "no rows"
+MIN_CLASS = 30  # positives, and negatives, that rows need before their AUC is shown anywhere; a stage may ask for more
 ECE_BINS = 20
 ANY = "all"
 
@@ -40,6 +41,26 @@ def auc(label_B: np.ndarray, score_B: np.ndarray) -> float | None:
     pos_G = np.bincount(group_B, label_B[order])
     below_G = np.cumsum(neg_G) - neg_G
     return float((pos_G * (below_G + 0.5 * neg_G)).sum() / n_pos / n_neg)
+
+
+def too_small(label_B: np.ndarray, min_class: int = MIN_CLASS) -> str | None:
+    """Why these rows have no AUC to show, GAUC and PR-AUC included; None where they have one.
+
+    The AUC of a dozen rows is mostly chance, and its bootstrap interval is too narrow: it resamples the few that there
+    are. So every AUC that is shown, compared or averaged asks here first.
+    """
+    n_pos = int(np.sum(label_B))
+    return _too_small(n_pos, len(label_B) - n_pos, min_class)
+
+
+def _too_small(n_pos: int, n_neg: int, min_class: int) -> str | None:
+    if not n_pos + n_neg:
+        return NO_ROWS
+    if not n_pos or not n_neg:
+        return ONE_CLASS
+    if min(n_pos, n_neg) < min_class:
+        return f"fewer than {min_class} positives or negatives ({n_pos:,} and {n_neg:,})"
+    return None
 
 
 def pr_auc(label_B: np.ndarray, score_B: np.ndarray) -> float | None:
@@ -188,26 +209,37 @@ def interval(samples: np.ndarray) -> tuple[float | None, float | None]:
 
 
 def summary(
-    label_B: np.ndarray, probability_B: np.ndarray, user_B: np.ndarray, *, resamples: int, seed: int
+    label_B: np.ndarray,
+    probability_B: np.ndarray,
+    user_B: np.ndarray,
+    *,
+    resamples: int,
+    seed: int,
+    min_class: int = MIN_CLASS,
 ) -> dict[str, Any]:
-    """Every metric of one set of rows. `undefined` maps each metric that is None to the reason."""
+    """Every metric of one set of rows. `undefined` maps each metric that is None to the reason.
+
+    Rows with fewer than `min_class` positives or negatives have no AUC, GAUC or PR-AUC.
+    """
     out: dict[str, Any] = {"n": len(label_B), "positives": int(np.sum(label_B))}
     out["users"] = len(np.unique(user_B))
     out["positive_rate"] = float(np.mean(label_B)) if len(label_B) else None
     out["mean_probability"] = float(np.mean(probability_B)) if len(label_B) else None
-    out["auc"] = auc(label_B, probability_B)
-    samples = auc_bootstrap(label_B, probability_B, user_B, resamples, seed) if out["auc"] is not None else np.empty(0)
+    small = too_small(label_B, min_class)
+    out["auc"] = None if small else auc(label_B, probability_B)
+    samples = np.empty(0) if small else auc_bootstrap(label_B, probability_B, user_B, resamples, seed)
     out["auc_low"], out["auc_high"] = interval(samples)
     out["gauc"], out["gauc_coverage"] = gauc(label_B, probability_B, user_B)
-    out["pr_auc"] = pr_auc(label_B, probability_B)
+    if small:
+        out["gauc"] = None
+    out["pr_auc"] = None if small else pr_auc(label_B, probability_B)
     out["log_loss"] = log_loss(label_B, probability_B)
     out["ne"] = normalized_entropy(label_B, probability_B)
     out["ece"] = ece(label_B, probability_B)
-    why = NO_ROWS if not len(label_B) else ONE_CLASS
-    special = {"gauc": NO_ROWS if not len(label_B) else "no user has both classes"}
-    if out["auc"] is not None:
+    special = {"gauc": "no user has both classes"} if out["gauc_coverage"] == 0 else {}
+    if not small:
         special |= dict.fromkeys(("auc_low", "auc_high"), "too few resamples with both classes")
-    out["undefined"] = {name: special.get(name, why) for name, value in out.items() if value is None}
+    out["undefined"] = {name: special.get(name, small) for name, value in out.items() if value is None}
     return out
 
 
@@ -220,21 +252,43 @@ def evaluation(
     *,
     resamples: int,
     seed: int,
+    min_class: int = MIN_CLASS,
     tick: Tick = silent,
 ) -> dict[str, Any]:
-    """`summary` of a split, of each of its scenes, and the macro AUC: the plain mean over scenes that have one."""
-    out = summary(label_B, probability_B, user_B, resamples=resamples, seed=seed)
+    """`summary` of a split, of each of its scenes, and the macro AUC: the plain mean over the scenes that have an AUC.
+
+    `macro_auc_scenes` says how many those are; without any there is no macro AUC.
+    """
+    how: dict[str, int] = {"resamples": resamples, "seed": seed, "min_class": min_class}
+    out = summary(label_B, probability_B, user_B, **how)
     tick(len(label_B))
     out["scenes"] = {}
     for s, scene in enumerate(scenes):
         in_B = scene_B == s
-        out["scenes"][scene] = summary(label_B[in_B], probability_B[in_B], user_B[in_B], resamples=resamples, seed=seed)
+        out["scenes"][scene] = summary(label_B[in_B], probability_B[in_B], user_B[in_B], **how)
         tick(int(in_B.sum()))
+    _add_macro(out, min_class)
+    return out
+
+
+def _add_macro(out: dict[str, Any], min_class: int) -> None:
     defined = [one["auc"] for one in out["scenes"].values() if one["auc"] is not None]
     out["macro_auc"] = float(np.mean(defined)) if defined else None
     out["macro_auc_scenes"] = len(defined)
     if not defined:
-        out["undefined"]["macro_auc"] = "no scene has both classes"
+        out["undefined"]["macro_auc"] = f"no scene has {min_class} positives and {min_class} negatives"
+
+
+def without_small(saved: dict[str, Any], min_class: int = MIN_CLASS) -> dict[str, Any]:
+    """A split of metrics.json as it would be written today: older trainers gave an AUC to any two rows."""
+
+    def cleaned(one: dict[str, Any]) -> dict[str, Any]:
+        why = _too_small(one["positives"], one["n"] - one["positives"], min_class)
+        gone = [name for name in ("auc", "auc_low", "auc_high", "gauc", "pr_auc") if why and one[name] is not None]
+        return one | dict.fromkeys(gone) | {"undefined": one["undefined"] | dict.fromkeys(gone, why)}
+
+    out = cleaned(saved) | {"scenes": {scene: cleaned(one) for scene, one in saved["scenes"].items()}}
+    _add_macro(out, min_class)
     return out
 
 
@@ -248,7 +302,7 @@ def cold_start(
     scenes: Sequence[str],
     *,
     resamples: int,
-    min_class: int,
+    min_class: int = MIN_CLASS,
     seed: int,
     alpha_B: np.ndarray | None = None,
     tick: Tick = silent,
@@ -272,21 +326,21 @@ def cold_start(
         for item_level, in_item in axis("item"):
             for scene, in_scene in [(ANY, everything), *((s, scene_B == k) for k, s in enumerate(scenes))]:
                 in_B = np.flatnonzero(in_user & in_item & in_scene)
-                label, n_pos = label_B[in_B], int(label_B[in_B].sum())
+                label, small = label_B[in_B], too_small(label_B[in_B], min_class)
                 cell: dict[str, Any] = {
                     "user_level": user_level,
                     "item_level": item_level,
                     "scene": scene,
                     "n": len(in_B),
-                    "positives": n_pos,
+                    "positives": int(label.sum()),
                     "users": len(np.unique(user_B[in_B])),
                     "auc": None,
                     "auc_low": None,
                     "auc_high": None,
-                    "too_small": min(n_pos, len(in_B) - n_pos) < min_class,
+                    "too_small": small is not None,
                     "alpha": float(alpha_B[in_B].mean()) if alpha_B is not None and len(in_B) else None,
                 }
-                if not cell["too_small"]:
+                if small is None:
                     cell["auc"] = auc(label, probability_B[in_B])
                     samples = auc_bootstrap(label, probability_B[in_B], user_B[in_B], resamples, seed)
                     cell["auc_low"], cell["auc_high"] = interval(samples)

@@ -97,7 +97,8 @@ def row_of(line: dict[str, Any], gap: bool) -> list[str]:
         spread(line["test_auc"]) + ("" if low is None else f" ({_plain(low)} – {_plain(high)})"),
         to_previous,
         difference(gbdt),
-        *(_plain(line[k]) for k in ("macro_auc", "gauc", "log_loss", "ne", "ece")),
+        _plain(line["macro_auc"]) + _of_scenes(line),
+        *(_plain(line[k]) for k in ("gauc", "log_loss", "ne", "ece")),
         f"{line['parameters']:,}",
         "–" if line["rows_per_second"] is None else f"{line['rows_per_second']:,.0f}",
     ]
@@ -105,6 +106,11 @@ def row_of(line: dict[str, Any], gap: bool) -> list[str]:
         closed = line["gap_closed"]
         cells.append("–" if closed is None else f"{closed['share']:.0%} ({closed['low']:.0%} – {closed['high']:.0%})")
     return cells
+
+
+def _of_scenes(line: dict[str, Any]) -> str:
+    """Of how many scenes a macro AUC is; an older trainer's ladder doesn't say."""
+    return " ({} of {} scenes)".format(*line["macro_auc_scenes"]) if "macro_auc_scenes" in line else ""
 
 
 def _by_part(ladder: dict[str, Any]) -> list[str]:

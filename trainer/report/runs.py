@@ -13,7 +13,7 @@ from trainer.base.files import read_json
 from trainer.base.readable import readable
 from trainer.evaluation.drift import read_drift
 from trainer.evaluation.importance_file import read_importance
-from trainer.metrics.metrics import ANY, calibration
+from trainer.metrics.metrics import ANY, MIN_CLASS, calibration, without_small
 
 _SCENE_BINS = 10
 _ROWS_A_BIN = 20  # a bin of fewer rows says little of its positive rate
@@ -41,6 +41,7 @@ def read_run(run: Path, name: str) -> dict[str, Any]:
         loaded = {
             key: read_json(run / f"{key}.json") for key in ("metrics", "training", "dataset", "lineage", "timing")
         }
+        loaded["metrics"]["splits"] = {k: without_small(v) for k, v in loaded["metrics"]["splits"].items()}
         texts = read_json(run / "texts.json") if (run / "texts.json").exists() else None
         return loaded | {
             "name": name,
@@ -76,6 +77,9 @@ def _cube(cells: list[dict[str, str]]) -> list[dict[str, Any]]:
     rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for cell in cells:
         numbers = {key: float(cell[key]) if cell.get(key) else None for key in ("auc", "auc_low", "auc_high", "alpha")}
-        one = numbers | {"scene": cell["scene"], "n": int(cell["n"]), "positives": int(cell["positives"])}
+        n, positives = int(cell["n"]), int(cell["positives"])
+        if min(positives, n - positives) < MIN_CLASS:
+            numbers |= dict.fromkeys(("auc", "auc_low", "auc_high"))
+        one = numbers | {"scene": cell["scene"], "n": n, "positives": positives}
         rows.setdefault((cell["user_level"], cell["item_level"]), []).append(one)
     return [{"user_level": u, "item_level": i, "cells": found} for (u, i), found in rows.items()]

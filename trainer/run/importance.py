@@ -25,7 +25,7 @@ from trainer.contract.read import read_contract
 from trainer.evaluation.calibration import Calibration
 from trainer.evaluation.importance_file import write_importance
 from trainer.inputs.features import FittedInputs
-from trainer.metrics.metrics import auc
+from trainer.metrics.metrics import auc, too_small
 from trainer.run.integrity import check_finished
 from trainer.run.provenance import vectors_of
 from trainer.training.fitted import Fitted
@@ -56,7 +56,7 @@ def run_importance(
     """Measure on (a sample of) validation rows, and write importance.csv into the run.
 
     Returns dicts of importance_file.FIELDS, the most telling first, inputs before groups.
-    Raises: TrainerError where validation can't tell (no rows, or one class only).
+    Raises: TrainerError where validation can't tell (no rows, one class only, or few of one).
     """
     check_finished(run)
     stage = load_stage(run / "config.yaml")
@@ -87,9 +87,10 @@ def importances(
             logits_B = calibration(logits_B, columns.scene_N[at_B], columns.scenes)
         return auc(columns.label_N[at_B], logits_B)
 
+    if small := too_small(sample.label_N):
+        raise TrainerError(f"The validation rows measured have no AUC that could drop: {small}.")
     whole = scored(sample)
-    if whole is None:
-        raise TrainerError("Validation holds no rows, or one class only: there is no AUC that could drop.")
+    assert whole is not None
     singles = permutables(fitted.inputs, sample)
     groups = sorted({group for one in singles for group in one.groups})
     tasks = [("feature", one.name, "+".join(one.groups), [one]) for one in singles]

@@ -24,7 +24,7 @@ from trainer.base.threads import usable
 from trainer.config import TrainingConfig
 from trainer.inputs.batch import Batch
 from trainer.inputs.batcher import Batcher
-from trainer.metrics.metrics import auc, log_loss
+from trainer.metrics.metrics import auc, log_loss, too_small
 from trainer.training.checkpoint import Checkpoint
 from trainer.training.distributed import Team, device, moved
 from trainer.training.optimizers import optimizers_of
@@ -188,8 +188,9 @@ def train(
                 if chooses and _chosen(model, batcher, val_rows, val_labels, config, done, team):
                     best_weights = {k: v.clone() for k, v in model.state_dict().items()}
                 if chooses:
-                    value = evaluation[f"val_{config.metric}"]
-                    bar.update(task, note=f"epoch {evaluation['epoch']:.1f}  validation {config.metric} {value:.4f}")
+                    metric = _metric(config, val_labels)
+                    value = evaluation[f"val_{metric}"]
+                    bar.update(task, note=f"epoch {evaluation['epoch']:.1f}  validation {metric} {value:.4f}")
             if checkpoint and team.leads and checkpoint.due():
                 checkpoint.save(
                     {
@@ -228,16 +229,22 @@ def _chosen(
 ) -> bool:
     """Evaluate on validation, note it in `done`, and say whether these weights are the best so far."""
     evaluation = done.evaluations[-1]
-    logits_B = predict(model, batcher, val_rows)
-    evaluation |= {"val_auc": auc(val_labels, logits_B), "val_log_loss": log_loss(val_labels, sigmoid(logits_B))}
-    value = team.agreed(evaluation["val_auc"] if config.metric == "auc" else -evaluation["val_log_loss"])
+    logits_B, metric = predict(model, batcher, val_rows), _metric(config, val_labels)
+    evaluation["val_auc"] = None if too_small(val_labels) else auc(val_labels, logits_B)
+    evaluation["val_log_loss"] = log_loss(val_labels, sigmoid(logits_B))
+    value = team.agreed(evaluation["val_auc"] if metric == "auc" else -evaluation["val_log_loss"])
     if value > done.best:
         done.best, done.worse, done.best_step = value, 0, done.step
         return True
     done.worse += 1
     if done.worse >= config.patience:
-        done.stopped = f"validation {config.metric} did not improve in {done.worse} evaluations"
+        done.stopped = f"validation {metric} did not improve in {done.worse} evaluations"
     return False
+
+
+def _metric(config: TrainingConfig, val_labels: np.ndarray) -> str:
+    """What validation chooses by: the stage's metric, and log loss where validation is too small to have an AUC."""
+    return "log_loss" if too_small(val_labels) else config.metric
 
 
 def _step(

@@ -98,13 +98,39 @@ def test_undefined_is_none_with_a_reason() -> None:
         "ne": metrics.ONE_CLASS,
     }
     assert one_class["log_loss"] == pytest.approx(-np.log(0.7))
-    apart = metrics.summary(np.array([0, 1]), np.array([0.2, 0.7]), np.arange(2), resamples=50, seed=0)
+    apart = metrics.summary(np.array([0, 1]), np.array([0.2, 0.7]), np.arange(2), resamples=50, seed=0, min_class=1)
     assert apart["auc"] == 1 and apart["undefined"] == {"gauc": "no user has both classes"}
     empty = metrics.summary(np.empty(0), np.empty(0), np.empty(0, int), resamples=10, seed=0)
     assert empty["n"] == 0
     assert set(empty["undefined"].values()) == {metrics.NO_ROWS}
     assert {k for k, v in empty.items() if v is None} == set(empty["undefined"])
     assert {"gauc_coverage", "positive_rate", "log_loss", "ece"} < set(empty["undefined"])
+
+
+@pytest.mark.parametrize(("n_pos", "n_neg"), [(1, 208), (208, 1), (29, 500), (500, 29), (30, 30)])
+def test_fewer_than_30_of_a_class_have_no_auc_of_any_kind(n_pos: int, n_neg: int) -> None:
+    label = np.repeat([1, 0], [n_pos, n_neg])
+    found = metrics.summary(label, np.linspace(0.9, 0.1, len(label)), np.arange(len(label)) % 7, resamples=20, seed=0)
+    ranking = [found[name] for name in ("auc", "auc_low", "auc_high", "gauc", "pr_auc")]
+    if min(n_pos, n_neg) >= 30:
+        assert ranking[0] == 1 and None not in ranking
+        return
+    why = f"fewer than 30 positives or negatives ({n_pos} and {n_neg})"
+    assert ranking == [None] * 5
+    assert found["undefined"] == dict.fromkeys(("auc", "auc_low", "auc_high", "gauc", "pr_auc"), why)
+    assert None not in (found["log_loss"], found["ne"], found["ece"], found["gauc_coverage"])
+    assert metrics.summary(label, label / 2, label, resamples=20, seed=0, min_class=1)["auc"] == 1
+
+
+def test_a_saved_split_is_cleaned_as_it_would_be_written_today() -> None:
+    rng = np.random.default_rng(0)
+    scene = np.repeat([0, 1, 2], 100)
+    label = np.where(scene == 2, np.arange(300) == 250, rng.random(300) < 0.5)
+    args = (label, rng.random(300), np.arange(300) % 40, scene, ["a", "b", "c"])
+    old, new = (metrics.evaluation(*args, resamples=20, seed=0, **how) for how in ({"min_class": 1}, {}))
+    assert old["macro_auc_scenes"] == 3 and new["macro_auc_scenes"] == 2
+    assert metrics.without_small(old) == new
+    assert metrics.without_small(new) == new
 
 
 def test_macro_auc_is_the_mean_over_scenes_that_have_one() -> None:
@@ -191,7 +217,7 @@ def test_an_evaluation_is_the_summary_of_all_and_of_each_scene() -> None:
         assert found["scenes"][name] == metrics.summary(label[own], p[own], user[own], resamples=12, seed=3)
     nowhere = metrics.evaluation(label * 0, p, user, scene, ["a", "b", "c"], resamples=12, seed=3)
     assert (nowhere["macro_auc"], nowhere["macro_auc_scenes"]) == (None, 0)
-    assert nowhere["undefined"]["macro_auc"] == "no scene has both classes"
+    assert nowhere["undefined"]["macro_auc"] == "no scene has 30 positives and 30 negatives"
 
 
 def test_a_cell_tells_users_interval_and_gate_and_is_too_small_by_either_class() -> None:

@@ -148,7 +148,7 @@ def test_what_is_undefined_is_a_dash_with_a_reason_everywhere(
     for one in (metrics["val"], metrics["test"]["scenes"]["search"]):
         assert [one[key] for key in ("auc", "auc_low", "auc_high", "gauc", "pr_auc", "ne")] == [None] * 6
         assert one["undefined"]["auc"] == "one class only"
-    assert metrics["val"]["undefined"]["macro_auc"] == "no scene has both classes"
+    assert metrics["val"]["undefined"]["macro_auc"] == "no scene has 30 positives and 30 negatives"
     assert metrics["test"]["macro_auc_scenes"] == 2
     show(results, as_json=False)
     shown = capsys.readouterr().out
