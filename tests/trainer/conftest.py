@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from copy import deepcopy
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -61,6 +62,10 @@ RICH_COLUMNS: list[dict[str, Any]] = [
         ("tags", "string[]", {"role": "text_id", "kind": "list", "group": "item"}),
         ("about_user", "string", {"role": "text_id", "group": "user"}),
     ]
+]
+RATES: list[dict[str, Any]] = [
+    {"name": f"{group}_click_rate_cum", "data_type": "double", "description": "", "meta": feature("dense", group)}
+    for group in ("user", "item")
 ]
 N_ITEMS, N_TAGS, TEXT_DIM = 40, 6, 12
 _ARROW = {
@@ -226,6 +231,21 @@ def make_rich(n: int = 3000, seed: int = 0, length: int = 6) -> Mart:
     return mart
 
 
+def add_rates(mart: Mart, weight: float = 20) -> Mart:
+    """The mart with the smoothed click rates of user and item before each row, NULL on the first row alone."""
+    rows, label = mart.rows, np.array(mart.rows["label"])
+    past = np.concatenate([[np.nan], np.cumsum(label)[:-1] / np.arange(1, len(label))])
+    for group in ("user", "item"):
+        n, clicks, rates = Counter[str](), Counter[str](), []
+        for key, clicked, prior in zip(rows[f"{group}_id"], label, past, strict=True):
+            rates.append(None if np.isnan(prior) else float((clicks[key] + weight * prior) / (n[key] + weight)))
+            n[key] += 1
+            clicks[key] += int(clicked)
+        mart.set(f"{group}_click_rate_cum", rates)
+    mart.columns += deepcopy(RATES)
+    return mart
+
+
 def write_vectors(root: Path, encoder: str = "e5-small", leave_out: tuple[str, ...] = ()) -> Path:
     """A store of random vectors for every text of the rich toy, crowded together as an encoder's are."""
     ids = [f"t{k}" for k in range(N_ITEMS)] + [f"g{k}" for k in range(N_TAGS)] + [f"a{k}" for k in range(120)]
@@ -280,6 +300,12 @@ def rich() -> Any:
 
 
 @pytest.fixture(scope="session")
+def rates() -> Any:
+    """`rates(mart)` adds the two columns that the floor reads."""
+    return add_rates
+
+
+@pytest.fixture(scope="session")
 def texts() -> Any:
     """`texts(marts)` writes the texts mart beside the rich toy."""
     return write_texts
@@ -304,7 +330,8 @@ def stage() -> Any:
         if "training" in raw:
             raw["training"] |= {"epochs": 3, "batch_size": 128, "learning_rate": 0.005, "warmup_steps": 5}
             raw["training"] |= {"embedding_learning_rate": 0.01, "id_dropout": 0.1}
-            raw["model"] |= {"embedding_dim": 8, "hidden": [32, 16], "dropout": 0.1, "embedding_dropout": 0.1}
+            small = {"embedding_dim": 8, "hidden": [32, 16], "dropout": 0.1, "embedding_dropout": 0.1}
+            raw["model"] |= {key: value for key, value in small.items() if key in raw["model"]}
         else:
             raw["model"] |= {"max_iter": 60, "min_samples_leaf": 10, "learning_rate": 0.1, "max_leaf_nodes": 15}
         for key, value in replaced.items():

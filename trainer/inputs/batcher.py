@@ -51,10 +51,9 @@ class Batcher:
 
     @cached_property
     def _scaling(self) -> tuple[np.ndarray, ...]:
-        """log1p? mean, scale, missing flag?, each (D,)."""
+        """Mean, scale, missing flag?, each (D,)."""
         d = self.inputs.dense
         return (
-            np.array([x.transform == "log1p" for x in d], bool),
             np.array([x.mean for x in d], np.float32),
             np.array([x.scale for x in d], np.float32),
             np.array([x.has_missing for x in d], bool),
@@ -86,11 +85,11 @@ class Batcher:
 
     def batch(self, rows_B: np.ndarray) -> Batch:
         """Shapes: rows_B int64 positions in the column store -> Batch of B rows."""
-        logs_D, mean_D, scale_D, flag_D = self._scaling
+        mean_D, scale_D, flag_D = self._scaling
         x_BD = self.raw_dense(rows_B)
         missing_BD = np.isnan(x_BD)
         with np.errstate(over="ignore"):  # what overflows is clipped like any other large number
-            x_BD = (transformed(x_BD, logs_D) - mean_D) * scale_D
+            x_BD = (transformed(x_BD, [d.transform for d in self.inputs.dense]) - mean_D) * scale_D
         x_BD[missing_BD] = 0
         np.clip(x_BD, -self.inputs.clip, self.inputs.clip, out=x_BD)
         dense_BX = np.concatenate([x_BD, missing_BD[:, flag_D].astype(np.float32)], 1)

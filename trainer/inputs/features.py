@@ -3,7 +3,8 @@
 - An id or category: index 0 is the row for values never seen in training. It is trained too: values that occur fewer
   than `min_count` times in train share it, and `id_dropout` sends ids there at random (training/loop.py). NULL has an
   index of its own where train has NULLs, else it counts as unseen.
-- A number: the declared transform (`log1p` is sign(x) * log(1 + |x|), so a negative can't break a run), then
+- A number: the declared transform (`log1p` is sign(x) * log(1 + |x|), so a negative can't break a run; a model may ask
+  for `logit`, the log odds of a rate, which is kept away from 0 and 1), then
   standardised and clipped. Missing is 0, the train mean, plus a 0/1 flag for each column that has NULLs in train.
 - A level, a text and a history: inputs/text.py.
 - A scene without train rows borrows the part of the most frequent train scene, and `features.json` says so.
@@ -11,6 +12,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from trainer.inputs.batch import Sizes
 from trainer.inputs.vectors import HISTORY, TextSpace
 
 UNSEEN = 0
+LEAST_RATE = 1e-4  # a rate is kept this far from 0 and 1 before its log odds are taken
 _BLOCK = 1 << 16  # rows per pass over the columns: bounds memory, and fixes the order of the sums
 
 
@@ -189,14 +192,14 @@ def fit_inputs(
 def _fit_dense(columns: Columns, inputs: list[Input], rows_N: np.ndarray) -> tuple[Dense, ...]:
     """Mean and standard deviation in two passes over blocks of fixed size, in float64."""
     at_D = [columns.dense_names.index(i.name) for i in inputs]
-    logs_D = np.array([i.transform == "log1p" for i in inputs], bool)
+    transforms = [i.transform for i in inputs]
     n_D, sum_D, square_D = (np.zeros(len(inputs)) for _ in range(3))
     blocks = [rows_N[s : s + _BLOCK] for s in range(0, len(rows_N), _BLOCK)]
 
     def read(block: np.ndarray) -> np.ndarray:
         x_BD = columns.dense_ND[block][:, at_D].astype(np.float64)
         columns.release_pages()
-        return transformed(x_BD, logs_D)
+        return transformed(x_BD, transforms)
 
     for block in blocks:
         x_BD = read(block)
@@ -233,8 +236,21 @@ def _fit_code(columns: Columns, i: Input, rows_N: np.ndarray, min_count: int, ma
     )
 
 
-def transformed(x_BD: np.ndarray, logs_D: np.ndarray) -> np.ndarray:
-    if logs_D.any():
-        logged = x_BD[:, logs_D]
-        x_BD[:, logs_D] = np.copysign(np.log1p(np.abs(logged)), logged)
+def transformed(x_BD: np.ndarray, transforms: Sequence[str]) -> np.ndarray:
+    """Each column by its own transform, in place."""
+    for name, function in _TRANSFORMS.items():
+        own_D = np.array([one == name for one in transforms], bool)
+        if own_D.any():
+            x_BD[:, own_D] = function(x_BD[:, own_D])
     return x_BD
+
+
+def _log_odds(rate_BD: np.ndarray) -> np.ndarray:
+    kept_BD = np.clip(rate_BD, LEAST_RATE, 1 - LEAST_RATE)
+    return np.log(kept_BD) - np.log1p(-kept_BD)
+
+
+_TRANSFORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "log1p": lambda x_BD: np.copysign(np.log1p(np.abs(x_BD)), x_BD),
+    "logit": _log_odds,
+}

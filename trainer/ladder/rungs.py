@@ -17,6 +17,7 @@ from trainer.inputs.vectors import vectors_hashes
 from trainer.run.integrity import check_finished
 from trainer.training.placebo import as_placebo, label, reads_texts
 
+FLOOR = "00_floor"  # the first of the trainer's own stages by name, below the baseline
 BASELINE = "00_gbdt"
 PACKAGES = ("torch", "numpy", "lightgbm", "scikit-learn")  # other versions of these may give other numbers
 

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field, ValidationInfo
 
 from trainer.base.strict import Strict
+from trainer.contract.schema import Input
 
 
 class ModelConfig(Strict):
@@ -20,6 +21,10 @@ class ModelConfig(Strict):
     may_read: ClassVar[frozenset[str]] = frozenset()
 
     kind: Annotated[str, Field(description="The architecture.")]
+
+    def chosen(self, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
+        """Which of the mart's inputs the model reads: all of them, unless its own `Config` says otherwise."""
+        return inputs
 
 
 Width = Annotated[int, Field(ge=1)]

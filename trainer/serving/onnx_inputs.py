@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from trainer.inputs.features import FittedInputs
+from trainer.inputs.features import LEAST_RATE, FittedInputs
 
 _MEANING = {
     "ids_BF": "one column a field of `fields`, in that order: its offset, plus the index of the value in "
@@ -63,7 +63,11 @@ def guide(
             for d in inputs.dense
         ],
         "clip": inputs.clip,
-        "transforms": {"none": "x", "log1p": "sign(x) * log(1 + |x|)"},
+        "transforms": {
+            "none": "x",
+            "log1p": "sign(x) * log(1 + |x|)",
+            "logit": f"log(x / (1 - x)), x kept within {LEAST_RATE:g} and 1 - {LEAST_RATE:g}",
+        },
         "scenes": list(inputs.scenes),
         "stand_ins": inputs.stand_ins,
         "text_columns": [{"name": name, "group": group} for name, group in inputs.text_columns],

@@ -60,7 +60,11 @@ def fit(
         case NetworkStage():
             with working("Fitting vocabularies and scales"):
                 inputs = fit_inputs(
-                    columns, contract.inputs, train_rows, min_count=stage.inputs.min_count, clip=stage.inputs.clip
+                    columns,
+                    stage.model.chosen(contract.inputs),
+                    train_rows,
+                    min_count=stage.inputs.min_count,
+                    clip=stage.inputs.clip,
                 )
             inputs = _with_texts_and_history(inputs, stage, contract, columns, vectors)
             batcher = Batcher(inputs, columns, vectors)

@@ -26,8 +26,8 @@ def root(vectors: Any, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_trains_and_comes_back(name: str, rich: Any, stage: Any, root: Path, tmp_path: Path) -> None:
-    marts = rich(1500).write(tmp_path / "marts")
+def test_trains_and_comes_back(name: str, rich: Any, rates: Any, stage: Any, root: Path, tmp_path: Path) -> None:
+    marts = rates(rich(1500)).write(tmp_path / "marts")
     one = stage(name, **QUICK)
     fit_run(one, marts, tmp_path / "run", vectors=root)
     assert evaluate_run(tmp_path / "run")[1] is True
