@@ -26,14 +26,14 @@ def compare(
     run1: Annotated[Path, typer.Argument(help="A finished run.", show_default=False)],
     run2: Annotated[Path, typer.Argument(help="Another, held to the same rows.", show_default=False)],
     split: Annotated[Literal["val", "test"], typer.Option(help="Which held-out rows.")] = "test",
-    resamples: Annotated[int, typer.Option(min=20, help="Bootstrap samples of users.")] = 200,
+    resamples: Annotated[int, typer.Option(min=20, help="Bootstrap samples of users and items.")] = 200,
     by_part: Annotated[bool, typer.Option("--parts/--no-parts", help="Also by scene and by level.")] = True,
     as_json: Json = False,
 ) -> None:
     """Say what the second run does better or worse than the first, with 95% intervals.
 
-    Differences are RUN2 minus RUN1 on the same rows, by a paired bootstrap that draws users. Where the interval
-    holds 0, the difference is *not shown*.
+    Differences are RUN2 minus RUN1 on the same rows, by a paired bootstrap that draws users and items. Where the
+    interval holds 0, the difference is *not shown*.
 
     Example: `trainer compare runs/00_gbdt runs/01_dnn`
     """
@@ -46,7 +46,7 @@ def compare(
     if as_json:
         typer.echo(json.dumps(found))
         return
-    title = f"{split}: {run2} minus {run1}, 95% by {found['users']:,} users"
+    title = f"{split}: {run2} minus {run1}, 95% by {found['users']:,} users and {found['items']:,} items"
     table = Table("rows", "metric", "run 1", "run 2", "difference", "95%", "", title=title, title_justify="left")
     for part in found["parts"]:
         _add_part(table, part)

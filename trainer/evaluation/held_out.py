@@ -15,7 +15,7 @@ from trainer.contract.schema import LEVELS
 from trainer.metrics.bootstrap import Rows
 from trainer.metrics.metrics import dense_ids
 
-_COLUMNS = ("event_id", "user_id", "scene", "user_level", "item_level", "split", "label", "probability")
+_COLUMNS = ("event_id", "user_id", "item_id", "scene", "user_level", "item_level", "split", "label", "probability")
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class HeldOut:
     """One split of one run, in the order of the mart's columns. Legend: B rows.
 
     scene_B, user_level_B, item_level_B: strings; levels None where the mart has no such column
-    user_B: 0 .. users-1, in the order of the user ids' text: the same users get the same numbers in every run
+    user_B: 0 .. users-1, in the order of the user ids' text: the same users get the same numbers in every run; so items
     """
 
     name: str
@@ -33,12 +33,14 @@ class HeldOut:
     probability_B: np.ndarray
     user_B: np.ndarray
     users: int
+    item_B: np.ndarray
+    items: int
     scene_B: np.ndarray
     level_B: dict[str, np.ndarray]
 
     @property
     def rows(self) -> Rows:
-        return Rows(self.label_B, self.probability_B, self.user_B)
+        return Rows(self.label_B, self.probability_B, self.user_B, self.item_B)
 
     def parts(self) -> list[tuple[str, str, np.ndarray]]:
         """(kind, name, which rows): everything, each scene, each level, as they occur."""
@@ -62,6 +64,7 @@ def read_held_out(run: Path, split: str = "test") -> HeldOut:
                 f"{path} has no column {name}: an older trainer wrote it. Train the run again with `trainer fit`."
             )
     user_B, users = dense_ids(_strings(table["user_id"]))
+    item_B, items = dense_ids(_strings(table["item_id"]))
     levels = {g: _strings(table[f"{g}_level"]) for g in ("user", "item") if table[f"{g}_level"].null_count < len(table)}
     return HeldOut(
         run.resolve().name,
@@ -71,6 +74,8 @@ def read_held_out(run: Path, split: str = "test") -> HeldOut:
         table["probability"].to_numpy(),
         user_B,
         users,
+        item_B,
+        items,
         _strings(table["scene"]),
         levels,
     )

@@ -152,7 +152,12 @@ def write_cells(folder: Path, cells: list[dict[str, Any]], scenes: tuple[str, ..
 def write_predictions(path: Path, columns: Columns, predictions: Predictions) -> None:
     """All that comparing runs needs: which event, whose, of what scene and level, what happened, what was said."""
     rows = predictions.rows_B
-    users = pa.array([None, *columns.dictionaries[columns.id_names["user"]]], pa.string())
+    ids = {
+        group: pa.array([None, *columns.dictionaries[columns.id_names[group]]], pa.string()).take(
+            pa.array(columns.codes_of(group)[rows])
+        )
+        for group in ("user", "item")
+    }
     levels = {
         f"{group}_level": pa.array([*LEVELS, None]).take(pa.array(columns.level_NG[rows, g] % (len(LEVELS) + 1)))
         for g, group in enumerate(columns.level_groups)
@@ -161,7 +166,8 @@ def write_predictions(path: Path, columns: Columns, predictions: Predictions) ->
         pa.table(
             {
                 "event_id": columns.event_ids(rows),
-                "user_id": users.take(pa.array(columns.codes_of("user")[rows])),
+                "user_id": ids["user"],
+                "item_id": ids["item"],
                 "scene": pa.array(columns.scenes).take(pa.array(columns.scene_N[rows])),
                 **{name: levels.get(name, pa.nulls(len(rows), pa.string())) for name in ("user_level", "item_level")},
                 "split": pa.array(HELD_OUT).take(pa.array(predictions.split_B)),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ ONE_CLASS = "one class only"
 NO_ROWS = "no rows"
 MIN_CLASS = 30  # positives, and negatives, that rows need before their AUC is shown anywhere; a stage may ask for more
 ECE_BINS = 20
+_BLOCK_ROWS, _BLOCK_SAMPLES = 2048, 64  # of auc_samples: what stays in a processor's cache
 ANY = "all"
 
 
@@ -119,13 +121,20 @@ def auc_by_user(
     label_B: np.ndarray, score_B: np.ndarray, user_B: np.ndarray, users: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Each user's own AUC, NaN with one class only, and rows. Shapes: user_B in 0 .. U-1 -> (U,) and (U,)."""
-    label_B = np.asarray(label_B, bool)
     order = np.lexsort((score_B, user_B))
-    user, score, label = user_B[order], score_B[order], label_B[order]
+    return auc_by_sorted_user(label_B[order], score_B[order], user_B[order], users, np.ones(len(order), np.int64))
+
+
+def auc_by_sorted_user(
+    label_B: np.ndarray, score_B: np.ndarray, user_B: np.ndarray, users: int, weight_B: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """`auc_by_user` of rows sorted by user, then score, each counted as often as its weight says."""
+    user, score, label = user_B, score_B, np.asarray(label_B, bool)
     first_B = np.r_[True, (user[1:] != user[:-1]) | (score[1:] != score[:-1])][: len(user)]
     tie_B = np.cumsum(first_B) - 1
-    neg_T, pos_T, user_of_T = np.bincount(tie_B, ~label), np.bincount(tie_B, label), user[first_B]
-    neg_U, pos_U, n_U = (np.bincount(user, w, minlength=users) for w in (~label, label, np.ones(len(user))))
+    neg_B, pos_B = weight_B * ~label, weight_B * label
+    neg_T, pos_T, user_of_T = np.bincount(tie_B, neg_B), np.bincount(tie_B, pos_B), user[first_B]
+    neg_U, pos_U, n_U = (np.bincount(user, w, minlength=users) for w in (neg_B, pos_B, weight_B))
     # Negatives of the same user below each tie: all negatives below, less those of earlier users.
     below_T = np.cumsum(neg_T) - neg_T - (np.cumsum(neg_U) - neg_U)[user_of_T]
     won_U = np.bincount(user_of_T, pos_T * (below_T + 0.5 * neg_T), minlength=users)
@@ -170,28 +179,66 @@ def draw_users(users: int, resamples: int, seed: int) -> Iterator[np.ndarray]:
 
 
 def auc_samples(
-    label_B: np.ndarray, score_B: np.ndarray, user_B: np.ndarray, weights_U: Iterable[np.ndarray]
+    label_B: np.ndarray,
+    score_B: np.ndarray,
+    user_B: np.ndarray,
+    weights_U: Iterable[np.ndarray],
+    item_B: np.ndarray | None = None,
+    weights_I: Iterable[np.ndarray] | None = None,
 ) -> np.ndarray:
-    """AUC under each of the user weights, NaN where one class has no weight. Shapes: user_B in 0 .. U-1 -> (R,).
+    """AUC under each of the weights, NaN where one class has no weight. Shapes: user_B in 0 .. U-1 -> (R,).
 
-    The rows are sorted once; a sample's AUC is then a weighted sum over the sorted rows, exact in integers.
+    A row counts as often as its user does, times its item where item weights are given. Weights are whole numbers.
+    The rows are sorted once. Then a few samples at a time go through blocks of the sorted rows, so memory beyond the
+    weights is that of a block; the sums are whole numbers, exact up to 2^53 pairs.
     """
     label_B = np.asarray(label_B, bool)
+    users = _weight_columns(weights_U)
+    items = _weight_columns(weights_I) if item_B is not None and weights_I is not None else None
+    # Rows of weights are gathered, so the narrower the faster.
+    most = int(users.max(initial=0)) * (int(items.max(initial=0)) if items is not None else 1)
+    kind = np.uint8 if most < 256 else np.int64
     order = np.argsort(score_B, kind="stable")
-    user_B, label_B, score_B = user_B[order], label_B[order], score_B[order]
-    neg_user, pos_user = user_B[~label_B], user_B[label_B]
-    low = np.searchsorted(score_B[~label_B], score_B[label_B], "left")
-    high = np.searchsorted(score_B[~label_B], score_B[label_B], "right")
-    tied = bool((low != high).any())
-    out = []
-    below = np.zeros(len(neg_user) + 1, np.int64)
-    for weight_U in weights_U:
-        np.cumsum(weight_U[neg_user], out=below[1:])
-        weight_P = weight_U[pos_user].astype(np.int64)
-        total = int(below[-1]) * int(weight_P.sum())
-        won = below[low] + below[high] if tied else 2 * below[low]
-        out.append(int(weight_P @ won) / (2 * total) if total else np.nan)
-    return np.array(out)
+    label_B, score_B, user_B = label_B[order], score_B[order], user_B[order]
+    item_B = item_B[order] if items is not None and item_B is not None else None
+    ties = np.flatnonzero(np.r_[True, score_B[1:] != score_B[:-1]][: len(score_B)])
+    # Blocks of whole ties.
+    cuts = np.searchsorted(ties, np.arange(0, len(score_B), _BLOCK_ROWS))
+    edges = [*dict.fromkeys(int(ties[c]) for c in cuts if c < len(ties)), len(score_B)]
+    out = np.full(users.shape[1], np.nan)
+    for first in range(0, users.shape[1], _BLOCK_SAMPLES):
+        own = slice(first, first + _BLOCK_SAMPLES)
+        user_UR = np.ascontiguousarray(users[:, own], kind)
+        item_IR = None if items is None else np.ascontiguousarray(items[:, own], kind)
+        negatives_R = np.zeros(user_UR.shape[1], np.int64)
+        positives_R, won_R = negatives_R.copy(), np.zeros(user_UR.shape[1])
+        for a, b in pairwise(edges):
+            weight_bR = user_UR[user_B[a:b]]
+            if item_IR is not None and item_B is not None:
+                weight_bR *= item_IR[item_B[a:b]]
+            negative_tR = weight_bR * ~label_B[a:b, None]
+            positive_tR = weight_bR - negative_tR
+            starts = ties[np.searchsorted(ties, a) : np.searchsorted(ties, b)] - a
+            tied = len(starts) < b - a
+            if tied:
+                negative_tR = np.add.reduceat(negative_tR, starts, axis=0, dtype=np.int64)
+                positive_tR = np.add.reduceat(positive_tR, starts, axis=0, dtype=np.int64)
+            # Negatives up to and with each tie; half of its own don't count. Sums of a block fit 32 bits.
+            ends_tR = np.cumsum(negative_tR, axis=0, dtype=np.int32 if most * (b - a) < 2**31 else np.int64)
+            positive_R = positive_tR.sum(0, dtype=np.int64)
+            won_R += 2 * (np.einsum("tr,tr->r", positive_tR, ends_tR, dtype=np.float64) + positive_R * negatives_R)
+            if tied:
+                won_R -= np.einsum("tr,tr->r", positive_tR, negative_tR, dtype=np.float64)
+            positives_R += positive_R
+            negatives_R += ends_tR[-1]
+        pairs_R = positives_R * negatives_R
+        out[own] = np.where(pairs_R > 0, won_R / (2 * np.maximum(pairs_R, 1)), np.nan)
+    return out
+
+
+def _weight_columns(weights: Iterable[np.ndarray]) -> np.ndarray:
+    """Shapes: R times (U,) -> (U, R)."""
+    return np.stack(list(weights), axis=1) if not isinstance(weights, np.ndarray) else weights.T
 
 
 def dense_ids(values_B: np.ndarray) -> tuple[np.ndarray, int]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -28,6 +30,58 @@ def test_every_metric_equals_itself_on_repeated_rows(data: list[tuple[bool, int,
             repeated = np.repeat(np.arange(len(data)), weight_U[rows.user_B])
             expected = whole(rows.where(repeated)) if len(repeated) else None
             assert found[r] == pytest.approx(np.nan if expected is None else expected, abs=1e-12, nan_ok=True), name
+
+
+@settings(deadline=None, max_examples=40)
+@given(DATA, st.integers(0, 2**32 - 1))
+def test_two_ways_every_metric_equals_itself_on_repeated_rows(data: list[tuple[bool, int, int]], seed: int) -> None:
+    """A row is there as often as its user's number times its item's; ties in the scores, samples without a row."""
+    rows, users = as_rows(data)
+    rows = replace(rows, item_B=np.random.default_rng(seed).integers(0, 7, len(data)))
+    weights = bootstrap.draw_two_way(users, 7, 6, seed)
+    for name, (whole, sampled) in bootstrap.METRICS.items():
+        found = sampled(rows, weights)
+        for r, weight_B in enumerate(weights.of(rows)):
+            assert (weight_B == weights.user_RU[r][rows.user_B] * weights.item_RI[r][rows.item_B]).all()
+            repeated = np.repeat(np.arange(len(data)), weight_B)
+            expected = whole(rows.where(repeated)) if len(repeated) else None
+            assert found[r] == pytest.approx(np.nan if expected is None else expected, abs=1e-12, nan_ok=True), name
+
+
+def test_many_rows_go_in_blocks_and_many_samples_in_turns() -> None:
+    """Blocks end at ties, large weights leave the byte: against scikit-learn, weights and all."""
+    rng = np.random.default_rng(0)
+    n = 3 * metrics._BLOCK_ROWS + 17
+    p = np.where(rng.random(n) < 0.6, rng.random(n).round(2), rng.random(n))
+    p[: n // 2] = 0.5  # one tie longer than a block
+    label, user, item = rng.integers(0, 2, n), rng.integers(0, 30, n), rng.integers(0, 20, n)
+    for most in (4, 300):
+        user_RU = rng.integers(0, most, (metrics._BLOCK_SAMPLES + 3, 30))
+        item_RI = rng.integers(0, 4, (metrics._BLOCK_SAMPLES + 3, 20))
+        found = metrics.auc_samples(label, p, user, user_RU, item, item_RI)
+        assert len(found) == len(user_RU)
+        for r in (0, metrics._BLOCK_SAMPLES - 1, metrics._BLOCK_SAMPLES, len(found) - 1):
+            weight = user_RU[r][user] * item_RI[r][item]
+            assert found[r] == pytest.approx(reference.roc_auc_score(label, p, sample_weight=weight), abs=1e-12)
+
+
+def test_samples_are_of_the_seed_and_each_way_is_drawn_by_itself() -> None:
+    one, same, other = (bootstrap.draw_two_way(50, 40, 30, seed) for seed in (1, 1, 2))
+    assert (one.user_RU == same.user_RU).all() and (one.item_RI == same.item_RI).all()
+    assert (one.user_RU != other.user_RU).any() and (one.item_RI != other.item_RI).any()
+    assert one.user_RU.mean() == pytest.approx(1, abs=0.1) and one.item_RI.var() == pytest.approx(1, abs=0.2)
+    assert len(one.first(7)) == 7 and (one.first(7).item_RI == one.item_RI[:7]).all()
+
+
+def test_items_widen_the_interval_where_rows_of_an_item_err_together() -> None:
+    rng = np.random.default_rng(3)
+    user, item = rng.integers(0, 300, 9000), rng.integers(0, 40, 9000)
+    effect = rng.normal(0, 1.5, 40)
+    label = (rng.random(9000) < 1 / (1 + np.exp(-effect[item]))).astype(int)
+    rows = bootstrap.Rows(label, effect[item] + rng.normal(0, 1, 40)[item], user, item)
+    by_user = bootstrap.auc(rows, bootstrap.draw(300, 200, 0)).std()
+    two_way = bootstrap.auc(rows, bootstrap.draw_two_way(300, 40, 200, 0)).std()
+    assert two_way > 3 * by_user
 
 
 def test_a_weight_of_one_is_the_data_itself() -> None:
