@@ -34,11 +34,17 @@ def ladder(
     output: Annotated[Path | None, typer.Option(help="Default: `runs/ladder/<the marts' folder>`.")] = None,
     vectors: Vectors = None,
     placebo: Annotated[
-        bool, typer.Option("--placebo", help="Also each text rung with its texts shuffled: its lift must vanish.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--placebo/--no-placebo",
+            help="Also each text rung with its texts shuffled, which its claim is measured against. Default: where any "
+            "rung reads texts.",
+            show_default=False,
+        ),
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at a time, a process each.")] = 1,
     threads: Annotated[int | None, typer.Option(min=1, help="Of all jobs together; default: the stage's own.")] = None,
-    resamples: Annotated[int, typer.Option(min=20, help="Bootstrap samples of users.")] = 200,
+    resamples: Annotated[int, typer.Option(min=20, help="Bootstrap samples of users, items and seeds.")] = 2000,
     truth: Annotated[
         Path | None,
         typer.Option(
@@ -49,9 +55,10 @@ def ladder(
 ) -> None:
     """Fit every rung over seeds and say which step earns its place.
 
-    Writes ladder.json, ladder.md and ladder.svg beside the runs. Runs that are finished with the same stage, rows and
-    code are kept, so a ladder that was killed goes on where it stopped. A difference whose interval holds 0 is *not
-    shown*. On a simulated log a rung above the Bayes AUC by more than chance ends in exit code 1.
+    Writes ladder.lock, which declares the comparisons, before anything is fitted; then ladder.json, ladder.md and
+    ladder.svg beside the runs. Runs that are finished with the same stage, rows and code are kept, so a ladder that was
+    killed goes on where it stopped. A difference whose interval holds 0 is *not shown*. On a simulated log a rung above
+    the Bayes AUC by more than chance ends in exit code 1.
 
     Example: `trainer ladder --dataset movielens --seeds 3`
     """
@@ -60,7 +67,8 @@ def ladder(
     from trainer.ladder.running import make_runs
     from trainer.ladder.table import build_table
     from trainer.ladder.truth import truth_of
-    from trainer.report.ladder_table import HEAD, row_of, write_pages
+    from trainer.report.ladder_table import HEAD, family_lines, row_of, write_pages
+    from trainer.training.placebo import reads_texts
 
     if marts is not None and dataset is None:
         folder = marts
@@ -69,7 +77,10 @@ def ladder(
     else:
         raise TrainerError("Say which log: --dataset movielens, or --marts with a folder (one of the two).")
     place = output or Path("runs/ladder") / folder.resolve().name
-    rungs = read_rungs([s for given in stages or [] for s in given.split(",")] or None, placebo=placebo)
+    chosen = [s for given in stages or [] for s in given.split(",")] or None
+    if placebo is None:
+        placebo = any(reads_texts(rung.stage) for rung in read_rungs(chosen))
+    rungs = read_rungs(chosen, placebo=placebo)
     numbers = list(range(1, seeds + 1))
     made = make_runs(
         rungs,
@@ -107,6 +118,8 @@ def ladder(
     else:
         gap = found["bayes"] is not None
         _show(found, [*HEAD, *(["gap closed"] if gap else [])], [row_of(line, gap) for line in found["rungs"]])
+        for line in family_lines(found):
+            out.print(line, markup=False)
     console.print(f"Wrote {place / 'ladder.md'}, with ladder.json and ladder.svg beside it")
     for name in found["above_bayes"]:
         console.print(f"{name} is above the Bayes AUC by more than chance: look for a leak.", style="bold red")
@@ -118,10 +131,11 @@ def ladder(
 
 def _show(found: dict[str, Any], head: list[str], rows: list[list[str]]) -> None:
     """Two tables, since one would be folded on most terminals: what is claimed, then the other metrics."""
+    from trainer.report.ladder_table import halves
+
     seeds = f"{len(found['seeds'])} seed{'s' if len(found['seeds']) > 1 else ''}"
     title = f"The ladder on {found['dataset']} {found['mart']}, {seeds}"
-    claims = [0, 1, 2, 3, 4, *range(12, len(head))]
-    others = [0, *range(5, 12)]
+    claims, others = halves(len(head))
     for columns in (claims, others):
         table = Table(*(head[k] for k in columns), title=title if columns is claims else None, title_justify="left")
         for row in rows:

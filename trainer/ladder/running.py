@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from trainer.base.errors import TrainerError
-from trainer.base.progress import console, progress
+from trainer.base.progress import console, progress, working
 from trainer.columns.build import open_mart
+from trainer.columns.store import Columns
 from trainer.config import parse_stage
 from trainer.contract.schema import Contract
+from trainer.ladder.lock import FILE, Lock, comparisons_of, declare, read_lock
+from trainer.ladder.power import smallest_effect
 from trainer.ladder.rungs import Rung, why_redo
 from trainer.ladder.table import NO_AUC
 from trainer.metrics.metrics import too_small
@@ -25,9 +28,10 @@ from trainer.metrics.metrics import too_small
 
 @dataclass(frozen=True)
 class Made:
-    """What came of the runs. failed: rung -> the first error of its seeds."""
+    """What came of the runs. lock: what was declared before them. failed: rung -> the first error of its seeds."""
 
     contract: Contract
+    lock: Lock
     content_hash: str
     kept: int
     fitted: int
@@ -49,6 +53,8 @@ def make_runs(
 ) -> Made:
     """Fit every rung with every seed under `folder`, where that isn't done already; a fit that was killed goes on.
 
+    Before anything is fitted, ladder.lock declares what will be compared (lock.py).
+
     Each run is a process of its own: its peak memory is its own, and what kills it kills no other. `threads` is for
     all jobs together and None means the stage's own; each job gets an even part. A rung that fails doesn't stop the
     others.
@@ -58,6 +64,7 @@ def make_runs(
     if too_small(columns.label_N[columns.rows("test")]):
         raise TrainerError(NO_AUC)  # now, not after hours of fitting
     content_hash, text_ids = columns.content_hash, columns.text_ids if columns.texts else []
+    lock = _declared(folder, rungs, seeds, contract, columns)
     todo: list[tuple[Rung, int, dict[str, Any]]] = []
     for rung in rungs:
         for seed in seeds:
@@ -96,7 +103,20 @@ def make_runs(
             bar.update(task, advance=1, note=f"{rung.name} seed {seed}")
             if jobs == 1:
                 console.print(f"{done} of {len(todo)} made: {rung.name} seed {seed}")
-    return Made(contract, content_hash, kept, len(todo) - len(failed), failed)
+    return Made(contract, lock, content_hash, kept, len(todo) - len(failed), failed)
+
+
+def _declared(folder: Path, rungs: list[Rung], seeds: list[int], contract: Contract, columns: Columns) -> Lock:
+    """The declaration in the folder, made now where there is none for these rows; says what it comes to."""
+    earlier = read_lock(folder)
+    if earlier is not None and earlier.content_hash == columns.content_hash:
+        return earlier
+    with working("What this log can show"):
+        effect = smallest_effect(contract, columns, len(comparisons_of(rungs)))
+    lock = declare(folder, rungs, seeds, columns.content_hash, effect)
+    console.print(f"Declared {len(lock.comparisons)} comparisons in {folder / FILE}.")
+    console.print(effect["said"], soft_wrap=True, markup=False)
+    return lock
 
 
 def _prepare(quiet: bool) -> None:

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from storage import atomic
-from trainer.report.charts import ladder_chart, standalone
+from trainer.report.charts import claim_of, ladder_chart, standalone
 
 HEAD = (
     "rung",
     "validation AUC",
     "test AUC",
+    "claim",
     "to the rung before",
     "to 00_gbdt",
     "macro AUC",
@@ -23,6 +24,14 @@ HEAD = (
     "parameters",
     "rows/s",
 )
+
+
+CLAIMS = 6  # the first columns are about what is claimed; the others are further metrics
+
+
+def halves(columns: int) -> tuple[list[int], list[int]]:
+    """Two tables in place of one that is too wide: the claims (with the gap to Bayes, if it is there), the metrics."""
+    return [*range(CLAIMS), *range(len(HEAD), columns)], [0, *range(CLAIMS, len(HEAD))]
 
 
 def write_pages(folder: Path, ladder: dict[str, Any]) -> None:
@@ -40,8 +49,8 @@ def markdown(ladder: dict[str, Any]) -> str:
     lines = [
         f"# The ladder on {ladder['dataset']}",
         "",
-        f"{ladder['mart']}, {ladder['test_rows']:,} test rows of {ladder['users']:,} users, "
-        f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}.",
+        f"{ladder['mart']}, {ladder['test_rows']:,} test rows of {ladder['users']:,} users and {ladder['items']:,} "
+        f"items, {len(seeds)} seed{'s' if len(seeds) > 1 else ''}.",
         "",
         "![Test AUC of each rung with its interval](ladder.svg)",
         "",
@@ -58,23 +67,76 @@ def markdown(ladder: dict[str, Any]) -> str:
             lines += [
                 "",
                 f"Placebo: with its texts shuffled, {line['placebo_of']} is at "
-                f"{difference(line['to_previous']['all'])} to {line['previous']}, and at "
-                f"{difference(line['to_original']['all'])} to itself with the true ones.",
+                f"{difference(line['to_previous']['all'])} to {line['previous']}.",
             ]
     by_part = _by_part(ladder)
     if by_part:
         lines += ["", "## Where: difference to 01_dnn", "", *by_part]
-    return "\n".join([*lines, "", ladder["definition"], ""])
+    notes = [line for note in family_lines(ladder) for line in ("", note)]
+    return "\n".join([*lines, "", ladder["definition"], *notes, ""])
+
+
+def family_lines(ladder: dict[str, Any]) -> list[str]:
+    """What the intervals hold for, what was declared and what wasn't, and how small an effect the log can show."""
+    family = ladder.get("family")  # older ladders have none
+    if family is None:
+        return []
+    lock = family["lock"]
+    if lock is None:
+        return ["Nothing was declared before test was read: there is no ladder.lock beside these runs."]
+    lines = [
+        f"Declared before test was read (ladder.lock): {len(lock['stages'])} rungs, seeds "
+        f"{', '.join(map(str, lock['seeds']))}, {family['declared']} comparisons; an interval reaches "
+        f"{family['critical_value']:.2f} standard errors to each side (more with few seeds), so that all of them "
+        "hold at once."
+    ]
+    if family["of_them_here"] < family["declared"]:
+        lines.append(f"{family['declared'] - family['of_them_here']} of the declared comparisons aren't in this table.")
+    if family["undeclared"]:
+        why = {
+            f"{line['name']}: {one['undeclared']}"
+            for line in ladder["rungs"]
+            for one in _claims(line)
+            if one.get("undeclared")
+        }
+        lines.append(
+            f"Undeclared: {family['undeclared']} comparisons were thought of when test could be known, and "
+            f"their intervals can't make up for that. {'; '.join(sorted(why))}."
+        )
+    if lock["read_before"]:
+        lines.append(
+            f"{len(lock['read_before'])} runs were finished before the declaration, so their test metrics could be "
+            f"known: {', '.join(lock['read_before'][:8])}{' ...' if len(lock['read_before']) > 8 else ''}."
+        )
+    if lock["replaces"]:
+        lines.append(f"This folder has had {len(lock['replaces'])} declarations for other rows before.")
+    smallest = [
+        (one["smallest"], line["name"]) for line in ladder["rungs"] if (one := claim_of(line)) and one.get("smallest")
+    ]
+    if smallest:
+        (least, where), (most, worst) = min(smallest), max(smallest)
+        lines.append(
+            f"With the runs at hand, the smallest claim shown with 80% power is between {least:.4f} ({where}) and "
+            f"{most:.4f} ({worst})."
+        )
+    effect = lock["smallest_effect"]
+    return [effect["said"], *lines] if effect else lines
+
+
+def _claims(line: dict[str, Any]) -> list[dict[str, Any]]:
+    found = (line[key] and line[key]["all"] for key in ("to_previous", "to_gbdt", "to_placebo"))
+    return [one for one in found if one]
 
 
 def difference(one: dict[str, Any] | None) -> str:
-    """`+.0021 (+.0010 – +.0032)`, with `not shown` before it where the interval holds 0."""
+    """`+.0021 (+.0010 – +.0032)`, with `not shown` before it where the interval holds 0, and `undeclared`."""
     if one is None or one["difference"] is None:
         return "–"
+    undeclared = "undeclared, " if one.get("undeclared") else ""
     if one["low"] is None:
-        return f"not shown: {_signed(one['difference'])}"
+        return f"{undeclared}not shown: {_signed(one['difference'])}"
     said = f"{_signed(one['difference'])} ({_signed(one['low'])} – {_signed(one['high'])})"
-    return f"not shown: {said}" if one["verdict"] == "not shown" else said
+    return undeclared + (f"not shown: {said}" if one["verdict"] == "not shown" else said)
 
 
 def spread(one: dict[str, Any]) -> str:
@@ -88,13 +150,21 @@ def row_of(line: dict[str, Any], gap: bool) -> list[str]:
     """A rung's cells, in the order of HEAD, then its share of the gap."""
     low, high = line["auc_low_high"]
     previous, gbdt = (line[key] and line[key]["all"] for key in ("to_previous", "to_gbdt"))
-    to_previous = difference(previous)
-    if previous is not None and line["previous"]:
-        to_previous += f" [{line['previous']}]"
+    claim = claim_of(line)
+    to_previous = f"{difference(previous)} [{line['previous']}]" if previous is not None else "–"
+    if claim is None:
+        claimed = "–"
+    elif claim["against"] is None:
+        claimed = f"not shown: {claim['why_not']}"
+    else:
+        texts = "its texts shuffled" if claim["against"].startswith(f"{line['name']} (") else claim["against"]
+        claimed = f"{difference(claim)} [{texts}]"
+        to_previous = "as claimed" if claim["against"] == line["previous"] else to_previous
     cells = [
         line["name"],
         spread(line["val_auc"]),
         spread(line["test_auc"]) + ("" if low is None else f" ({_plain(low)} – {_plain(high)})"),
+        claimed,
         to_previous,
         difference(gbdt),
         _plain(line["macro_auc"]) + _of_scenes(line),

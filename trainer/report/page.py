@@ -11,7 +11,7 @@ import jinja2
 from storage import atomic
 from trainer.metrics.metrics import ANY
 from trainer.report import charts
-from trainer.report.ladder_table import HEAD, row_of
+from trainer.report.ladder_table import HEAD, family_lines, halves, row_of
 from trainer.report.related import find_ceiling, find_ladder
 from trainer.report.runs import read_run, short_names
 
@@ -105,10 +105,8 @@ def _ladder(ladder: dict[str, Any] | None) -> dict[str, Any] | None:
     gap = ladder["bayes"] is not None
     head = [*HEAD, *(["gap to Bayes closed"] if gap else [])]
     lines = [head, *(row_of(line, gap) for line in ladder["rungs"])]
-    claims = [0, 1, 2, 3, 4, *range(len(HEAD), len(head))]
-    others = [0, *range(5, len(HEAD))]  # in a table of their own: in one they would be too wide for a page
-    tables = [[[line[k] for k in columns] for line in lines] for columns in (claims, others)]
-    return ladder | {"chart": charts.ladder_chart(ladder), "tables": tables}
+    tables = [[[line[k] for k in columns] for line in lines] for columns in halves(len(head))]
+    return ladder | {"chart": charts.ladder_chart(ladder), "tables": tables, "notes": family_lines(ladder)}
 
 
 def _auc(loaded: list[dict[str, Any]], ceiling: dict[tuple[str, str, str], float | None] | None) -> str:

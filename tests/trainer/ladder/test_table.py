@@ -49,11 +49,13 @@ def test_differences_and_what_they_claim(ladder: tuple[list[Rung], Path]) -> Non
     assert one["difference"] == pytest.approx(saved[1]["test"]["auc"] - saved[0]["test"]["auc"])
     assert one["verdict"] == "higher" and 0 < one["low"] < one["difference"] < one["high"]
     assert same["to_previous"]["all"]["verdict"] == "not shown"
-    assert same["to_gbdt"]["all"] == one
+    assert same["to_gbdt"]["all"]["difference"] == one["difference"]
+    assert better["claim"] == {"against": "00_gbdt"} | one
     assert {"all", "scene home", "user level zero"} <= found["parts"].keys()
     assert found["parts"]["scene home"] == saved[0]["test"]["scenes"]["home"]["n"]
     page = markdown(found | {"dataset": "toy", "mart": "v1", "failed": {"09_x": "seed 1: no vectors"}})
     assert "| 02_same |" in page and "not shown: +.0000 (+.0000 – +.0000) [01_dnn]" in page
+    assert f"| {one['difference']:+.4f}".replace("0.", ".") in page and "| as claimed |" in page
     assert "09_x is not in the table: seed 1: no vectors" in page
     # The two seeds of these trees are one and the same model.
     assert better["test_auc"]["sd"] == pytest.approx(0)

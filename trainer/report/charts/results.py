@@ -7,8 +7,15 @@ from typing import Any
 from trainer.report.charts.svg import INK, SERIES, STYLE, as_svg, plt
 
 
+def claim_of(line: dict[str, Any]) -> dict[str, Any] | None:
+    """A rung's claim with what it is `against`; of an older trainer's ladder, its difference to the rung before."""
+    if "claim" in line:
+        return line["claim"]
+    return line["to_previous"] and {"against": line["previous"]} | line["to_previous"]["all"]
+
+
 def ladder_chart(ladder: dict[str, Any]) -> str:
-    """Two panels, a rung a line: test AUC over seeds, and the difference to the rung before, each with its interval.
+    """Two panels, one line per rung: test AUC over seeds, and its claim, each with its interval.
 
     ladder: what ladder.json holds.
     """
@@ -22,8 +29,8 @@ def ladder_chart(ladder: dict[str, Any]) -> str:
             if low is not None:
                 left.plot([low, high], [k, k], color=SERIES[0], linewidth=2.5, solid_capstyle="round")
             left.plot(line["test_auc"]["mean"], k, "o", color=SERIES[0], markersize=7)
-            one = line["to_previous"] and line["to_previous"]["all"]
-            if one and one["low"] is not None:
+            one = claim_of(line)
+            if one and one.get("low") is not None:
                 shown = one["verdict"] != "not shown"
                 colour = {"higher": SERIES[2], "lower": SERIES[1]}.get(one["verdict"], INK)
                 right.plot([one["low"], one["high"]], [k, k], color=colour, linewidth=2.5 if shown else 1)
@@ -38,8 +45,8 @@ def ladder_chart(ladder: dict[str, Any]) -> str:
         right.locator_params(axis="x", nbins=5)
         left.set_yticks(range(len(rungs)), [line["name"] for line in rungs])
         left.set_ylim(len(rungs) - 0.5, -0.5)
-        left.set_xlabel("AUC on test, 95% by user")
-        right.set_xlabel("to the rung before (hollow: not shown)")
+        left.set_xlabel("AUC on test, 95% by user and item")
+        right.set_xlabel("to the rung before; texts, to themselves shuffled\n(hollow: not shown)")
         return as_svg(figure, f"The ladder on {ladder['dataset']}")
 
 
