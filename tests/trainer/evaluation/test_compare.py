@@ -17,7 +17,7 @@ from trainer.run.directory import fit_run
 @pytest.fixture
 def runs(toy: Any, stage: Any, tmp_path: Path) -> tuple[Path, Path]:
     marts = toy(2500).write(tmp_path / "marts")
-    fit_run(stage("00_gbdt", max_iter=1), marts, tmp_path / "poor")
+    fit_run(stage("00_gbdt", max_iter=1, max_leaf_nodes=2), marts, tmp_path / "poor")
     fit_run(stage("00_gbdt"), marts, tmp_path / "good")
     return tmp_path / "poor", tmp_path / "good"
 
@@ -26,7 +26,7 @@ def test_every_metric_overall_by_scene_and_by_level(runs: tuple[Path, Path]) -> 
     found = compare_runs(*runs, resamples=60)
     table = pq.read_table(runs[1] / "predictions.parquet").to_pandas()
     test = table[table.split == "test"]
-    assert found["users"] == test.user_id.nunique()
+    assert (found["users"], found["items"]) == (test.user_id.nunique(), test.item_id.nunique())
     parts = {(p["kind"], p["name"]): p for p in found["parts"]}
     expected = {("all", "all"), ("item level", "warm"), *(("scene", s) for s in test.scene.unique())}
     assert parts.keys() == expected | {("user level", level) for level in test.user_level.unique()}
@@ -48,6 +48,9 @@ def test_every_metric_overall_by_scene_and_by_level(runs: tuple[Path, Path]) -> 
 def test_a_run_equals_itself_and_small_parts_are_marked(runs: tuple[Path, Path]) -> None:
     found = compare_runs(runs[0], runs[0], resamples=20, min_class=100)
     whole = found["parts"][0]["metrics"]
+    macro = whole.pop("macro_auc")
+    assert (macro["difference"], macro["verdict"], macro["of_scenes"]) == (None, "undefined", 3)
+    assert macro["scenes"] == 0, "no scene has 100 of each class"
     assert all((m["difference"], m["low"], m["verdict"]) == (0, 0, "not shown") for m in whole.values())
     small = [p for p in found["parts"] if p["too_small"]]
     assert small
