@@ -91,7 +91,6 @@ def test_two_machines_make_the_same_bytes(name: str, rich: Any, vectors: Any, st
         OMP_NUM_THREADS="4",
         MKL_NUM_THREADS="4",
         OPENBLAS_NUM_THREADS="4",
-        OMP_WAIT_POLICY="ACTIVE",
     )
     one, two = contents(here), contents(there)
     assert one.keys() == two.keys() and len(one) >= 14
