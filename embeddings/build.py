@@ -44,7 +44,7 @@ def shards_of(texts: Texts, *, max_texts: int) -> Iterator[np.ndarray]:
     What is left after a kill is cut at the same places as before, so a resumed build writes the same shards.
     """
     lengths = [len(text) for text in texts.texts]
-    order = sorted(range(len(texts)), key=lambda i: (-lengths[i], texts.ids[i]))
+    order = sorted(range(len(texts)), key=lambda i: -lengths[i])  # of equal lengths: in the order of their ids
     shard, n_characters = [], 0
     for i in order:
         shard.append(i)

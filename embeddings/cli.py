@@ -459,7 +459,7 @@ def gc(
             f"No texts mart under {', '.join(map(str, marts))}: every vector would count as unused, so nothing was"
             " dropped. Give the folder of the marts that are in use, for example --marts data/marts."
         )
-    used: set[str] = set()
+    used: set[int] = set()
     for folder in folders:
         with suppress(NoTextsError):  # a log without texts uses no vector
             used.update(read_texts(folder).ids)

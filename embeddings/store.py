@@ -2,7 +2,9 @@
 
     data/vectors/<recipe key>/
         manifest.json                       the recipe, the width, and every shard with its size and sha256
-        shards/000001-<sha256>.safetensors  ids (n, width) uint8 and vectors (n, dim) float32
+        shards/000001-<sha256>.safetensors  ids (n,) int64 and vectors (n, dim) float32
+
+Stores of format 1 have ids as text, (n, width) uint8; they are read (storage.text_ids), and what is added has integers.
 
 A shard is written atomically under a name that holds its own hash, and then the manifest. Killed in between, a run
 leaves a complete shard that the manifest doesn't list: the next writer knows it by its hash and takes it in. Nothing
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -26,10 +28,13 @@ from embeddings.errors import EmbeddingsError
 from embeddings.locking import exclusive
 from embeddings.recipe import Recipe
 from storage import atomic
+from storage import text_ids as ids_of_texts
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 SHARD_NAME = r"\d{6,}-[0-9a-f]{64}\.safetensors"
+
+Ids = Collection[int] | Collection[str] | np.ndarray  # integers, or texts that stand for them (storage.text_ids)
 
 
 @dataclass(frozen=True)
@@ -75,8 +80,10 @@ class VectorStore:
                 f"{file} is not valid JSON ({error}). Delete the folder {path} and build it again."
             ) from error
         found = manifest.get("format") if isinstance(manifest, dict) else None
-        if found != FORMAT:
-            raise EmbeddingsError(f"{file} has format {found!r}, this version reads {FORMAT}. Build the store again.")
+        if found not in (1, FORMAT):
+            raise EmbeddingsError(
+                f"{file} has format {found!r}, this version reads 1 and {FORMAT}. Build the store again."
+            )
         try:
             shards = [Shard(**fields) for fields in manifest["shards"]]
             store = cls(path, Recipe.from_dict(manifest["recipe"]), int(manifest["dim"]), shards)
@@ -120,15 +127,18 @@ class VectorStore:
     def __len__(self) -> int:
         return sum(shard.n_texts for shard in self.shards)
 
-    def has(self, text_ids: Sequence[str]) -> np.ndarray:
-        """Which of these texts have a vector. Shapes: N ids -> (N,), bool."""
+    def has(self, text_ids: Ids) -> np.ndarray:
+        """Which of these texts have a vector.
+
+        Shapes: N ids -> (N,), bool. Raises: EmbeddingsError for what is no id.
+        """
         return self._locate(text_ids)[0]
 
-    def load(self, text_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    def load(self, text_ids: Ids) -> tuple[np.ndarray, np.ndarray]:
         """The vectors of these texts, read by memory map; zeros where there is none.
 
         Shapes: N ids -> (N, dim) float32 and found (N,) bool.
-        Raises: EmbeddingsError where a shard that is needed is damaged.
+        Raises: EmbeddingsError where a shard that is needed is damaged, and for what is no id.
         """
         found_N, where_N = self._locate(text_ids)
         out_ND = np.zeros((len(found_N), self.dim), np.float32)
@@ -137,13 +147,13 @@ class VectorStore:
             out_ND[rows] = self._map(self.shards[number])[1][where_N[rows, 1]]
         return out_ND, found_N
 
-    def text_ids(self) -> list[str]:
+    def text_ids(self) -> list[int]:
         """Every text id of the store, in order."""
-        return [text_id.decode() for text_id in self._ids()[0]]
+        return self._ids()[0].tolist()
 
-    def _locate(self, text_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    def _locate(self, text_ids: Ids) -> tuple[np.ndarray, np.ndarray]:
         known, where = self._ids()
-        asked = np.array([text_id.encode() for text_id in text_ids], dtype=bytes)
+        asked = as_ids(text_ids)
         if not len(known) or not len(asked):
             return np.zeros(len(asked), bool), np.zeros((len(asked), 2), np.int64)
         at = np.minimum(np.searchsorted(known, asked), len(known) - 1)
@@ -152,7 +162,7 @@ class VectorStore:
     def _ids(self) -> tuple[np.ndarray, np.ndarray]:
         if self._index is None:
             parts = [self._map(shard)[0] for shard in self.shards]
-            known = np.concatenate(parts) if parts else np.zeros(0, "S1")
+            known = np.concatenate(parts) if parts else np.zeros(0, np.int64)
             where = np.array(
                 [(number, row) for number, part in enumerate(parts) for row in range(len(part))], np.int64
             ).reshape(-1, 2)
@@ -176,26 +186,26 @@ class VectorStore:
                     f"The shard {path} doesn't match its sha256: it is damaged. Run `embeddings check --repair` to drop"
                     f" it, then `embeddings build` to encode its {shard.n_texts:,} texts again."
                 )
-            ids_NW, vectors_ND = _map_file(path)
-            self._maps[shard.file] = ids_NW.view(f"S{ids_NW.shape[1]}")[:, 0], vectors_ND
+            self._maps[shard.file] = _map_file(path)
         return self._maps[shard.file]
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
-    def append(self, text_ids: Sequence[str], vectors_ND: np.ndarray) -> Shard:
+    def append(self, text_ids: Ids, vectors_ND: np.ndarray) -> Shard:
         """Add one finished shard. Only inside `writer`.
 
-        Raises: EmbeddingsError for ids that are there already, and for vectors of another width or not finite.
+        Raises: EmbeddingsError for ids that are there already or are none, for vectors of another width or not finite.
         """
-        if vectors_ND.shape != (len(text_ids), self.dim) or not np.isfinite(vectors_ND).all():
+        ids_N = as_ids(text_ids)
+        if vectors_ND.shape != (len(ids_N), self.dim) or not np.isfinite(vectors_ND).all():
             raise EmbeddingsError(
-                f"Expected {len(text_ids)} finite vectors of {self.dim} numbers, found an array of {vectors_ND.shape}."
+                f"Expected {len(ids_N)} finite vectors of {self.dim} numbers, found an array of {vectors_ND.shape}."
             )
-        if len(set(text_ids)) != len(text_ids) or self.has(text_ids).any():
+        if len(np.unique(ids_N)) != len(ids_N) or self.has(ids_N).any():
             raise EmbeddingsError(
                 "A store is append-only: some of these texts already have a vector in it, or occur twice."
             )
-        shard = self._write_shard(text_ids, vectors_ND)
+        shard = self._write_shard(ids_N, vectors_ND)
         self.shards.append(shard)
         self._write_manifest()
         self._index = None
@@ -224,22 +234,22 @@ class VectorStore:
             self._replace(sound)
         return problems
 
-    def drop(self, keep_ids: set[str]) -> int:
+    def drop(self, keep_ids: Ids) -> int:
         """Forget every vector whose text is not in `keep_ids`. Only inside `writer`.
 
         A shard with survivors is written anew before the manifest changes, so a kill loses nothing.
         Returns: how many vectors were dropped.
         """
         kept, n_dropped = [], 0
+        kept_ids = as_ids(keep_ids)
         for shard in self.shards:
-            ids, vectors_ND = self._map(shard)
-            names = [text_id.decode() for text_id in ids]
-            rows = [row for row, name in enumerate(names) if name in keep_ids]
-            n_dropped += len(names) - len(rows)
-            if len(rows) == len(names):
+            ids_N, vectors_ND = self._map(shard)
+            rows = np.flatnonzero(np.isin(ids_N, kept_ids))
+            n_dropped += len(ids_N) - len(rows)
+            if len(rows) == len(ids_N):
                 kept.append(shard)
-            elif rows:
-                kept.append(self._write_shard([names[row] for row in rows], np.asarray(vectors_ND[rows])))
+            elif len(rows):
+                kept.append(self._write_shard(ids_N[rows], np.asarray(vectors_ND[rows])))
         if n_dropped:
             self._replace(kept)
         return n_dropped
@@ -252,14 +262,13 @@ class VectorStore:
         for name in old:
             (self.path / "shards" / name).unlink(missing_ok=True)
 
-    def _write_shard(self, text_ids: Sequence[str], vectors_ND: np.ndarray) -> Shard:
+    def _write_shard(self, ids_N: np.ndarray, vectors_ND: np.ndarray) -> Shard:
         from safetensors.numpy import save_file
 
-        ids = np.array([text_id.encode() for text_id in text_ids], dtype=bytes)
-        ids_NW = np.ascontiguousarray(ids).view(np.uint8).reshape(len(ids), -1)
         aside = self.path / "shards" / ".writing"
         try:
-            save_file({"ids": ids_NW, "vectors": np.ascontiguousarray(vectors_ND, np.float32)}, aside)
+            arrays = {"ids": np.ascontiguousarray(ids_N), "vectors": np.ascontiguousarray(vectors_ND, np.float32)}
+            save_file(arrays, aside)
             digest = file_sha256(aside)
             number = 1 + max((int(shard.file.split("-")[0]) for shard in self.shards), default=0)
             final = self.path / "shards" / f"{number:06d}-{digest}.safetensors"
@@ -267,7 +276,7 @@ class VectorStore:
             atomic.publish(aside, final)
         finally:
             aside.unlink(missing_ok=True)
-        return Shard(final.name, digest, len(ids), n_bytes)
+        return Shard(final.name, digest, len(ids_N), n_bytes)
 
     def _write_manifest(self) -> None:
         manifest = {
@@ -287,11 +296,10 @@ class VectorStore:
                 continue
             digest = path.stem.partition("-")[2]
             if path.suffix == ".safetensors" and digest == file_sha256(path):
-                ids_NW, vectors_ND = _map_file(path)
-                names = [text_id.decode() for text_id in ids_NW.view(f"S{ids_NW.shape[1]}")[:, 0]]
+                ids_N, vectors_ND = _map_file(path)
                 # What is in the store already was rewritten by a `drop` that was killed: the listed copy counts.
-                if vectors_ND.shape[1] == self.dim and not self.has(names).any():
-                    self.shards.append(Shard(path.name, digest, len(names), path.stat().st_size))
+                if vectors_ND.shape[1] == self.dim and not self.has(ids_N).any():
+                    self.shards.append(Shard(path.name, digest, len(ids_N), path.stat().st_size))
                     self._index = None
                     continue
             path.unlink()
@@ -324,16 +332,33 @@ def find_store(root: Path | str, encoder: str) -> VectorStore:
     )
 
 
+def as_ids(text_ids: Ids) -> np.ndarray:
+    """Shapes: N ids -> (N,), int64. Raises: EmbeddingsError for what is no id."""
+    try:
+        return ids_of_texts.as_ids(text_ids)
+    except ValueError as error:
+        raise EmbeddingsError(
+            f"A text id is {error}. Expected the column text_id of a texts mart; `dbt build` makes one."
+        ) from None
+
+
 def _map_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The two tensors of a shard as memory maps (safetensors: uint64 header length, JSON header, data)."""
+    """Ids (n,) int64 and vectors (n, dim) float32 of a shard.
+
+    The vectors are a memory map (safetensors: uint64 header length, JSON header, data).
+    """
     with path.open("rb") as file:
         n_header = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(n_header))
-    out = []
-    for name, dtype in (("ids", np.uint8), ("vectors", np.float32)):
+
+    def mapped(name: str, dtype: type) -> np.ndarray:
         start = 8 + n_header + header[name]["data_offsets"][0]
-        out.append(np.memmap(path, dtype, "r", offset=start, shape=tuple(header[name]["shape"])))
-    return out[0], out[1]
+        return np.memmap(path, dtype, "r", offset=start, shape=tuple(header[name]["shape"]))
+
+    if header["ids"]["dtype"] == "I64":
+        return np.array(mapped("ids", np.int64)), mapped("vectors", np.float32)
+    ids_NW = np.array(mapped("ids", np.uint8))  # format 1
+    return ids_of_texts.as_ids(ids_NW.view(f"S{ids_NW.shape[1]}")[:, 0].tolist()), mapped("vectors", np.float32)
 
 
 @cache

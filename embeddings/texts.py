@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from embeddings.errors import EmbeddingsError, NoTextsError
+from storage import text_ids
 
 COLUMNS = ("text_id", "text", "side", "n_rows", "n_cold_rows", "n_train_rows")
 
@@ -28,13 +28,13 @@ class Texts:
     `repaired` lists the ids of texts that were not valid UTF-8 (their bad bytes now read U+FFFD).
     """
 
-    ids: list[str]
+    ids: list[int]
     texts: list[str]
     side: np.ndarray
     n_rows: np.ndarray
     n_cold_rows: np.ndarray
     n_train_rows: np.ndarray
-    repaired: tuple[str, ...] = ()
+    repaired: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -126,10 +126,16 @@ def _read(path: Path) -> pa.Table:
         raise EmbeddingsError(
             f"{path} can't be read as Parquet ({error}). Rebuild it with `dbt build --select texts`."
         ) from error
+    try:
+        ids = text_ids.from_arrow(table["text_id"].combine_chunks())
+    except ValueError as error:
+        raise EmbeddingsError(
+            f"{path}: text_id is {error}. Expected content hashes: run `dbt build --select texts`."
+        ) from None
     # As bytes: Arrow takes invalid UTF-8 on trust, and the first to trip over it would not know which row it was.
-    types = [pa.large_binary()] * 3 + [pa.int64()] * 3
-    columns = []
-    for name, wanted in zip(COLUMNS, types, strict=True):
+    types = [pa.large_binary()] * 2 + [pa.int64()] * 3
+    columns: list[pa.Array] = [ids]
+    for name, wanted in zip(COLUMNS[1:], types, strict=True):
         column = table[name]
         if pa.types.is_string(column.type):
             column = column.cast(pa.binary())
@@ -138,26 +144,31 @@ def _read(path: Path) -> pa.Table:
 
 
 def _as_texts(table: pa.Table, folder: Path) -> Texts:
-    ids = [_strict(value, folder) for value in table["text_id"].to_pylist()]
+    if table["text_id"].null_count:
+        raise EmbeddingsError(
+            f"{folder} has {table['text_id'].null_count:,} rows without a text_id: expected a content hash in every"
+            " row. Run `dbt test --select texts`."
+        )
+    ids = table["text_id"].combine_chunks().to_numpy()
     repaired, texts = [], []
-    for text_id, value in zip(ids, table["text"].to_pylist(), strict=True):
+    for text_id, value in zip(ids.tolist(), table["text"].to_pylist(), strict=True):
         text = (value or b"").decode("utf-8", "replace")
         if value and "\ufffd" in text and text.encode() != value:
             repaired.append(text_id)
         texts.append(text)
-    order = sorted(range(len(ids)), key=ids.__getitem__)
-    for left, right in pairwise(order):
-        if ids[left] == ids[right]:
-            raise EmbeddingsError(
-                f"text_id {ids[left]!r} occurs twice in {folder}: {texts[left][:40]!r} and {texts[right][:40]!r}. The"
-                " mart's grain is one row a text_id: run `dbt test --select texts`."
-            )
+    order = np.argsort(ids, kind="stable")
+    for again in np.flatnonzero(np.diff(ids[order]) == 0):
+        left, right = order[again : again + 2]
+        raise EmbeddingsError(
+            f"text_id {ids[left]} occurs twice in {folder}: {texts[left][:40]!r} and {texts[right][:40]!r}. The"
+            " mart's grain is one row per text_id: run `dbt test --select texts`."
+        )
     counts = [
         pc.fill_null(table[name], 0).combine_chunks().to_numpy(zero_copy_only=False)[order] for name in COLUMNS[3:]
     ]
     sides = np.array([(side or b"").decode("utf-8", "replace") for side in table["side"].to_pylist()], dtype=object)
     return Texts(
-        ids=[ids[i] for i in order],
+        ids=ids[order].tolist(),
         texts=[texts[i] for i in order],
         side=sides[order],
         n_rows=counts[0],
@@ -167,17 +178,6 @@ def _as_texts(table: pa.Table, folder: Path) -> Texts:
     )
 
 
-def _strict(value: bytes | None, folder: Path) -> str:
-    try:
-        if value:
-            return value.decode("utf-8")
-    except UnicodeDecodeError:
-        pass
-    raise EmbeddingsError(
-        f"{folder} has a text_id of {value!r}: expected a content hash in every row. Run `dbt test --select texts`."
-    )
-
-
-def list_hash(ids: Sequence[str]) -> str:
+def list_hash(ids: Sequence[int] | Sequence[str]) -> str:
     """One sha256 over a set of text ids, whatever their order: says which texts something was fit on."""
-    return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()
+    return hashlib.sha256("\n".join(map(str, sorted(ids))).encode()).hexdigest()

@@ -54,7 +54,12 @@ class Whitening(TransformerMixin, BaseEstimator):
         self.min_coverage = min_coverage
 
     def fit(
-        self, X: np.ndarray, y: object = None, *, ids: Sequence[str] | None = None, found: np.ndarray | None = None
+        self,
+        X: np.ndarray,
+        y: object = None,
+        *,
+        ids: Sequence[int] | Sequence[str] | None = None,
+        found: np.ndarray | None = None,
     ) -> Whitening:
         """Fit on the vectors of distinct texts of the training period.
 

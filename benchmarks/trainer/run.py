@@ -79,20 +79,20 @@ def write_mart(folder: Path, n: int, history: int = 0, texts: int = 0) -> None:
     types = dict.fromkeys(meta, "string") | {"label": "int", "event_at": "timestamp"}
     if texts:
         for name, group in (("title", "item"), ("about", "user")):
-            columns[name] = pa.array(np.char.add("t", rng.integers(0, texts, n).astype(str)))
-            meta[name], types[name] = {"role": "text_id", "group": group}, "string"
+            columns[name] = pa.array(rng.integers(0, texts, n))
+            meta[name], types[name] = {"role": "text_id", "group": group}, "bigint"
     if history:
         offsets = pa.array(np.arange(n + 1, dtype=np.int32) * history)
         past = rng.integers(0, n, n * history)
         lists = {
             "past_items": (np.char.add("v", codes[past, 1].astype(str)), "item_id"),
-            "past_titles": (np.char.add("t", rng.integers(0, texts, n * history).astype(str)), "text_id"),
+            "past_titles": (rng.integers(0, texts, n * history), "text_id"),
             "past_labels": (label[past], "label"),
         }
         for name, (values, of) in lists.items():
             columns[name] = pa.ListArray.from_arrays(offsets, pa.chunked_array([pa.array(values)]).combine_chunks())
             meta[name] = {"role": "history", "kind": "list", "of": of, "group": "user"}
-            types[name] = "int[]" if of == "label" else "string[]"
+            types[name] = {"item_id": "string[]", "text_id": "bigint[]", "label": "int[]"}[of]
     table, mart = pa.table(columns), folder / "training_examples_v1"
     for d in range(DAYS):
         partition = mart / f"event_date={date(2026, 1, 1) + timedelta(days=d)}"

@@ -19,8 +19,8 @@ EVENTS = """
 create view int_events as
 select event_id, user_id, item_id, scene, scene::int + 1 as scene_slot, event_at, event_date, event_date as as_of_date,
     known_at, label, 'train' as split, null::double[] as ctx_dense, null::varchar[] as ctx_ids,
-    null::varchar as item_title_text_id, null::varchar[] as item_entity_text_ids,
-    null::varchar[] as user_entity_text_ids, null::varchar as whole_user_text_id
+    null::bigint as item_title_text_id, null::bigint[] as item_entity_text_ids,
+    null::bigint[] as user_entity_text_ids, null::bigint as whole_user_text_id
 from stg_events
 """
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 
 from embeddings import Encoder
 from embeddings.pull import pull
+from storage.text_ids import text_id
 
 HERE = Path(__file__).parent
 
@@ -78,10 +78,6 @@ def tiny(tiny_folder) -> Encoder:
     return Encoder.open(str(tiny_folder), dtype="fp32", threads=2)
 
 
-def text_id(text: str, side: str = "title") -> str:
-    return hashlib.md5(f"{side}\0{text}".encode()).hexdigest()
-
-
 @pytest.fixture
 def write_mart(tmp_path):
     """Write a texts mart of rows (text, side, n_rows, n_cold_rows, n_train_rows), or of texts; give its folder."""
@@ -98,7 +94,7 @@ def write_mart(tmp_path):
             raw = pa.array([t if isinstance(t, bytes) or t is None else t.encode() for t, *_ in some], pa.binary())
             strings = pa.StringArray.from_buffers(len(raw), raw.buffers()[1], raw.buffers()[2], raw.buffers()[0])
             columns = {
-                "text_id": [text_id(str(t), side) for t, side, *_ in some],
+                "text_id": [text_id(side, str(t)) for t, side, *_ in some],
                 "text": strings,
                 "side": [side for _, side, *_ in some],
                 "n_rows": pa.array([row[2] for row in some], pa.int64()),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from embeddings import EmbeddingsError, Recipe, Template, VectorStore
 from embeddings.catalogue import file_sha256
@@ -17,7 +18,12 @@ def vectors(n, seed=0, dim=8):
 
 
 def ids(start, stop):
-    return [f"{i:032x}" for i in range(start, stop)]
+    """64-bit integers, ascending; half of them are negative."""
+    return [(i - 15) * 2**59 + i for i in range(start, stop)]
+
+
+def digits(number):
+    return number.to_bytes(8, "big", signed=True).hex()
 
 
 @pytest.fixture
@@ -31,13 +37,16 @@ def filled(tmp_path):
 
 def test_what_was_appended_is_read_back_in_the_order_asked(filled):
     store = VectorStore.open(filled)
-    asked = [*ids(25, 27), "unknown", *ids(3, 4), *ids(25, 26)]
+    asked = [*ids(25, 27), 7, *ids(3, 4), *ids(25, 26)]
     X, found = store.load(asked)
     assert found.tolist() == [True, True, False, True, True]
     np.testing.assert_array_equal(X[[0, 1, 4]], vectors(10, 2)[[5, 6, 5]])
     np.testing.assert_array_equal(X[3], vectors(10, 0)[3])
     assert not X[2].any()
     assert len(store) == 30 and store.text_ids() == ids(0, 30)
+    again, found_again = store.load(np.array(asked))
+    np.testing.assert_array_equal(again, X)
+    np.testing.assert_array_equal(found_again, found)
 
 
 def test_vectors_are_mapped_not_read(filled):
@@ -56,7 +65,56 @@ def test_the_manifest_says_what_the_vectors_are(filled):
         assert file_sha256(filled / "shards" / shard["file"]) == shard["sha256"]
 
 
-def test_ids_of_different_lengths_live_together(tmp_path):
+def test_hex_digits_are_the_integer_of_their_bits(filled):
+    store = VectorStore.open(filled)
+    X, found = store.load([digits(i) for i in ids(0, 30)])
+    assert found.all()
+    np.testing.assert_array_equal(X, store.load(ids(0, 30))[0])
+
+
+def test_a_store_of_format_1_is_read_and_continued(tmp_path):
+    """Its shards hold ids as text: 16 hex digits each, as the marts of earlier versions had them."""
+    folder = tmp_path / RECIPE.key
+    (folder / "shards").mkdir(parents=True)
+    names = np.array([digits(i).encode() for i in ids(0, 10)])
+    aside = folder / "shards" / "aside"
+    save_file({"ids": names.view(np.uint8).reshape(10, 16), "vectors": vectors(10)}, aside)
+    name = f"000001-{file_sha256(aside)}.safetensors"
+    n_bytes = aside.rename(folder / "shards" / name).stat().st_size
+    shard = {"file": name, "sha256": name[7:-12], "n_texts": 10, "n_bytes": n_bytes}
+    manifest = {"format": 1, "recipe": RECIPE.as_dict(), "dim": 8, "n_texts": 10, "shards": [shard]}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+    np.testing.assert_array_equal(VectorStore.open(folder).load(ids(0, 10))[0], vectors(10))
+    with VectorStore.writer(tmp_path, RECIPE, 8) as store:
+        with pytest.raises(EmbeddingsError, match="already have a vector"):
+            store.append(ids(9, 11), vectors(2, 1))
+        store.append(ids(10, 20), vectors(10, 1))
+    store = VectorStore.open(folder)
+    assert json.loads((folder / "manifest.json").read_text())["format"] == 2
+    assert store.check() == [] and store.text_ids() == ids(0, 20)
+    np.testing.assert_array_equal(store.load(ids(0, 20))[0], np.concatenate([vectors(10), vectors(10, 1)]))
+    with VectorStore.writer(tmp_path, RECIPE, 8) as store:
+        assert store.drop(ids(5, 15)) == 10
+    np.testing.assert_array_equal(
+        VectorStore.open(folder).load(ids(5, 15))[0], np.concatenate([vectors(10)[5:], vectors(10, 1)[:5]])
+    )
+
+
+def test_a_store_of_an_unknown_format_is_refused(filled):
+    manifest = json.loads((filled / "manifest.json").read_text())
+    (filled / "manifest.json").write_text(json.dumps(manifest | {"format": 3}))
+    with pytest.raises(EmbeddingsError, match="has format 3, this version reads 1 and 2"):
+        VectorStore.open(filled)
+
+
+@pytest.mark.parametrize("wrong", [1.5, 2**63, None, ""])
+def test_what_is_no_id_is_refused(filled, wrong):
+    with pytest.raises(EmbeddingsError, match="neither a 64-bit integer nor a text"):
+        VectorStore.open(filled).has([*ids(0, 2), wrong])
+
+
+def test_names_stand_for_ids(tmp_path):
     with VectorStore.writer(tmp_path, RECIPE, 8) as store:
         store.append(["a", "bcd"], vectors(2))
         store.append(["a much longer id, ü"], vectors(1, 1))
@@ -73,9 +131,9 @@ def test_append_only(filled):
     with VectorStore.writer(filled.parent, RECIPE, 8) as store:
         for bad_ids, bad in [
             (ids(29, 31), vectors(2)),
-            (["x", "x"], vectors(2)),
-            (["x"], vectors(1, dim=9)),
-            (["x"], np.full((1, 8), np.nan, np.float32)),
+            ([7, 7], vectors(2)),
+            ([7], vectors(1, dim=9)),
+            ([7], np.full((1, 8), np.nan, np.float32)),
         ]:
             with pytest.raises(EmbeddingsError):
                 store.append(bad_ids, bad)
@@ -161,7 +219,7 @@ def test_check_finds_damage_and_repairs_it(filled, damage):
 def test_drop_keeps_what_is_used(filled):
     with VectorStore.writer(filled.parent, RECIPE, 8) as store:
         untouched = store.shards[0]
-        assert store.drop({*ids(0, 15), "never seen"}) == 15
+        assert store.drop({*ids(0, 15), 7}) == 15
         assert store.drop({*ids(0, 15)}) == 0
     store = VectorStore.open(filled)
     assert store.shards[0] == untouched and len(store.shards) == 2

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from embeddings import Recipe, Template, VectorStore
+from storage.text_ids import as_ids
 from trainer.config import Stage, load_stage, parse_stage
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, and for the same reason
@@ -50,17 +51,17 @@ COLUMNS: list[dict[str, Any]] = [
         ("scene_counts", "double[]", feature("list", "user", transform="log1p", names="scenes")),
         ("ctx_dense", "array<double>", feature("list", "context", names="ctx_dense")),
         ("ctx_ids", "string[]", feature("list", "context", names="ctx_ids")),
-        ("title_text_id", "string", {"role": "text_id", "group": "item"}),
+        ("title_text_id", "bigint", {"role": "text_id", "group": "item"}),
     ]
 ]
 RICH_COLUMNS: list[dict[str, Any]] = [
     {"name": name, "data_type": data_type, "description": "", "meta": meta}
     for name, data_type, meta in [
         ("past_items", "string[]", {"role": "history", "kind": "list", "of": "item_id", "group": "user"}),
-        ("past_titles", "string[]", {"role": "history", "kind": "list", "of": "text_id", "group": "user"}),
+        ("past_titles", "bigint[]", {"role": "history", "kind": "list", "of": "text_id", "group": "user"}),
         ("past_labels", "int[]", {"role": "history", "kind": "list", "of": "label", "group": "user"}),
-        ("tags", "string[]", {"role": "text_id", "kind": "list", "group": "item"}),
-        ("about_user", "string", {"role": "text_id", "group": "user"}),
+        ("tags", "bigint[]", {"role": "text_id", "kind": "list", "group": "item"}),
+        ("about_user", "bigint", {"role": "text_id", "group": "user"}),
     ]
 ]
 RATES: list[dict[str, Any]] = [
@@ -78,12 +79,23 @@ _ARROW = {
     "double[]": pa.list_(pa.float64()),
     "array<double>": pa.list_(pa.float64()),
     "string[]": pa.list_(pa.string()),
+    "bigint[]": pa.list_(pa.int64()),
 }
+
+
+def numbered(value: Any) -> Any:
+    """The text id that a name such as t3 stands for; in a list, that of each."""
+    if isinstance(value, list):
+        return [numbered(one) for one in value]
+    return int(as_ids([value])[0]) if isinstance(value, str) else value
 
 
 @dataclass
 class Mart:
-    """A mart before it is written: `rows` holds a list a column, and may be changed; so may `columns` and `record`."""
+    """A mart before it is written: `rows` holds a list per column, and may be changed; so may `columns` and `record`.
+
+    Text ids have names in `rows` (t3: the title of item i3) and are written as numbers, unless the column is of text.
+    """
 
     rows: dict[str, list[Any]]
     columns: list[dict[str, Any]] = field(default_factory=lambda: deepcopy(COLUMNS))
@@ -115,7 +127,7 @@ class Mart:
             for part, chosen in enumerate(np.array_split(positions, files)):
                 table = pa.table(
                     {
-                        c["name"]: pa.array([self.rows[c["name"]][k] for k in chosen], _ARROW[c["data_type"]])
+                        c["name"]: pa.array([self._written(c, k) for k in chosen], _ARROW[c["data_type"]])
                         for c in self.columns
                         if c["name"] != "event_date"
                     }
@@ -124,6 +136,11 @@ class Mart:
         (folder / "_build").mkdir(parents=True, exist_ok=True)
         (folder / "_build" / "build.json").write_text(json.dumps(self.build_record()) + "\n", encoding="utf-8")
         return marts
+
+    def _written(self, column: dict[str, Any], k: int) -> Any:
+        value = self.rows[column["name"]][k]
+        is_text_id = "text_id" in (column["meta"]["role"], column["meta"].get("of"))
+        return numbered(value) if is_text_id and "bigint" in column["data_type"] else value
 
     def build_record(self) -> dict[str, Any]:
         return {
@@ -162,6 +179,21 @@ class Mart:
             encoding="utf-8",
         )
         return path
+
+
+def as_of_before(mart: Mart) -> Mart:
+    """The mart with text ids as text, as in earlier versions: 16 hex digits, and an empty one where a list has none."""
+
+    def digits(value: Any) -> Any:
+        if isinstance(value, list):
+            return [digits(one) or "" for one in value]
+        return value and numbered(value).to_bytes(8, "big", signed=True).hex()
+
+    for column in mart.columns:
+        if "text_id" in (column["meta"]["role"], column["meta"].get("of")):
+            column["data_type"] = column["data_type"].replace("bigint", "string")
+            mart.set(column["name"], [digits(value) for value in mart.rows[column["name"]]])
+    return mart
 
 
 def make_toy(n: int = 3000, seed: int = 0, days: int = 12) -> Mart:
@@ -266,7 +298,7 @@ def write_texts(marts: Path) -> Path:
     pq.write_table(
         pa.table(
             {
-                "text_id": ids,
+                "text_id": numbered(ids),
                 "text": ["" if i == "t3" else word[i[0]].format(i[1:]) for i in ids],
                 "side": [side[i[0]] for i in ids],
                 "n_rows": [9] * len(ids),

@@ -26,7 +26,7 @@ from trainer.columns.store import ARRAYS, Columns, History, TextColumn
 from trainer.contract.read import MartReplacedError, one_build, read_contract
 from trainer.contract.schema import EXCLUDED, LEVELS, SPLITS, Contract
 
-FORMAT = 3  # raise it when the layout below changes: older caches are then left alone
+FORMAT = 4  # raise it when the layout below changes: older caches are then left alone
 
 
 def cache_root() -> Path:
@@ -203,8 +203,8 @@ class _ListColumns:
     """The columns of text ids and the user's history, a day at a time; one dictionary for all texts."""
 
     def __init__(self, contract: Contract, folder: Path, item_index: dict[str, int]):
-        self.text_index: dict[str, int] = {}
-        self.indices = {"item_id": item_index, "text_id": self.text_index}
+        self.text_index: dict[int, int] = {}
+        self.indices: dict[str, dict] = {"item_id": item_index, "text_id": self.text_index}
         self.columns = {f"text.{c.name}": ("text_id", c.name) for c in contract.texts}
         history = contract.history
         if {"item_id", "label"} <= history.keys():
@@ -219,7 +219,7 @@ class _ListColumns:
         """Raises: TrainerError for a label other than 0 and 1, and for a row whose history lists differ in length."""
         history: dict[str, np.ndarray] = {}
         for stem, (of, name) in self.columns.items():
-            lengths_B, elements_K = read_lists(files, name, order_B)
+            lengths_B, elements_K = read_lists(files, name, order_B, of)
             codes_K = outcomes(elements_K, name, partition) if of == "label" else encode(elements_K, self.indices[of])
             self.writers[stem].append(lengths_B, codes_K)
             digest.update(stem.encode() + lengths_B.tobytes() + codes_K.tobytes())

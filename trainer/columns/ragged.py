@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from storage import text_ids
 from trainer.base.errors import TrainerError
 
 _READ = 1 << 14  # rows whose strings are held at once while lists are read
@@ -73,14 +75,16 @@ def open_lists(folder: Path, stem: str, dtype: type) -> Lists:
     return Lists(mapped(folder / f"{stem}.offsets", np.int64), mapped(folder / f"{stem}.codes", dtype))
 
 
-def read_lists(files: list[Path], name: str, order_B: np.ndarray) -> tuple[np.ndarray, pa.Array]:
+def read_lists(files: list[Path], name: str, order_B: np.ndarray, of: str | None = None) -> tuple[np.ndarray, pa.Array]:
     """One column of one day, rows in the given order; a plain value counts as a list of one, NULL as an empty list.
 
-    Strings are held in small pieces and then as codes, so a day's history of ids costs four bytes an element.
+    Ids are held in small pieces and then as codes, so a day's history of them costs four bytes per element.
+    of: text_id where the elements are ids of texts; others are told apart by their type.
     Shapes: order_B positions in the files' rows -> lengths_B, elements_K (a dictionary array, or numbers).
+    Raises: TrainerError where a type holds no text ids.
     """
     lengths, elements = [np.empty(0, np.int64)], []
-    local: dict[str, int] = {}
+    local: dict[Any, int] = {}
     for path in files:
         with pq.ParquetFile(path) as parquet:
             for piece in parquet.iter_batches(_READ, columns=[name]):
@@ -91,7 +95,7 @@ def read_lists(files: list[Path], name: str, order_B: np.ndarray) -> tuple[np.nd
                 else:
                     lengths.append(array.is_valid().to_numpy(zero_copy_only=False).astype(np.int64))
                     flat = array.drop_null()
-                elements.append(_coded(flat, local))
+                elements.append(_coded(ids_of(flat, of, name, path), local, of))
     lengths_B = np.concatenate(lengths)
     if len(lengths_B) != len(order_B):
         raise TrainerError(
@@ -105,19 +109,33 @@ def read_lists(files: list[Path], name: str, order_B: np.ndarray) -> tuple[np.nd
     elements_K = np.concatenate(elements)[at_K] if elements else np.empty(0, np.int32)
     if local or elements_K.dtype == np.int32:
         codes_K = pa.array(elements_K - 1, mask=elements_K == 0)
-        return lengths_B, pa.DictionaryArray.from_arrays(codes_K, pa.array(list(local), pa.string()))
+        ids = pa.array(list(local), pa.int64() if of == "text_id" else pa.string())
+        return lengths_B, pa.DictionaryArray.from_arrays(codes_K, ids)
     return lengths_B, pa.array(elements_K)
 
 
-def _coded(flat: pa.Array, local: dict[str, int]) -> np.ndarray:
-    """Strings as 1 + their position in `local`, which grows, 0 for NULL; numbers as float64, NaN for NULL."""
-    if not (pa.types.is_string(flat.type) or pa.types.is_large_string(flat.type) or pa.types.is_dictionary(flat.type)):
-        return flat.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy(zero_copy_only=False)
-    return encode(flat, local)
+def _coded(flat: pa.Array, local: dict[Any, int], of: str | None) -> np.ndarray:
+    """Ids as 1 + their position in `local`, which grows, 0 for NULL; numbers as float64, NaN for NULL."""
+    is_text = pa.types.is_string(flat.type) or pa.types.is_large_string(flat.type)
+    if is_text or of == "text_id" or pa.types.is_dictionary(flat.type):
+        return encode(flat, local)
+    return flat.cast(pa.float64(), safe=False).fill_null(np.nan).to_numpy(zero_copy_only=False)
 
 
-def encode(array: pa.Array, index: dict[str, int]) -> np.ndarray:
-    """Codes of a string array into `index`, which grows by what is new, in the order of first occurrence.
+def ids_of(flat: pa.Array, of: str | None, name: str, where: object) -> pa.Array:
+    """Ids of texts as int64, all else as it is. Raises: TrainerError for a type that holds no ids."""
+    if of != "text_id":
+        return flat
+    try:
+        return text_ids.from_arrow(flat)
+    except ValueError as error:
+        raise TrainerError(
+            f"Column {name} of {where}: a text id is {error}. Expected ids of the texts mart; `dbt build` makes them."
+        ) from None
+
+
+def encode(array: pa.Array, index: dict[Any, int]) -> np.ndarray:
+    """Codes of an array of ids into `index`, which grows by what is new, in the order of first occurrence.
 
     Shapes: -> (K,), int32: 0 for NULL, else 1 + the position in the index.
     """

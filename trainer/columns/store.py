@@ -89,7 +89,7 @@ class Columns:
         return read_json(self.folder / "dictionaries.json")
 
     @cached_property
-    def text_ids(self) -> list[str]:
+    def text_ids(self) -> list[int]:
         """The distinct text ids of all columns that hold them, in the order in which they first occur."""
         return read_json(self.folder / "text_ids.json")
 

@@ -53,7 +53,9 @@ _TYPES = {
     "timestamp with time zone": "timestamp",
     "timestamptz": "timestamp",
 }
+TEXT_ID_TYPES = {"bigint", "string"}  # string: as in marts of earlier versions (storage.text_ids)
 _NUMBERS = {"double", "float", "bigint", "int", "smallint", "tinyint", "boolean"}
+_TYPES_OF_HISTORY = {"item_id": {"string"}, "text_id": TEXT_ID_TYPES, "label": _NUMBERS}
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,10 @@ class Column:
     description: str = ""
     of: str | None = None
     cold_only: bool = False
+
+    @property
+    def holds_text_ids(self) -> bool:
+        return self.role == "text_id" or self.of == "text_id"
 
 
 @dataclass(frozen=True)
@@ -255,13 +261,9 @@ def check_meaning(columns: tuple[Column, ...], variables: dict[str, Any], folder
             ("feature", "categorical"): {"string"},
             ("feature", "list"): {"string[]"} | {f"{t}[]" for t in _NUMBERS},
             ("feature", None): set(),
-            ("text_id", "list"): {"string[]"},
-            ("text_id", None): {"string"},
-            ("history", "list"): {f"{t}[]" for t in _NUMBERS}
-            if c.of == "label"
-            else {"string[]"}
-            if c.of
-            else {c.data_type},
+            ("text_id", "list"): {f"{t}[]" for t in TEXT_ID_TYPES},
+            ("text_id", None): TEXT_ID_TYPES,
+            ("history", "list"): {f"{t}[]" for t in _TYPES_OF_HISTORY[c.of]} if c.of else {c.data_type},
         }.get((c.role, c.kind), {c.data_type})
         if c.data_type not in expected:
             raise TrainerError(

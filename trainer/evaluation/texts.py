@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from trainer.columns.ragged import ids_of
 from trainer.columns.store import Columns, evenly_spaced
 from trainer.contract.schema import SPLITS, Contract
 from trainer.inputs.text import cold_rows, texts_of_rows
@@ -113,7 +114,7 @@ def _neighbours(fitted: Fitted, columns: Columns, texts: ds.Dataset, space: Text
         best = np.argsort(-cosine, kind="stable")[: min(_NEAR, len(pool) - 1)]
         near[int(code)] = [(int(pool[k]), round(float(cosine[k]), 4)) for k in best]
     wanted = {columns.text_ids[c - 1] for code, others in near.items() for c in (code, *(o for o, _ in others))}
-    words = _words(texts, sorted(wanted))
+    words = _words(texts, wanted)
 
     def text(code: int) -> str:
         return words.get(columns.text_ids[code - 1], "")
@@ -129,11 +130,21 @@ def _neighbours(fitted: Fitted, columns: Columns, texts: ds.Dataset, space: Text
     }
 
 
-def _words(texts: ds.Dataset, ids: list[str]) -> dict[str, str]:
-    table = texts.to_table(columns=["text_id", "text"], filter=pc.field("text_id").isin(ids))
-    # As bytes: Arrow takes invalid UTF-8 on trust.
-    pairs = zip(*(table[name].cast(pa.binary()).to_pylist() for name in ("text_id", "text")), strict=True)
-    return {key.decode(): (value or b"").decode("utf-8", "replace")[:_LENGTH] for key, value in pairs}
+def _words(texts: ds.Dataset, wanted: set[int]) -> dict[int, str]:
+    words = {}
+    for batch in texts.to_batches(columns=["text_id", "text"]):
+        ids = _ids(batch)
+        asked = pc.is_in(ids, pa.array(wanted, pa.int64()))
+        # As bytes: Arrow takes invalid UTF-8 on trust.
+        found = batch["text"].cast(pa.binary()).filter(asked).to_pylist()
+        for key, value in zip(ids.filter(asked).to_pylist(), found, strict=True):
+            words[key] = (value or b"").decode("utf-8", "replace")[:_LENGTH]
+    return words
+
+
+def _ids(batch: pa.RecordBatch) -> pa.Array:
+    """Raises: TrainerError for a text id that is none."""
+    return ids_of(batch["text_id"], "text_id", "text_id", "the texts mart")
 
 
 def _fallback(fitted: Fitted, columns: Columns, texts: ds.Dataset, space: TextSpace) -> dict[str, Any]:
@@ -142,7 +153,7 @@ def _fallback(fitted: Fitted, columns: Columns, texts: ds.Dataset, space: TextSp
     for batch in texts.to_batches(columns=list(_READ)):
         bytes_N = pc.fill_null(pc.binary_length(batch["text"].cast(pa.binary())), 0).to_numpy()
         cold_N = pc.fill_null(batch["n_cold_rows"], 0).to_numpy() > 0
-        found_N = space.has(batch["text_id"].to_pylist(), fitted.vectors)
+        found_N = space.has(_ids(batch).to_numpy(), fitted.vectors)
         side_N = batch["side"].to_numpy(zero_copy_only=False)
         for side in set(side_N):
             own = (side_N == side) & (bytes_N > 0)

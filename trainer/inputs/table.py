@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from trainer.base.errors import TrainerError, nearest
-from trainer.columns.ragged import Lists, encode
+from trainer.columns.ragged import Lists, encode, ids_of
 from trainer.columns.rows import Advice, Part, outcomes
 from trainer.columns.store import Columns, History, TextColumn
-from trainer.contract.schema import LEVELS, Column, Input, inputs_of
+from trainer.contract.schema import LEVELS, TEXT_ID_TYPES, Column, Input, inputs_of
 from trainer.inputs.features import FittedInputs
 
 _NOWHERE = Path("a block of rows")  # where a mart's columns would have their folder
@@ -75,24 +75,29 @@ class RequiredColumns:
                     f"{nearest(name, schema.names)}. Add it; where it isn't known, make it NULL."
                 )
             found = schema.field(name).type
-            if not _fits(found, column.data_type):
-                raise TrainerError(
-                    f"{where}: column {name} is {found}; the run reads it as {column.data_type}. Cast it."
-                )
+            kinds = [column.data_type]
+            if column.holds_text_ids:
+                is_list = column.data_type.endswith("[]")
+                kinds = [f"{kind}[]" if is_list else kind for kind in sorted(TEXT_ID_TYPES)]
+            if not any(_fits(found, kind) for kind in kinds):
+                raise TrainerError(f"{where}: column {name} is {found}; the run reads it as {kinds[0]}. Cast it.")
 
 
 def _fits(found: pa.DataType, expected: str) -> bool:
     if pa.types.is_null(found):
         return True
     if expected.endswith("[]"):
-        lists = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-        return any(is_list(found) for is_list in lists) and _fits(found.value_type, expected[:-2])
+        return _is_list(found) and _fits(found.value_type, expected[:-2])
     if pa.types.is_dictionary(found):
         return _fits(found.value_type, expected)
     if expected == "string":
         return pa.types.is_string(found) or pa.types.is_large_string(found) or pa.types.is_string_view(found)
     numbers = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean, pa.types.is_decimal)
     return any(is_number(found) for is_number in numbers)
+
+
+def _is_list(found: pa.DataType) -> bool:
+    return pa.types.is_list(found) or pa.types.is_large_list(found) or pa.types.is_fixed_size_list(found)
 
 
 def block_columns(table: pa.Table, required: RequiredColumns, scenes: tuple[str, ...], where: str) -> Columns:
@@ -111,13 +116,15 @@ def block_columns(table: pa.Table, required: RequiredColumns, scenes: tuple[str,
         dense_ND[:, d], _ = part.numbers(i.column, i.position)
     for c, i in enumerate(codes):
         codes_NC[:, c] = part.encoded(i.column, i.position, dictionaries[i.name])
-    text_index: dict[str, int] = {}
+    text_index: dict[int, int] = {}
     item_index = dictionaries.get(required.ids.get("item", ""), {})
-    texts = tuple(TextColumn(c.name, c.group, _lists(table, c.name, where, text_index)) for c in required.texts)
+    texts = tuple(
+        TextColumn(c.name, c.group, _lists(table, c.name, "text_id", where, text_index)) for c in required.texts
+    )
     history = None
     if required.history:
-        indices = {"item_id": item_index, "text_id": text_index}
-        past = {of: _lists(table, c.name, where, indices.get(of)) for of, c in required.history.items()}
+        indices: dict[str, dict] = {"item_id": item_index, "text_id": text_index}
+        past = {of: _lists(table, c.name, of, where, indices.get(of)) for of, c in required.history.items()}
         _check_equal(past, required, where)
         longest = int(np.diff(past["item_id"].offsets).max(initial=0))
         history = History(past["item_id"], past.get("text_id"), past["label"], longest)
@@ -148,15 +155,22 @@ def block_columns(table: pa.Table, required: RequiredColumns, scenes: tuple[str,
 
 
 def _plain(table: pa.Table, required: RequiredColumns) -> pa.Table:
-    """The required columns as strings, numbers, and lists of them, whatever Arrow's kind of those was."""
+    """The required columns as strings, numbers, and lists of them, whatever Arrow's kind of those was.
+
+    Ids of texts stay as they are: a float64 holds no 64-bit integer.
+    """
     types = {}
     for name, column in required.columns.items():
-        plain = pa.string() if column.data_type.startswith("string") else pa.float64()
+        if column.holds_text_ids:
+            found = table[name].type
+            plain = found.value_type if _is_list(found) else pa.int64() if pa.types.is_null(found) else found
+        else:
+            plain = pa.string() if column.data_type.startswith("string") else pa.float64()
         types[name] = pa.list_(plain) if column.data_type.endswith("[]") else plain
     return pa.table({name: table[name].cast(plain, safe=False) for name, plain in types.items()})
 
 
-def _lists(table: pa.Table, name: str, where: str, index: dict[str, int] | None) -> Lists:
+def _lists(table: pa.Table, name: str, of: str, where: str, index: dict[Any, int] | None) -> Lists:
     """A column of lists of any length; a plain value is a list of one, NULL an empty one. Without index: labels."""
     array = table[name].combine_chunks()
     if pa.types.is_list(array.type):
@@ -164,7 +178,7 @@ def _lists(table: pa.Table, name: str, where: str, index: dict[str, int] | None)
         flat = array.flatten()
     else:
         lengths_B, flat = array.is_valid().to_numpy(zero_copy_only=False).astype(np.int64), array.drop_null()
-    codes_K = outcomes(flat, name, where, _ADVICE) if index is None else encode(flat, index)
+    codes_K = outcomes(flat, name, where, _ADVICE) if index is None else encode(ids_of(flat, of, name, where), index)
     return Lists(np.concatenate([[0], np.cumsum(lengths_B)]).astype(np.int64), codes_K)
 
 

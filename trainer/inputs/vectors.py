@@ -51,7 +51,7 @@ class TextSpace:
     def dimensions(self) -> int:
         return self.whitening.n_components
 
-    def table(self, text_ids: Sequence[str], key: str, root: Path) -> np.ndarray:
+    def table(self, text_ids: Sequence[int], key: str, root: Path) -> np.ndarray:
         """The whitened vectors of these texts by code: row 0 is NULL's, row 1 + k that of text_ids[k].
 
         The last column is 1 where there is a vector; the row is zero where there is none. `key` names the list of ids:
@@ -67,7 +67,7 @@ class TextSpace:
                 raise TrainerError(f"{error} The vectors' folder is given by --vectors.") from None
         return self._tables[at]
 
-    def has(self, text_ids: Sequence[str], root: Path) -> np.ndarray:
+    def has(self, text_ids: Sequence[int], root: Path) -> np.ndarray:
         """Which of these texts have a vector. Shapes: n ids -> (n,), bool."""
         try:
             return embeddings.VectorStore.open(root / self.store).has(text_ids)
@@ -75,7 +75,7 @@ class TextSpace:
             raise TrainerError(f"{error} The vectors' folder is given by --vectors.") from None
 
     @_one_thread
-    def _whitened(self, store: embeddings.VectorStore, text_ids: Sequence[str]) -> np.ndarray:
+    def _whitened(self, store: embeddings.VectorStore, text_ids: Sequence[int]) -> np.ndarray:
         table = np.zeros((1 + len(text_ids), self.dimensions + 1), np.float32)
         with progress(quiet=len(text_ids) <= _BLOCK) as bar:
             task = bar.add_task(f"Whitening {self.encoder}", total=len(text_ids), note="", unit="texts")
@@ -113,7 +113,7 @@ class TextSpace:
 
 @_one_thread
 def fit_text_space(
-    text_ids: Sequence[str],
+    text_ids: Sequence[int],
     columns: dict[str, np.ndarray],
     root: Path,
     *,
@@ -162,7 +162,7 @@ def fit_text_space(
     return space
 
 
-def vectors_hashes(root: Path, stores: Iterable[str], text_ids: Sequence[str]) -> dict[str, str]:
+def vectors_hashes(root: Path, stores: Iterable[str], text_ids: Sequence[int]) -> dict[str, str]:
     """A hash of the vectors that each store has of these texts; empty for a store that is gone.
 
     What a run depends on: texts of other logs may come to the store and go, and its files may be written anew.
@@ -177,13 +177,13 @@ def vectors_hashes(root: Path, stores: Iterable[str], text_ids: Sequence[str]) -
 
 
 @functools.lru_cache(maxsize=8)  # a ladder asks for each of its runs
-def _hash_of(store: Path, manifest: bytes, ids: tuple[str, ...]) -> str:  # the manifest: a new one, a new answer
+def _hash_of(store: Path, manifest: bytes, ids: tuple[int, ...]) -> str:  # the manifest: a new one, a new answer
     digest = hashlib.sha256()
     try:
         opened = embeddings.VectorStore.open(store)
         for s in range(0, len(ids), _BLOCK):
             vectors_ND, found_N = opened.load(ids[s : s + _BLOCK])
-            digest.update("\0".join(ids[s : s + _BLOCK]).encode())
+            digest.update(np.array(ids[s : s + _BLOCK], np.int64).tobytes())
             digest.update(found_N.tobytes() + vectors_ND.tobytes())
     except EmbeddingsError as error:
         raise TrainerError(f"{error} The vectors' folder is given by --vectors.") from None

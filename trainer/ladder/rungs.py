@@ -74,7 +74,7 @@ def read_rungs(chosen: list[str] | None, *, placebo: bool = False) -> list[Rung]
     return out
 
 
-def why_redo(run: Path, stage: Stage, content_hash: str, text_ids: Sequence[str] = ()) -> str | None:
+def why_redo(run: Path, stage: Stage, content_hash: str, text_ids: Sequence[int] = ()) -> str | None:
     """Why a rung's run has to be made (again); None where the finished one is as good as a new one.
 
     text_ids: those of the mart; of the vectors, what stands for them counts. The number of threads is no part of it: a

@@ -72,6 +72,12 @@
 {% macro list_length(list) -%} {{ adapter.dispatch('list_length')(list) }} {%- endmacro %}
 {% macro duckdb__list_length(list) -%} len({{ list }}) {%- endmacro %}
 
+{% macro bits_of_hex(digits) -%}
+    {#- 16 hex digits as a bigint of the same bits: from 8000000000000000 on it is negative. -#}
+    {{ adapter.dispatch('bits_of_hex')(digits) }}
+{%- endmacro %}
+{% macro duckdb__bits_of_hex(digits) -%} cast(cast(unhex({{ digits }}) as bit) as bigint) {%- endmacro %}
+
 {% macro row_hash(columns) -%} {{ adapter.dispatch('row_hash')(columns) }} {%- endmacro %}
 {% macro duckdb__row_hash(columns) -%} hash({{ columns }}) {%- endmacro %}
 
@@ -80,11 +86,11 @@
 {% macro joined_list(list, separator) -%} {{ adapter.dispatch('joined_list')(list, separator) }} {%- endmacro %}
 {% macro duckdb__joined_list(list, separator) -%} array_to_string({{ list }}, {{ literal(separator) }}) {%- endmacro %}
 
-{% macro union_of_lists(lists) -%}
+{% macro union_of_lists(lists, element_type) -%}
     {#- The distinct elements of several lists, sorted; a NULL list counts as empty. -#}
     {%- set present = [] -%}
-    {%- for list in lists -%}{%- do present.append("coalesce(" ~ list ~ ", " ~ empty_array('string') ~ ")") -%}{%- endfor -%}
-    {%- if present -%} {{ adapter.dispatch('union_of_lists')(present) }} {%- else -%} {{ empty_array('string') }} {%- endif -%}
+    {%- for list in lists -%}{%- do present.append("coalesce(" ~ list ~ ", " ~ empty_array(element_type) ~ ")") -%}{%- endfor -%}
+    {%- if present -%} {{ adapter.dispatch('union_of_lists')(present) }} {%- else -%} {{ empty_array(element_type) }} {%- endif -%}
 {%- endmacro %}
 {% macro duckdb__union_of_lists(lists) -%} list_sort(list_distinct(flatten([{{ lists | join(', ') }}]))) {%- endmacro %}
 

@@ -42,6 +42,8 @@
 
 {% macro spark__list_length(list) -%} array_size({{ list }}) {%- endmacro %}
 
+{% macro spark__bits_of_hex(digits) -%} cast(conv({{ digits }}, 16, -10) as bigint) {%- endmacro %}
+
 {% macro spark__row_hash(columns) -%} xxhash64({{ columns }}) {%- endmacro %}
 
 {% macro spark__joined_list(list, separator) -%} array_join({{ list }}, {{ literal(separator) }}) {%- endmacro %}

@@ -1,8 +1,8 @@
 {#- Texts are stored once each; an event refers to them by text_id, the hash of a text and of the side it is seen from. -#}
 
 {% macro text_hash(side, text) -%}
-    {#- 64 bits, in hex: among ten million texts a collision has odds of 1 in 370,000, and a unique test would fail on it. -#}
-    substr(md5('{{ side }}:' || {{ text }}), 1, 16)
+    {#- 64 bits, as a bigint: among ten million texts a collision has odds of 1 in 370,000, and a unique test would fail on it. -#}
+    {{ bits_of_hex("substr(md5('" ~ side ~ ":' || " ~ text ~ "), 1, 16)") }}
 {%- endmacro %}
 
 {% macro text_id(side, text) -%}
@@ -21,8 +21,8 @@
     select
         {{ events }}.*,
         {{ text_id('title', events ~ '.item_title') }} as item_title_text_id,
-        coalesce(of_item.text_ids, {{ empty_array('string') }}) as item_entity_text_ids,
-        coalesce(of_user.entity_text_ids, {{ empty_array('string') }}) as user_entity_text_ids,
+        coalesce(of_item.text_ids, {{ empty_array('bigint') }}) as item_entity_text_ids,
+        coalesce(of_user.entity_text_ids, {{ empty_array('bigint') }}) as user_entity_text_ids,
         of_user.text_id as whole_user_text_id
     from {{ events }}
     left join {{ ref('int_entity_lists') }} as of_item on {{ events }}.item_entities = of_item.entity_list

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from embeddings import VectorStore, find_store
+from tests.trainer.conftest import as_of_before, numbered
 from trainer.base.errors import TrainerError
 from trainer.columns.build import open_columns
 from trainer.columns.store import Columns
@@ -19,6 +20,7 @@ from trainer.inputs.features import UNSEEN, FittedInputs, fit_inputs
 from trainer.inputs.text import distinct
 from trainer.training.fit import _with_texts_and_history
 
+TEXT_COLUMNS = ("title_text_id", "past_titles", "tags", "about_user")
 TEXTS = TextsConfig(encoder="e5-small", dimensions=8, min_text_coverage=0.9)
 
 
@@ -36,7 +38,8 @@ def fitted(stage: Any, contract: Contract, columns: Columns, vectors: Path, **wa
 
 def in_order(mart: Any, columns: Columns, name: str) -> list[Any]:
     at = {event: k for k, event in enumerate(mart.rows["event_id"])}
-    return [mart.rows[name][at[e]] for e in columns.event_ids(np.arange(len(columns))).to_pylist()]
+    values = [mart.rows[name][at[e]] for e in columns.event_ids(np.arange(len(columns))).to_pylist()]
+    return numbered(values) if name in TEXT_COLUMNS else values
 
 
 def test_lists_are_the_marts(rich: Any, tmp_path: Path) -> None:
@@ -54,6 +57,25 @@ def test_lists_are_the_marts(rich: Any, tmp_path: Path) -> None:
         assert found == expected, name
     assert columns.history.longest == 6
     assert set(columns.history.labels.codes_M) == {-1, 0, 1}
+
+
+def test_ids_as_text_are_the_same_ids(rich: Any, tmp_path: Path) -> None:
+    """As marts of earlier versions have them."""
+    (_, one), (_, other) = (
+        opened(mart, tmp_path / str(k)) for k, mart in enumerate((rich(600), as_of_before(rich(600))))
+    )
+    assert one.content_hash == other.content_hash
+    assert one.text_ids == other.text_ids
+
+
+@pytest.mark.parametrize("name", ["title_text_id", "past_titles"])
+def test_a_text_id_of_another_type_is_refused(name: str, rich: Any, tmp_path: Path) -> None:
+    mart = rich(300)
+    column = next(c for c in mart.columns if c["name"] == name)
+    column["data_type"] = column["data_type"].replace("bigint", "double")
+    mart.set(name, [None] * 300)
+    with pytest.raises(TrainerError, match=f"Column {name} .* can't have the type double"):
+        opened(mart, tmp_path)
 
 
 def test_the_whitening_sees_train_texts_alone(rich: Any, stage: Any, vectors: Any, tmp_path: Path) -> None:
@@ -90,7 +112,7 @@ def test_text_vectors_are_pooled_and_centred(rich: Any, stage: Any, vectors: Any
     seen = sorted(
         {v for v, s in zip(mart.rows["title_text_id"], mart.rows["split"], strict=True) if v and s == "train"}
     )
-    at = [1 + columns.text_ids.index(v) for v in seen]
+    at = [1 + columns.text_ids.index(v) for v in numbered(seen)]
     np.testing.assert_allclose(
         table[at, :-1].sum(0) / table[at, -1].sum(), inputs.texts.means["title_text_id"], atol=1e-5
     )

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from tests.trainer.conftest import as_of_before
 from trainer.base.errors import TrainerError
 from trainer.cli import app
 from trainer.run.directory import fit_run
@@ -66,6 +67,25 @@ def test_trees_need_no_ids(toy: Any, stage: Any, tmp_path: Path) -> None:
     found = scored(tmp_path / "run", rows_of(marts).drop_columns(["user_id", "item_id"]), tmp_path)
     assert found.column_names == ["event_id", "probability"]
     same_as_the_run(tmp_path / "run", found)
+
+
+def test_runs_and_rows_of_before_and_after_text_ids_were_numbers(
+    rich: Any, stage: Any, vectors: Any, tmp_path: Path
+) -> None:
+    marts = rich(1000).write(tmp_path / "marts")
+    before, store = as_of_before(rich(1000)).write(tmp_path / "before"), vectors(tmp_path / "vectors")
+    small = stage("09_interest", epochs=1, min_steps=4)
+    for mart, run in ((marts, "run"), (before, "run before")):
+        fit_run(small, mart, tmp_path / run, vectors=store)
+        for rows in (marts, before):
+            same_as_the_run(tmp_path / run, scored(tmp_path / run, rows_of(rows), tmp_path))
+    weights = [(tmp_path / run / "weights.safetensors").read_bytes() for run in ("run", "run before")]
+    assert weights[0] == weights[1]
+    floats = rows_of(marts)
+    at = floats.column_names.index("title_text_id")
+    floats = floats.set_column(at, "title_text_id", floats["title_text_id"].cast(pa.float64(), safe=False))
+    with pytest.raises(TrainerError, match=r"title_text_id of .* of the type double, expected int64 \(BIGINT\)"):
+        scored(tmp_path / "run", floats, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["06_llm_fallback", "09_interest"])

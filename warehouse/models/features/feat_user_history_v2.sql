@@ -10,7 +10,7 @@ numbered as (
         user_id,
         n_before + row_number() over (partition by user_id order by known_at, event_id) as position,
         item_id,
-        coalesce({{ text_id('title', 'item_title') }}, '') as title_text_id,
+        {{ text_id('title', 'item_title') }} as title_text_id,
         label,
         known_date
     from to_list

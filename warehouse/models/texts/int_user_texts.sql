@@ -15,7 +15,7 @@ lists as (
 joined as (
     select
         lists.user_texts,
-        {{ union_of_lists(text_ids) }} as entity_text_ids,
+        {{ union_of_lists(text_ids, 'bigint') }} as entity_text_ids,
         {{ trimmed(whole_user_text('lists.user_texts')) }} as text
     from lists
     {%- for i in range(n_parts) %}
