@@ -7,9 +7,11 @@ a reader finds the old mart or the new one.
 import json
 import os
 import shutil
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
+from agate import Table
 from dbt.adapters.duckdb.plugins import BasePlugin
 from duckdb import DuckDBPyConnection
 
@@ -54,12 +56,16 @@ def publish_folder(finished: str, place: str) -> str:
 
 
 class Plugin(BasePlugin):
-    """Registers the functions on dbt's connection, which reads and writes in the project's folder."""
+    """Registers the functions on dbt's connection, which reads and writes in the project's folder.
+
+    `dbt show` gets whole names: its tables (agate's) cut every cell at 20 characters, and dbt has no option for that.
+    """
 
     def initialize(self, plugin_config: dict[str, Any]) -> None:
         """Runs before dbt-duckdb connects to the database."""
         if self.creds is not None and ":" not in self.creds.path:  # :memory:, md:
             self.creds.path = in_project(self.creds.path)
+        Table.print_table = partialmethod(Table.print_table, max_column_width=80)
 
     def configure_connection(self, conn: DuckDBPyConnection) -> None:
         """Runs once, on the connection that dbt's cursors are made of."""

@@ -113,7 +113,7 @@ def write_vectors(folder: Path, texts: int) -> None:
     vectors = np.random.default_rng(2).normal(size=(texts, 384)).astype(np.float32)
     for encoder in ("e5-small", "smollm2"):
         with VectorStore.writer(folder, Recipe(encoder, "r", "mean", Template(), True, 64, "fp32"), 384) as store:
-            store.append([f"t{k}" for k in range(texts)], vectors)
+            store.append(range(texts), vectors)
 
 
 def ours(stage: str, folder: Path, threads: int, amp: bool, as_peers: bool = False) -> dict:

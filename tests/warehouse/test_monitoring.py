@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -13,6 +14,7 @@ import yaml
 from tests.warehouse.logs import random_log, with_column
 from tests.warehouse.project import MY_LOG, ROOT, Project, code_block
 
+GUIDE = ROOT / "docs/bring-your-own-log.md"
 PROFILED = ["feature_profile", "features_drift"]
 LIVELY = {"drift_min_rows": 20}  # the made-up log has some 80 rows a day
 
@@ -118,11 +120,76 @@ def test_drift_warns_and_says_where(project: Project) -> None:
     assert result.returncode == 0, "a warning stops nothing"
     assert "features_drift" in result.stdout
     assert "WARN=1" in result.stdout
-    drifted = project.query("select feature, psi from main_dbt_test__audit.features_drift").to_pylist()
+    drifted = project.query("select * from main_dbt_test__audit.features_drift order by psi desc").to_pylist()
     drift = {row["feature"]: row["psi"] for row in drifted}
     assert drift["ctx_dense.price"] > 1
     assert "ctx_dense.position" not in drift
     assert min(drift.values()) > 0.2
+    (line,) = [line for line in result.stdout.splitlines() if "Drift on" in line]
+    assert line.split("Drift on ")[1].startswith(f"{drifted[0]['event_date']}: {drifted[0]['feature']} (PSI ")
+    for row in drifted[:10]:
+        usual = f"{row['psi_of_train_days']:.2f}"
+        assert f"{row['feature']} (PSI {row['psi']:.2f}, train's days up to {usual})" in line
+    assert ("more" in line) == (len(drifted) > 10)
+
+
+def test_no_drift_says_nothing(project: Project) -> None:
+    result = project.dbt("test", "--select", "features_drift", dataset_vars=MY_LOG | LIVELY | {"max_psi": 100})
+    assert result.returncode == 0, result.stdout
+    assert "WARN=0" in result.stdout
+    assert "Drift on" not in result.stdout
+
+
+TRAIN = [
+    (number, 100 + number % 7, {"calm": 0.1 + 0.001 * number, "wild": 3.0 if number % 5 else 0.1})
+    for number in range(40)
+]
+LATER = [(41, 110, {"calm": 0.5, "wild": 5.0}), (42, 101, {"calm": 0.05, "wild": 9.0})]
+
+
+@pytest.mark.parametrize(
+    ("days", "judged", "drifted"),
+    [
+        (TRAIN + LATER, 42, {"wild"}),
+        (TRAIN + LATER[:1], 41, {"calm"}),  # wild is within twice what train's days show
+        ([*TRAIN, *LATER, (43, 60, {"calm": 9.0, "wild": 9.0})], 42, {"wild"}),  # a day of few rows
+        ([*TRAIN, (41, 70, {"calm": 0.1, "wild": 1.0}), (42, 60, {"calm": 9.0, "wild": 9.0})], 41, set()),  # all small
+        ([*TRAIN, (42, 15, {"calm": 9.0, "wild": 9.0})], 39, set()),  # below drift_min_rows
+        (LATER, 42, {"wild"}),  # no day of train: max_psi alone
+        (TRAIN, 39, set()),
+    ],
+)
+def test_drift_is_judged_on_a_day_like_trains_and_by_what_trains_days_show(
+    days: list, judged: int, drifted: set[str], project: Project
+) -> None:
+    result = project.dbt("compile", "--select", "features_drift", dataset_vars=MY_LOG | LIVELY)
+    assert result.returncode == 0, result.stdout
+    (compiled,) = (project.folder / "target/compiled").rglob("features_drift.sql")
+    val_from = dt.date.fromisoformat(yaml.safe_load(code_block(GUIDE, "yaml"))["my_log"]["val_from"][:10])
+    rows = [
+        (feature, val_from + dt.timedelta(days=number - 40), n_rows, psi)
+        for number, n_rows, psis in days
+        for feature, psi in psis.items()
+    ]
+    with duckdb.connect() as connection:
+        connection.execute("attach ':memory:' as my_log; create schema if not exists my_log.main")
+        connection.execute(
+            "create table my_log.main.feature_profile (feature text, event_date date, n_rows int, psi double)"
+        )
+        connection.executemany("insert into my_log.main.feature_profile values (?, ?, ?, ?)", rows)
+        found = connection.execute(compiled.read_text()).fetchall()
+    assert {row[0] for row in found} == drifted
+    assert {row[1] for row in found} <= {val_from + dt.timedelta(days=judged - 40)}
+
+
+def test_show_has_whole_names(project: Project) -> None:
+    result = project.dbt("show", "--select", "feature_profile", "--limit", "200")
+    assert result.returncode == 0, result.stdout
+    cells = [[cell.strip() for cell in line.split("|")[1:]] for line in result.stdout.splitlines() if line[:1] == "|"]
+    assert "psi" in cells[0]
+    names = {row[0] for row in cells}
+    assert set(expected_inputs()) & names >= {name for name in names if "user_own_scene" in name} != set()
+    assert not [name for name in names if name.endswith(("...", "…"))]
 
 
 @pytest.mark.parametrize(

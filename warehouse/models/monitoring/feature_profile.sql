@@ -190,6 +190,7 @@ drifted as (
 select
     inputs.feature,
     counted.event_date,
+    drifted.psi,
     counted.n_rows,
     described.n_sampled,
     1 - {{ element('counted.n_present', 'inputs.position') }} / counted.n_rows as null_rate,
@@ -197,7 +198,6 @@ select
     {{ element('described.quantiles', 1) }} as q05,
     {{ element('described.quantiles', 2) }} as q50,
     {{ element('described.quantiles', 3) }} as q95,
-    drifted.psi,
     train.edges as train_deciles,
     train.shares as train_shares
 from counted
