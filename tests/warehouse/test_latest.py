@@ -122,7 +122,11 @@ def test_an_earlier_date_can_be_asked_for(project: Project, tmp_path: Path) -> N
     [
         ("warehouse/macros/windows.sql", "day >= as_of_date - 7", "day >= as_of_date - 6"),
         ("warehouse/macros/windows.sql", "day >= as_of_date - 7", "day >= as_of_date - 8"),
-        ("warehouse/macros/latest.sql", "n_impressions > 0 then pivoted.as_of_date", "true then pivoted.as_of_date"),
+        (
+            "warehouse/models/marts/feat_user_latest.sql",
+            "pivoted.n_impressions > 0 then pivoted.day",
+            "true then pivoted.day",
+        ),
         ("warehouse/models/marts/feat_scene_latest.sql", "max(day) + 1", "max(day)"),
     ],
     ids=["six days", "eight days", "shown counts as known", "a day early"],

@@ -31,8 +31,11 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
 FRAMES = "warehouse/macros/windows.sql"
 WEEK = "range between interval 7 day preceding and interval 1 day preceding"
 EVER = "range between unbounded preceding and interval 1 day preceding"
-BEFORE = "w_before as (partition by {{ keys }} order by micros rows between unbounded preceding and 1 preceding)"
-INSTANT_WEEK = "range between unbounded preceding and {{ seven_days + 1 }} preceding"
+BEFORE = "rows between unbounded preceding and 1 preceding"
+INSTANT_WEEK = "range between unbounded preceding and {{ 7 * 24 * 3600 * 1000000 + 1 }} preceding"
+FEATURES = "warehouse/models/features"
+MOMENTS = "warehouse/models/daily/int_moments.sql"
+BY_INSTANT = ("user", "item", "user_item", "user_scene", "item_scene")
 MART_V1 = "warehouse/models/marts/training_examples_v1.sql"
 MART_V2 = "warehouse/models/marts/training_examples_v2.sql"
 USERS = "{{ ref('feat_user', v=1) }}"
@@ -44,7 +47,6 @@ LATEST = UNDATED.replace(
 )
 HASH = "substr(md5('{{ side }}:' || {{ text }}), 1, 16)"
 PAIRS = "{{ ref('feat_user_item', v=2) }}"
-USER_WINDOWS = "windows('user_id')"
 # version of the mart -> name of the mutant -> what it changes
 MUTANTS = {
     1: {
@@ -59,13 +61,14 @@ MUTANTS = {
         "six days": (Edit(FRAMES, WEEK, WEEK.replace("7", "6")),),
         "eight days": (Edit(FRAMES, WEEK, WEEK.replace("7", "8")),),
         "pairs by user alone": (
-            Edit("warehouse/models/features/feat_user_item_v1.sql", "windows('user_id, item_id')", USER_WINDOWS),
+            Edit(f"{FEATURES}/feat_user_item_v1.sql", "partition by user_id, item_id", "partition by user_id"),
         ),
         "whole-log prior": (
-            Edit("warehouse/models/features/feat_scene_v1.sql", "n_clicks_cum /", "sum(n_clicks_7d) over () /"),
+            Edit(f"{FEATURES}/feat_scene_v1.sql", "n_clicks_cum /", "sum(n_clicks_7d) over () /"),
         ),
-        "outcome known when shown": (
-            Edit("warehouse/macros/daily_counts.sql", "known_date as day", "event_date as day"),
+        "outcome known when shown": tuple(
+            Edit(f"warehouse/models/daily/int_{keys}_daily.sql", "known_date as day", "event_date as day")
+            for keys in ("user", "item", "user_item")
         ),
         "stale snapshot": (
             Edit("warehouse/models/texts/int_events.sql", "event_date as as_of_date", "event_date - 1 as as_of_date"),
@@ -79,21 +82,21 @@ MUTANTS = {
         "no text reaches the mart": (Edit("warehouse/macros/texts.sql", "<> '' then", "= 'lost' then"),),
         "one text for every row": (Edit("warehouse/macros/texts.sql", HASH, HASH.replace("{{ text }}", "'same'")),),
         "cold rows lost": (
-            Edit("warehouse/macros/key_windows.sql", "windowed.n_shown > 0", "windowed.n_impressions_cum > 0"),
+            Edit(f"{FEATURES}/feat_user_v1.sql", "windowed.n_shown > 0", "windowed.n_impressions_cum > 0"),
             Edit(MART_V1, "left join users", "inner join users"),
         ),
     },
     2: {
         "ties and the row itself included": (Edit(FRAMES, BEFORE, BEFORE.replace("1 preceding", "current row")),),
         "a week of rows": (Edit(FRAMES, INSTANT_WEEK, "rows between unbounded preceding and 8 preceding"),),
-        "yesterday in today": (Edit("warehouse/macros/instant_counts.sql", "day > lag(day)", "day > 1 + lag(day)"),),
-        "a week less an hour": (Edit(FRAMES, "7 * 24 * 3600", "(7 * 24 - 1) * 3600"),),
-        "outcome known when shown": (
-            Edit("warehouse/macros/instant_counts.sql", "micros('known_at') }} as", "micros('event_at') }} as"),
+        "yesterday in today": tuple(
+            Edit(f"{FEATURES}/feat_{keys}_v2.sql", "day > lag(day)", "day > 1 + lag(day)") for keys in BY_INSTANT
         ),
-        "stale snapshot": (
-            Edit("warehouse/macros/instant_counts.sql", "windowed.day = priors.as_of_date",
-                 "windowed.day - 1 = priors.as_of_date"),
+        "a week less an hour": (Edit(FRAMES, "7 * 24 * 3600", "(7 * 24 - 1) * 3600"),),
+        "outcome known when shown": (Edit(MOMENTS, "known_at as moment_at", "event_at as moment_at"),),
+        "stale snapshot": tuple(
+            Edit(f"{FEATURES}/feat_{keys}_v2.sql", "windowed.day = feat_scene", "windowed.day - 1 = feat_scene")
+            for keys in BY_INSTANT
         ),
         "join on the user alone": (
             Edit(MART_V2, "left join users using (user_id, event_at)",
@@ -103,7 +106,7 @@ MUTANTS = {
         "fan-out": (Edit(MART_V2, USERS_V2, f"(select * from {USERS_V2} union all select * from {USERS_V2})"),),
         "history one outcome ahead": (
             Edit(
-                "warehouse/models/features/feat_user_history_v2.sql",
+                f"{FEATURES}/feat_user_history_v2.sql",
                 "cast(position as bigint)",
                 "cast(position - 1 as bigint)",
             ),

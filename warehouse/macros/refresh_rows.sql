@@ -118,61 +118,6 @@
     {%- else -%} (select max({{ day }}) from {{ events }}) {%- endif -%}
 {%- endmacro %}
 
-{% macro outcomes_to_list(events, user_daily) -%}
-    {#-
-      The outcomes that the lists of a user's latest outcomes are made of, as CTEs ending in `to_list`, each with n_before: how many
-      outcomes of its user precede all of them. In a refresh: only users with an outcome known on the days to recompute, and only as
-      far back as the lists reach, which follows from the daily counts.
-    -#}
-    {%- if not refreshes_days() %}
-to_list as (
-    select
-        *,
-        0 as n_before
-    from {{ events }}
-)
-    {%- else %}
-    {%- set first = "date '" ~ refresh_plan().days[0] ~ "'" %}
-known_daily as (
-    select
-        user_id,
-        day,
-        sum(n_impressions) as n_known
-    from {{ user_daily }}
-    where day < {{ first }} and {{ are_shown(['user_id'], user_daily, condition='n_impressions > 0') }}
-    group by user_id, day
-),
-
-counted_back as (
-    select
-        *,
-        sum(n_known) over (partition by user_id order by day desc) as n_since,
-        sum(n_known) over (partition by user_id order by day) - n_known as n_before
-    from known_daily
-),
-
-starts as (
-    select
-        user_id,
-        coalesce(max(day) filter (where n_since >= {{ var('history_length') - 1 }}), min(day)) as day
-    from counted_back
-    group by user_id
-),
-
-to_list as (
-    select
-        events.*,
-        coalesce(counted_back.n_before, 0) as n_before
-    from {{ events }} as events
-    left join starts on events.user_id = starts.user_id
-    left join counted_back on starts.user_id = counted_back.user_id and starts.day = counted_back.day
-    where
-        events.known_date >= coalesce(starts.day, {{ first }})
-        and {{ are_shown(['events.user_id'], user_daily, condition='n_impressions > 0') }}
-)
-    {%- endif -%}
-{%- endmacro %}
-
 {% macro in_dates(day, dates) -%}
     {%- set date = modules.datetime.date -%}
     {%- set span = (date.fromisoformat(dates[-1]) - date.fromisoformat(dates[0])).days + 1 -%}

@@ -45,20 +45,12 @@
     {{ return(names) }}
 {%- endmacro %}
 
-{% macro pivoted_by_scene(daily, key=none) -%}
-    {#- Daily counts by key and scene -> one row per key and day: n_<measure> overall and n_<measure>_<slot> of each scene. -#}
-    select
-        {{ key ~ ',' if key }}
-        day as as_of_date,
-        sum(n_shown) as n_shown,
-        sum(n_impressions) as n_impressions,
-        sum(n_clicks) as n_clicks,
-        {%- for code in scenes() %}
-        coalesce(sum(n_impressions) filter (where scene = {{ literal(code) }}), 0) as n_impressions_{{ loop.index }},
-        coalesce(sum(n_clicks) filter (where scene = {{ literal(code) }}), 0) as n_clicks_{{ loop.index }}{{ ',' if not loop.last }}
-        {%- endfor %}
-    from {{ daily }}
-    group by {{ key ~ ', ' if key }}day
+{% macro counts_by_scene(measures) -%}
+    {#- `<measure>_<slot>` of each scene: sums over the rows of that scene alone. -#}
+    {%- for measure in measures -%}{%- set last_measure = loop.last -%}{%- for code in scenes() -%}
+        coalesce(sum({{ measure }}) filter (where scene = {{ literal(code) }}), 0) as {{ measure }}_{{ loop.index }}
+        {{- ',' if not (last_measure and loop.last) }}
+        {% endfor -%}{%- endfor -%}
 {%- endmacro %}
 
 {% macro scene_counts(measure, window) -%}

@@ -16,19 +16,6 @@
     {%- if separator -%} replace({{ text }}, {{ literal(separator) }}, ', ') {%- else -%} {{ text }} {%- endif -%}
 {%- endmacro %}
 
-{% macro with_text_ids(events) -%}
-    {#- The rows of `events` with the ids of their texts: title, item entities, user entities and the whole user text. -#}
-    select
-        {{ events }}.*,
-        {{ text_id('title', events ~ '.item_title') }} as item_title_text_id,
-        coalesce(of_item.text_ids, {{ empty_array('bigint') }}) as item_entity_text_ids,
-        coalesce(of_user.entity_text_ids, {{ empty_array('bigint') }}) as user_entity_text_ids,
-        of_user.text_id as whole_user_text_id
-    from {{ events }}
-    left join {{ ref('int_entity_lists') }} as of_item on {{ events }}.item_entities = of_item.entity_list
-    left join {{ ref('int_user_texts') }} as of_user on {{ events }}.user_texts = of_user.user_texts
-{%- endmacro %}
-
 {% macro has_title() -%} {{ trimmed('item_title') }} <> '' {%- endmacro %}
 
 {% macro has_entities() -%}

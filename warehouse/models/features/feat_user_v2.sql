@@ -3,34 +3,87 @@
 
 with
 
-{{ instant_windows(['user_id'], ref('int_user_daily')) }},
-
--- The first known outcome of each item. Counted up to an instant, these give the number of distinct items.
-first_meetings as (
-    select
-        user_id,
-        item_id,
-        min({{ micros('known_at') }}) as micros
-    from {{ ref('stg_events') }}
-    where {{ are_shown(['user_id'], ref('int_user_daily')) }}
-    group by user_id, item_id
+int_moments as (
+    select * from {{ ref('int_moments') }}
+    where {{ on_cut_days('day') }} and {{ are_shown(['user_id'], ref('int_user_daily')) }}
 ),
 
-new_items as (
+feat_scene as (
+    select * from {{ ref('feat_scene', v=1) }}
+),
+
+-- Events at one instant share a row, so that none sees another.
+counted as (
     select
         user_id,
+        day,
+        {{ micros('moment_at') }} as micros,
+        cast(sum(n_shown) as bigint) as n_shown,
+        cast(sum(n_impressions) as bigint) as n_impressions,
+        cast(sum(n_clicks) as bigint) as n_clicks,
+        max(case when n_impressions > 0 then {{ micros('moment_at') }} end) as last_micros,
+        max(case when n_clicks > 0 then {{ micros('moment_at') }} end) as last_click_micros
+    from int_moments
+    group by user_id, day, moment_at
+),
+
+carried as (
+    {{ with_whole_days('counted', ['user_id'], ref('int_user_daily')) }}
+),
+
+summed as (
+    select
+        user_id,
+        day,
         micros,
-        count(*) as n_new_items
-    from first_meetings
-    group by user_id, micros
+        n_shown,
+        n_impressions,
+        n_clicks,
+        cast(coalesce(sum(n_impressions) over w_cum, 0) as bigint) as n_impressions_cum,
+        cast(coalesce(sum(n_clicks) over w_cum, 0) as bigint) as n_clicks_cum,
+        max(last_micros) over w_cum as last_micros,
+        max(last_click_micros) over w_cum as last_click_micros,
+        coalesce(day > lag(day) over w_ordered, true) as is_first_of_day
+    from carried
+    window
+        w_cum as (partition by user_id order by micros {{ all_instants_before() }}),
+        w_ordered as (partition by user_id order by micros)
 ),
 
+-- A window's sum is the running sum less what it was at the window's start: faster than summing every frame by itself.
+started as (
+    select
+        *,
+        max(case when is_first_of_day then n_impressions_cum end) over w_so_far as n_impressions_before_today,
+        max(case when is_first_of_day then n_clicks_cum end) over w_so_far as n_clicks_before_today,
+        last_value({{ struct_of({'n_impressions': 'n_impressions_cum + n_impressions', 'n_clicks': 'n_clicks_cum + n_clicks'}) }})
+            over w_before_7d as before_7d
+    from summed
+    window
+        w_so_far as (partition by user_id order by micros {{ all_instants_so_far() }}),
+        w_before_7d as (partition by user_id order by micros {{ instants_before_seven_days() }})
+),
+
+windowed as (
+    select
+        *,
+        n_impressions_cum - n_impressions_before_today as n_impressions_today,
+        n_clicks_cum - n_clicks_before_today as n_clicks_today,
+        n_impressions_cum - coalesce(before_7d.n_impressions, 0) as n_impressions_7d,
+        n_clicks_cum - coalesce(before_7d.n_clicks, 0) as n_clicks_7d
+    from started
+    where n_shown > 0 and {{ in_days('day') }}
+),
+
+-- The first known outcome of each item, and the instants at which to count them: how many distinct items came before.
 item_moments as (
     select
         user_id,
-        micros,
-        n_new_items
-    from new_items
+        {{ micros('min(moment_at)') }} as micros,
+        1 as n_new_items
+    from {{ ref('int_moments') }}
+    where n_impressions > 0 and {{ are_shown(['user_id'], ref('int_user_daily')) }}
+    group by user_id, item_id
 
     union all
 
@@ -38,33 +91,42 @@ item_moments as (
         user_id,
         micros,
         0 as n_new_items
-    from joined
-),
-
-item_counts as (
-    select
-        user_id,
-        micros,
-        sum(n_new_items) as n_new_items
-    from item_moments
-    group by user_id, micros
+    from windowed
 ),
 
 distinct_items as (
     select
         user_id,
         micros,
-        cast(coalesce(sum(n_new_items) over (
-            partition by user_id order by micros rows between unbounded preceding and 1 preceding
-        ), 0) as bigint) as n_distinct_items_cum
-    from item_counts
+        cast(coalesce(sum(sum(n_new_items)) over w_before, 0) as bigint) as n_distinct_items_cum
+    from item_moments
+    group by user_id, micros
+    window w_before as (partition by user_id order by micros {{ all_instants_before() }})
+),
+
+joined as (
+    select
+        windowed.*,
+        distinct_items.n_distinct_items_cum,
+        feat_scene.prior_rate
+    from windowed
+    inner join distinct_items on windowed.user_id = distinct_items.user_id and windowed.micros = distinct_items.micros
+    left join feat_scene on windowed.day = feat_scene.as_of_date
 )
 
 select
     user_id,
-    event_at,
+    {{ instant_of('micros') }} as event_at,
     {{ level('n_impressions_cum') }} as user_level,
-    {{ instant_measures('user', 'prior_rate') }},
+    {{ if_history('n_impressions_7d') }} as user_n_impressions_7d,
+    {{ if_history('n_clicks_7d') }} as user_n_clicks_7d,
+    {{ smoothed_rate('n_clicks_7d', 'n_impressions_7d', 'prior_rate') }} as user_click_rate_7d,
+    {{ if_history('n_impressions_cum') }} as user_n_impressions_cum,
+    {{ if_history('n_clicks_cum') }} as user_n_clicks_cum,
+    {{ smoothed_rate('n_clicks_cum', 'n_impressions_cum', 'prior_rate') }} as user_click_rate_cum,
+    {{ if_history('n_impressions_today') }} as user_n_impressions_today,
+    {{ if_history('n_clicks_today') }} as user_n_clicks_today,
+    (micros - last_micros) / 1e6 as user_seconds_since_last,
+    (micros - last_click_micros) / 1e6 as user_seconds_since_last_click,
     {{ if_history('n_distinct_items_cum') }} as user_n_distinct_items_cum
 from joined
-inner join distinct_items using (user_id, micros)

@@ -28,37 +28,62 @@ flagged as (
 ),
 
 -- Rows are counted by distinct list before the lists are unnested, so the cost grows with the vocabulary, not with the log.
-{%- for column in ['item_title_text_id', 'item_entity_text_ids', 'user_entity_text_ids', 'user_text_id'] %}
-
-{{ column }}_rows as (
+counted as (
     select
-        {{ unnested(column) if column.endswith('_ids') else column }} as text_id,
+        {{ array_of(['item_title_text_id']) }} as text_ids,
+        counted_date,
+        count(*) as n_rows,
+        sum(is_cold) as n_cold_rows,
+        sum(is_train) as n_train_rows
+    from flagged
+    where item_title_text_id is not null
+    group by item_title_text_id, counted_date
+
+    union all
+
+    select
+        item_entity_text_ids as text_ids,
+        counted_date,
+        count(*) as n_rows,
+        sum(is_cold) as n_cold_rows,
+        sum(is_train) as n_train_rows
+    from flagged
+    where item_entity_text_ids is not null
+    group by item_entity_text_ids, counted_date
+
+    union all
+
+    select
+        user_entity_text_ids as text_ids,
+        counted_date,
+        count(*) as n_rows,
+        sum(is_cold) as n_cold_rows,
+        sum(is_train) as n_train_rows
+    from flagged
+    where user_entity_text_ids is not null
+    group by user_entity_text_ids, counted_date
+
+    union all
+
+    select
+        {{ array_of(['user_text_id']) }} as text_ids,
+        counted_date,
+        count(*) as n_rows,
+        sum(is_cold) as n_cold_rows,
+        sum(is_train) as n_train_rows
+    from flagged
+    where user_text_id is not null
+    group by user_text_id, counted_date
+),
+
+referred as (
+    select
+        {{ unnested('text_ids') }} as text_id,
         counted_date,
         n_rows,
         n_cold_rows,
         n_train_rows
-    from (
-        select
-            {{ column }},
-            counted_date,
-            count(*) as n_rows,
-            sum(is_cold) as n_cold_rows,
-            sum(is_train) as n_train_rows
-        from flagged
-        where {{ column }} is not null
-        group by {{ column }}, counted_date
-    ) as by_value
-),
-{%- endfor %}
-
-referred as (
-    select * from item_title_text_id_rows
-    union all
-    select * from item_entity_text_ids_rows
-    union all
-    select * from user_entity_text_ids_rows
-    union all
-    select * from user_text_id_rows
+    from counted
 )
 
 select

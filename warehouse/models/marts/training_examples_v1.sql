@@ -1,12 +1,5 @@
 -- Grain: one event. Features as of the event's day (v1: what a nightly batch can serve), label and split.
 {{ config(materialized='mart', partition_by='event_date', meta={'refresh': 'event_date'}, schema=protocol_schema()) }}
-{%- set own = [
-    'user_scene_n_impressions_7d', 'user_scene_n_clicks_7d', 'user_scene_click_rate_7d',
-    'user_scene_n_impressions_cum', 'user_scene_n_clicks_cum', 'user_scene_click_rate_cum',
-    'item_scene_n_impressions_7d', 'item_scene_n_clicks_7d', 'item_scene_click_rate_7d',
-    'item_scene_n_impressions_cum', 'item_scene_n_clicks_cum', 'item_scene_click_rate_cum',
-    'scene_click_rate_7d', 'scene_click_rate_cum',
-] %}
 
 with
 
@@ -49,9 +42,20 @@ own_scene as (
     select
         *,
         {{ if_cold('whole_user_text_id') }} as user_text_id,
-        {%- for measure in own %}
-        {{ element(measure, 'scene_slot') }} as {{ measure | replace('scene_', 'own_scene_') }}{{ ',' if not loop.last }}
-        {%- endfor %}
+        {{ element('user_scene_n_impressions_7d', 'scene_slot') }} as user_own_scene_n_impressions_7d,
+        {{ element('user_scene_n_clicks_7d', 'scene_slot') }} as user_own_scene_n_clicks_7d,
+        {{ element('user_scene_click_rate_7d', 'scene_slot') }} as user_own_scene_click_rate_7d,
+        {{ element('user_scene_n_impressions_cum', 'scene_slot') }} as user_own_scene_n_impressions_cum,
+        {{ element('user_scene_n_clicks_cum', 'scene_slot') }} as user_own_scene_n_clicks_cum,
+        {{ element('user_scene_click_rate_cum', 'scene_slot') }} as user_own_scene_click_rate_cum,
+        {{ element('item_scene_n_impressions_7d', 'scene_slot') }} as item_own_scene_n_impressions_7d,
+        {{ element('item_scene_n_clicks_7d', 'scene_slot') }} as item_own_scene_n_clicks_7d,
+        {{ element('item_scene_click_rate_7d', 'scene_slot') }} as item_own_scene_click_rate_7d,
+        {{ element('item_scene_n_impressions_cum', 'scene_slot') }} as item_own_scene_n_impressions_cum,
+        {{ element('item_scene_n_clicks_cum', 'scene_slot') }} as item_own_scene_n_clicks_cum,
+        {{ element('item_scene_click_rate_cum', 'scene_slot') }} as item_own_scene_click_rate_cum,
+        {{ element('scene_click_rate_7d', 'scene_slot') }} as own_scene_click_rate_7d,
+        {{ element('scene_click_rate_cum', 'scene_slot') }} as own_scene_click_rate_cum
     from joined
 )
 

@@ -36,7 +36,46 @@ items_in_scene as (
     where {{ at_days('event_at') }}
 ),
 
-{{ history_lists('users', ref('feat_user_history', v=2)) }},
+outcomes as (
+    select * from {{ ref('feat_user_history', v=2) }}
+),
+
+-- One list per event would repeat most of the list before it, so ten consecutive events share a list that holds what any
+-- of them may see, most recent first, and each takes its own slice.
+history_groups as (
+    select distinct
+        user_id,
+        history_group
+    from users
+    where history_group is not null
+),
+
+gathered as (
+    select
+        history_groups.user_id,
+        history_groups.history_group,
+        max(outcomes.user_n_impressions_cum) as last_number,
+        {{ latest_first('outcomes.user_n_impressions_cum',
+            ['outcomes.item_id', 'outcomes.title_text_id', 'outcomes.label']) }} as listed
+    from history_groups
+    inner join outcomes
+        on
+            history_groups.user_id = outcomes.user_id
+            and outcomes.user_n_impressions_cum
+            between history_groups.history_group * 10 + {{ 2 - var('history_length') }} and history_groups.history_group * 10 + 10
+    group by history_groups.user_id, history_groups.history_group
+),
+
+histories as (
+    select
+        user_id,
+        history_group,
+        last_number,
+        {{ transformed_list('listed', 't.item_id') }} as item_ids,
+        {{ transformed_list('listed', 't.title_text_id') }} as title_text_ids,
+        {{ transformed_list('listed', 't.label') }} as labels
+    from gathered
+),
 
 -- What changes slowly, and the lists over all scenes, are as of the start of the day, as in v1.
 users_daily as (
@@ -44,12 +83,14 @@ users_daily as (
         user_id,
         as_of_date,
         user_days_since_first,
-        {%- for window in ['7d', 'cum'] %}
-        user_n_active_days_{{ window }},
-        user_scene_n_impressions_{{ window }},
-        user_scene_n_clicks_{{ window }},
-        user_scene_click_rate_{{ window }}{{ ',' if not loop.last }}
-        {%- endfor %}
+        user_n_active_days_7d,
+        user_scene_n_impressions_7d,
+        user_scene_n_clicks_7d,
+        user_scene_click_rate_7d,
+        user_n_active_days_cum,
+        user_scene_n_impressions_cum,
+        user_scene_n_clicks_cum,
+        user_scene_click_rate_cum
     from {{ ref('feat_user', v=1) }}
     where {{ in_days('as_of_date') }}
 ),
@@ -59,12 +100,14 @@ items_daily as (
         item_id,
         as_of_date,
         item_days_since_first,
-        {%- for window in ['7d', 'cum'] %}
-        item_n_active_days_{{ window }},
-        item_scene_n_impressions_{{ window }},
-        item_scene_n_clicks_{{ window }},
-        item_scene_click_rate_{{ window }}{{ ',' if not loop.last }}
-        {%- endfor %}
+        item_n_active_days_7d,
+        item_scene_n_impressions_7d,
+        item_scene_n_clicks_7d,
+        item_scene_click_rate_7d,
+        item_n_active_days_cum,
+        item_scene_n_impressions_cum,
+        item_scene_n_clicks_cum,
+        item_scene_click_rate_cum
     from {{ ref('feat_item', v=1) }}
     where {{ in_days('as_of_date') }}
 ),

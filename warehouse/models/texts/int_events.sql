@@ -3,12 +3,28 @@
 
 with
 
-events as (
+stg_events as (
     select * from {{ ref('stg_events') }}
 ),
 
-texts as (
-    {{ with_text_ids('events') }}
+int_entity_lists as (
+    select * from {{ ref('int_entity_lists') }}
+),
+
+int_user_texts as (
+    select * from {{ ref('int_user_texts') }}
+),
+
+joined as (
+    select
+        stg_events.*,
+        {{ text_id('title', 'stg_events.item_title') }} as item_title_text_id,
+        coalesce(int_entity_lists.text_ids, {{ empty_array('bigint') }}) as item_entity_text_ids,
+        coalesce(int_user_texts.entity_text_ids, {{ empty_array('bigint') }}) as user_entity_text_ids,
+        int_user_texts.text_id as whole_user_text_id
+    from stg_events
+    left join int_entity_lists on stg_events.item_entities = int_entity_lists.entity_list
+    left join int_user_texts on stg_events.user_texts = int_user_texts.user_texts
 )
 
 select
@@ -29,4 +45,4 @@ select
     item_entity_text_ids,
     user_entity_text_ids,
     whole_user_text_id
-from texts
+from joined
