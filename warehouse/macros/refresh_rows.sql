@@ -100,8 +100,8 @@
         {{ micros('cast(' ~ day ~ ' as timestamp)') }} as micros,
         {{ day }} as day,
         0 as n_shown,
-        sum(n_impressions) as n_impressions,
-        sum(n_clicks) as n_clicks,
+        cast(sum(n_impressions) as bigint) as n_impressions,
+        cast(sum(n_clicks) as bigint) as n_clicks,
         {{ micros('max(last_known_at)') }} as last_micros,
         {{ micros('max(last_click_at)') }} as last_click_micros
     from {{ daily }}
