@@ -4,33 +4,24 @@
     {#- The select list that turns what the adapter `source` has into all canonical columns; an error that names what is wrong. -#}
     {%- if not execute -%}{{ return('*') }}{%- endif -%}
     {%- set required = ['source_file', 'source_row', 'user_id', 'item_id', 'scene', 'event_at', 'label'] -%}
-    {%- set texts = ['event_id', 'known_at', 'item_title', 'item_entities'] -%}
-    {%- set lists = ['user_texts', 'ctx_dense', 'ctx_ids'] -%}
-    {%- set types = {} -%}
+    {%- set optional = ['event_id', 'known_at', 'item_title', 'item_entities', 'user_texts', 'ctx_dense', 'ctx_ids'] -%}
+    {%- set types, selected = {}, [] -%}
     {%- for column in adapter.get_columns_in_relation(source) -%}
         {%- do types.update({column.name | lower: column.data_type | lower}) -%}
     {%- endfor -%}
-    {%- if types -%}{{ require_canonical(source, types.keys() | list, required, texts + lists) }}{%- endif -%}
-    {%- set selected = [] -%}
-    {%- for name in required + texts + lists -%}
+    {%- if types -%}{{ require_canonical(source, types.keys() | list, required, optional) }}{%- endif -%}
+    {%- for name in required + optional -%}
+        {%- set is_list = name in ('user_texts', 'ctx_dense', 'ctx_ids') -%}
+        {%- set missing = array_of([]) if is_list else 'cast(null as string)' -%}
         {#- Before the adapter is built (dbt compile) its columns are unknown, so all are assumed to exist. -#}
-        {%- set type = types.get(name, '') if types else 'any' -%}
-        {%- if not type -%}
-            {%- do selected.append((array_of([]) if name in lists else 'cast(null as string)') ~ ' as ' ~ name) -%}
-        {%- elif name == 'item_entities' and is_list_type(type) -%}
-            {%- do selected.append(entities_as_text(source, type) ~ ' as item_entities') -%}
-        {%- elif name in lists and type != 'any' -%}
-            {%- do selected.append(as_texts(source, name, type) ~ ' as ' ~ name) -%}
-        {%- elif name in required[2:] + texts and type != 'any' -%}
-            {%- do selected.append(as_text(source, name, type) ~ ' as ' ~ name) -%}
-        {%- else -%}
-            {%- do selected.append(name) -%}
+        {%- if not types or name in required[:2] -%}{%- do selected.append(name) -%}
+        {%- elif name not in types -%}{%- do selected.append(missing ~ ' as ' ~ name) -%}
+        {%- else -%}{%- do selected.append(as_canonical(source, name, types[name], is_list) ~ ' as ' ~ name) -%}
         {%- endif -%}
     {%- endfor -%}
-    {%- do selected.append(('cast(source_position as bigint)' if 'source_position' in types else 'cast(null as bigint)')
-        ~ ' as source_position') -%}
-    {%- do selected.append((entity_that_would_be_split() if is_list_type(types.get('item_entities', '')) else 'cast(null as string)')
-        ~ ' as split_entity') -%}
+    {%- set split_entity = element(filtered_list('item_entities', "contains(t, " ~ literal(entity_separator()) ~ ")"), 1) -%}
+    {%- do selected.append('cast(' ~ ('source_position' if 'source_position' in types else 'null') ~ ' as bigint) as source_position') -%}
+    {%- do selected.append((split_entity if is_list_type(types.get('item_entities', '')) else 'cast(null as string)') ~ ' as split_entity') -%}
     {{ return(selected | join(',\n        ')) }}
 {%- endmacro %}
 
@@ -38,52 +29,37 @@
     {%- set missing = required | reject('in', found) | list -%}
     {%- set left_out = optional | reject('in', found) | list -%}
     {%- set unknown = found | reject('in', required + optional + ['source_position']) | list -%}
-    {%- set where = "The adapter " ~ source.identifier -%}
     {%- set there = ", and has " ~ unknown | join(', ') ~ ", which no later model reads" if unknown else "" -%}
     {%- if missing -%}
-        {{ exceptions.raise_compiler_error(where ~ " lacks " ~ missing | join(', ') ~ there
+        {{ exceptions.raise_compiler_error("The adapter " ~ source.identifier ~ " lacks " ~ missing | join(', ') ~ there
             ~ ". Every log has these columns: docs/bring-your-own-log.md says what each is.") }}
     {%- elif left_out and unknown -%}
-        {{ exceptions.raise_compiler_error(where ~ " lacks " ~ left_out | join(', ') ~ there
+        {{ exceptions.raise_compiler_error("The adapter " ~ source.identifier ~ " lacks " ~ left_out | join(', ') ~ there
             ~ ". If one is a misspelling of the other, rename it; if not, leave the second out.") }}
     {%- endif -%}
 {%- endmacro %}
 
-{% macro is_list_type(type) -%} {{ return(type.endswith(']') or type.startswith('array')) }} {%- endmacro %}
-{% macro is_text_type(type) -%}
-    {{ return(modules.re.match('^(varchar|string|text|char|character varying)( *\\([0-9]+\\))?$', type) is not none) }}
-{%- endmacro %}
-
-{% macro as_text(source, name, type) -%}
-    {%- if is_list_type(type) -%}
-        {{ exceptions.raise_compiler_error("The adapter " ~ source.identifier ~ " gives " ~ name ~ " as " ~ type
+{% macro as_canonical(source, name, type, is_list) -%}
+    {#- A column as text, or as a list of texts. A list of entities is joined by the separator that later models split the text by. -#}
+    {%- set is_text = '^(varchar|string|text|char|character varying)( *\\([0-9]+\\))?$' -%}
+    {%- set of = type | replace('array<', '') | replace('[]', '') | replace('>', '') -%}
+    {%- set gives = "The adapter " ~ source.identifier ~ " gives " ~ name ~ " as " -%}
+    {%- if is_list and not is_list_type(type) -%}
+        {{ exceptions.raise_compiler_error(gives ~ ('text' if modules.re.match(is_text, type) else type)
+            ~ ", expected a list. Write {{ array_of(['a_column', 'another']) }} as " ~ name ~ ", or leave the column out.") }}
+    {%- elif name == 'item_entities' and is_list_type(type) and not entity_separator() -%}
+        {{ exceptions.raise_compiler_error(gives ~ type ~ ", and vars: datasets: " ~ var('dataset')
+            ~ " has no entity_separator. Set it to a character that no entity holds.") }}
+    {%- elif name == 'item_entities' and is_list_type(type) -%}
+        {{ return(joined_list(filtered_list(name, 't is not null'), entity_separator())) }}
+    {%- elif not is_list and is_list_type(type) -%}
+        {{ exceptions.raise_compiler_error(gives ~ type
             ~ ", expected a text. Write {{ joined_list('" ~ name ~ "', ' ') }} as " ~ name ~ ", or take one part of it.") }}
     {%- endif -%}
-    {{ return(name if is_text_type(type) else 'cast(' ~ name ~ ' as string)') }}
+    {{ return(name if modules.re.match(is_text, of) else 'cast(' ~ name ~ ' as ' ~ (array_type('string') if is_list else 'string') ~ ')') }}
 {%- endmacro %}
 
-{% macro entities_as_text(source, type) -%}
-    {#- A list of entities, joined by the separator that later models split the text by. -#}
-    {%- if not dataset_var('entity_separator', '') -%}
-        {{ exceptions.raise_compiler_error("The adapter " ~ source.identifier ~ " gives item_entities as " ~ type ~ ", and vars: datasets: "
-            ~ var('dataset') ~ " has no entity_separator. Set it to a character that no entity holds.") }}
-    {%- endif -%}
-    {{ return(joined_list(filtered_list('item_entities', 't is not null'), dataset_var('entity_separator', ''))) }}
-{%- endmacro %}
-
-{% macro entity_that_would_be_split() -%}
-    {#- An entity of a list that holds the separator itself, or NULL. -#}
-    {{ return(element(filtered_list('item_entities', "contains(t, " ~ literal(dataset_var('entity_separator', '')) ~ ")"), 1)) }}
-{%- endmacro %}
-
-{% macro as_texts(source, name, type) -%}
-    {%- if not is_list_type(type) -%}
-        {{ exceptions.raise_compiler_error("The adapter " ~ source.identifier ~ " gives " ~ name ~ " as "
-            ~ ('text' if is_text_type(type) else type) ~ ", expected a list. Write {{ array_of(['a_column', 'another']) }} as " ~ name ~ ", or leave the column out.") }}
-    {%- endif -%}
-    {%- set of = type | replace('array<', '') | replace('[]', '') | replace('>', '') -%}
-    {{ return(name if is_text_type(of) else 'cast(' ~ name ~ ' as ' ~ array_type('string') ~ ')') }}
-{%- endmacro %}
+{% macro is_list_type(type) -%} {{ return(type.endswith(']') or type.startswith('array')) }} {%- endmacro %}
 
 {% macro impressions_of(lists) -%}
     {#-
@@ -91,11 +67,9 @@
       each of `lists` ({field: column}, or a list of columns), which are read in parallel. A shorter list is padded with NULLs; if all
       are NULL there is one impression of NULLs, which staging rejects with a reason; if all are empty there is none.
     -#}
-    {%- set columns = {} -%}
-    {%- if lists is mapping -%}{%- do columns.update(lists) -%}
-    {%- else -%}{%- for column in lists -%}{%- do columns.update({column: column}) -%}{%- endfor -%}{%- endif -%}
     {%- set lengths, fields = [], {'source_position': 't'} -%}
-    {%- for field, column in columns.items() -%}
+    {%- for field in lists -%}
+        {%- set column = lists[field] if lists is mapping else field -%}
         {%- do lengths.append(list_length(column)) -%}
         {%- do fields.update({field: element(column, 't')}) -%}
     {%- endfor -%}

@@ -39,9 +39,3 @@
     {%- set suffix = '-' ~ protocol() if protocol_schema() and model.config.schema == protocol_schema() else '' -%}
     {{ return(var('marts_dir', 'data/marts/' ~ var('dataset')) ~ suffix) }}
 {%- endmacro %}
-
-{% macro literal(text) -%}
-    {#- Data reaches SQL only through this macro. -#}
-    {{ adapter.dispatch('literal')(text | string) }}
-{%- endmacro %}
-{% macro duckdb__literal(text) -%} '{{ text.replace("'", "''") }}' {%- endmacro %}

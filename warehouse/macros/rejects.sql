@@ -26,57 +26,46 @@
     {%- set mode = refresh_plan().mode -%}
     {{ 'create or replace table ' ~ malformed_lines() ~ ' as' if mode == 'full' else 'insert into ' ~ malformed_lines() }}
     {%- if known and mode != 'none' %}
-    with
-
-    problems as (
-        select
-            s.file_path,
-            {{ below_raw_dir('s.file_path') }} as source_file,
-            cast(e.line as bigint) as source_line,
-            any_value(e.error_message order by e.byte_position) as problem,
-            any_value(left(e.csv_line, 500)) as line,
-            bool_or(e.error_type in ('UNQUOTED VALUE', 'LINE SIZE OVER MAXIMUM')) as is_open
-        from reject_errors as e
-        inner join reject_scans as s using (scan_id, file_id)
-        where {{ in_new_files(below_raw_dir('s.file_path')) }}
-        group by all
-    ),
-
-    open_files as (
-        select source_file, file_path, count(*) as n_problems, min(source_line) filter (is_open) as first_line
-        from problems
-        group by all
-        having bool_or(is_open)
-    ),
-
-    their_rows as (
-        select
-            source_file,
-            max(source_row) as n_rows,
-            coalesce(sum({% for name in ['item_title', 'item_entities', 'user_texts'] -%}
-                {{ '+ ' if not loop.first }}coalesce({{ line_ends('cast(' ~ name ~ ' as varchar)') }}, 0){% endfor %}) filter (source_position = 1), 0) as n_ends
-        from {{ this }}
-        where source_file in (select open_files.source_file from open_files)
-        group by source_file
-    ),
-
-    taken_in as (
-        select
-            f.source_file,
-            f.first_line as source_line,
-            greatest(0, cast(count_lines(f.file_path) as bigint) - 1 - f.n_problems - coalesce(r.n_rows + r.n_ends, 0)) as n_lines
-        from open_files as f
-        left join their_rows as r using (source_file)
-    )
-
     select
-        p.source_file,
-        p.source_line,
-        p.problem || case when t.n_lines > 0 then ' It takes in up to ' || cast(t.n_lines as varchar) || ' lines after it.' else '' end as problem,
-        p.line,
-        coalesce(t.n_lines, 0) as n_lines_taken_in
-    from problems as p
-    left join taken_in as t using (source_file, source_line)
+        source_file,
+        source_line,
+        problem || case when n_lines_taken_in > 0 then ' It takes in up to ' || cast(n_lines_taken_in as varchar) || ' lines after it.' else '' end
+            as problem,
+        line,
+        n_lines_taken_in
+    from (
+        select
+            *,
+            case
+                when is_open and row_number() over (partition by source_file, is_open order by source_line) = 1
+                    then greatest(0, cast(count_lines(file_path) as bigint) - 1 - count(*) over (partition by source_file) - coalesce(n_lines, 0))
+                else 0
+            end::bigint as n_lines_taken_in
+        from (
+            select
+                s.file_path,
+                {{ below_raw_dir('s.file_path') }} as source_file,
+                cast(e.line as bigint) as source_line,
+                any_value(e.error_message order by e.byte_position) as problem,
+                any_value(left(e.csv_line, 500)) as line,
+                bool_or(e.error_type in ('UNQUOTED VALUE', 'LINE SIZE OVER MAXIMUM')) as is_open
+            from reject_errors as e
+            inner join reject_scans as s using (scan_id, file_id)
+            where {{ in_new_files(below_raw_dir('s.file_path')) }}
+            group by all
+        ) as problems
+        left join (
+            select
+                source_file,
+                max(source_row) + coalesce(sum({% for name in ['item_title', 'item_entities', 'user_texts'] -%}
+                    {{ '+ ' if not loop.first }}coalesce({{ line_ends('cast(' ~ name ~ ' as varchar)') }}, 0){% endfor %}) filter (source_position = 1), 0) as n_lines
+            from {{ this }}
+            where source_file in (
+                select {{ below_raw_dir('s.file_path') }} from reject_errors inner join reject_scans as s using (scan_id, file_id)
+                where error_type in ('UNQUOTED VALUE', 'LINE SIZE OVER MAXIMUM'))
+            group by source_file
+        ) as rows_of_file using (source_file)
+    ) as counted
     {%- else %}
     select cast(null as varchar) as source_file, cast(null as bigint) as source_line, cast(null as varchar) as problem,
         cast(null as varchar) as line, cast(null as bigint) as n_lines_taken_in

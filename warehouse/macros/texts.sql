@@ -10,9 +10,11 @@
     case when {{ trimmed(text) }} <> '' then {{ text_hash(side, trimmed(text)) }} end
 {%- endmacro %}
 
+{% macro entity_separator() -%} {{ return(dataset_var('entity_separator', '')) }} {%- endmacro %}
+
 {% macro whole_user_text(user_texts) -%}
     {#- The parts of a user's text that aren't blank, joined: entities separated by commas, parts by semicolons. -#}
-    {%- set text, separator = joined_list(without_blanks(user_texts), '; '), dataset_var('entity_separator', '') -%}
+    {%- set text, separator = joined_list(filtered_list(user_texts, trimmed('t') ~ " <> ''"), '; '), entity_separator() -%}
     {%- if separator -%} replace({{ text }}, {{ literal(separator) }}, ', ') {%- else -%} {{ text }} {%- endif -%}
 {%- endmacro %}
 
@@ -21,7 +23,7 @@
 {% macro has_entities() -%}
     {#- An event's item or user has an entity: more than blanks and separators. -#}
     {%- set texts, separator = "concat(coalesce(item_entities, ''), coalesce(" ~ joined_list('user_texts', ' ') ~ ", ''))",
-        dataset_var('entity_separator', '') -%}
+        entity_separator() -%}
     {{ trimmed("replace(" ~ texts ~ ", " ~ literal(separator) ~ ", '')" if separator else texts) }} <> ''
 {%- endmacro %}
 
@@ -29,4 +31,17 @@
     {#- Whether `texts` may be empty: the log has no texts. -#}
     {{ return(run_query("select 1 as found from " ~ ref_by_name('stg_events') ~ " where " ~ has_title() ~ " or " ~ has_entities()
         ~ " limit 1").rows | length == 0) }}
+{%- endmacro %}
+
+{% macro split_list(text, separator) -%}
+    {#- The distinct, trimmed, non-empty parts of a text, sorted; the text itself is the only part without a separator. -#}
+    {%- set parts = split_text(text, separator) if separator else array_of([text]) -%}
+    {{ distinct_elements(filtered_list(transformed_list(parts, trimmed('t')), "t <> ''")) }}
+{%- endmacro %}
+
+{% macro union_of_lists(lists, element_type) -%}
+    {#- The distinct elements of several lists, sorted; a NULL list counts as empty. -#}
+    {%- set present = [] -%}
+    {%- for list in lists -%}{%- do present.append("coalesce(" ~ list ~ ", " ~ empty_array(element_type) ~ ")") -%}{%- endfor -%}
+    {{ distinct_elements(concatenated(present)) if present else empty_array(element_type) }}
 {%- endmacro %}

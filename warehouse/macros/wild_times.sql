@@ -14,7 +14,8 @@
     -#}
     {%- set max_gap_days = number_var('max_gap_days') -%}
     {%- if execute and max_gap_days is not none -%}
-        {%- set gaps = run_query(far_off_days(max_gap_days)).rows -%}
+        {%- set gaps = run_query("select * from " ~ ref('int_gaps') ~ " where n_days > " ~ max_gap_days
+            ~ " and n_beyond <= greatest(1, (n_early + n_late) / 100.0) order by what, n_beyond, day").rows -%}
         {%- if gaps -%}
             {%- set gap = gaps[0] -%}
             {%- set is_late = gap['n_late'] <= gap['n_early'] -%}
@@ -32,51 +33,6 @@
                 ~ gap['n_days'] ~ ", or to null for no limit.") }}
         {%- endif -%}
     {%- endif -%}
-{%- endmacro %}
-
-{% macro far_off_days(max_gap_days) -%}
-    {#- Gaps with few rows on one side, the fewest first. -#}
-    with
-
-    counted as (
-        {%- for what, day in [('event_at', 'event_date'), ('known_at', 'known_date')] %}
-        select
-            '{{ what }}' as what,
-            {{ day }} as day,
-            count(*) as n
-        from {{ ref('parsed_events') }}
-        where unreadable_because is null
-        group by {{ day }}
-        {{ 'union all' if not loop.last }}
-        {%- endfor %}
-    ),
-
-    placed as (
-        select
-            what,
-            day,
-            lag(day) over (partition by what order by day) as day_before,
-            min(day) over (partition by what) as first_day,
-            max(day) over (partition by what) as last_day,
-            sum(n) over (partition by what order by day) - n as n_early,
-            sum(n) over (partition by what) - sum(n) over (partition by what order by day) + n as n_late
-        from counted
-    )
-
-    select
-        what,
-        cast(day as string) as day,
-        cast(day_before as string) as day_before,
-        cast(first_day as string) as first_day,
-        cast(last_day as string) as last_day,
-        {{ days_between('day', 'day_before') }} as n_days,
-        n_early,
-        n_late
-    from placed
-    where
-        {{ days_between('day', 'day_before') }} > {{ max_gap_days }}
-        and least(n_early, n_late) <= greatest(1, (n_early + n_late) / 100.0)
-    order by what, least(n_early, n_late), day
 {%- endmacro %}
 
 {% macro log_times_no_longer_in_the_future() -%}

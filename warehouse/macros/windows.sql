@@ -34,6 +34,14 @@
         {% endfor -%}
 {%- endmacro %}
 
+{% macro latest_outcomes(list) -%}
+    {#- What an event may see of its group's list: from the last outcome known before its instant, history_length at most. -#}
+    case
+        when user_n_impressions_cum > 0
+            then {{ part_of_list(list, 'cast(last_number - user_n_impressions_cum as integer) + 1', var('history_length')) }}
+    end
+{%- endmacro %}
+
 {% macro if_history(value) -%}
     {#- NULL = no history; 0 = a history with none of it. -#}
     case when n_impressions_cum > 0 then {{ value }} end

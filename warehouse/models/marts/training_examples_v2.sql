@@ -11,7 +11,8 @@ events as (
 users as (
     select
         *,
-        {{ history_group() }} as history_group
+        -- 1 to 10 known outcomes are group 0, 11 to 20 group 1; NULL without any.
+        cast(floor((case when user_n_impressions_cum > 0 then user_n_impressions_cum end - 1) / 10.0) as bigint) as history_group
     from {{ ref('feat_user', v=2) }}
     where {{ at_days('event_at') }}
 ),

@@ -8,6 +8,12 @@
 {%- do means.append('avg(' ~ input.expression ~ ')') %}
 {%- do values.append(input.expression) %}
 {%- endfor %}
+{#- A day is halved as often as needed to come down to var profile_rows: the largest day for each step, the bound of the hash (4 hex digits) and a row's weight. #}
+{%- set steps = [] %}
+{%- for k in range(17) %}
+{%- do steps.append({
+    'up_to': (var('profile_rows') | int) * 2 ** k, 'bound': '%04x' % (65536 // 2 ** k) if k else 'g', 'weight': 2 ** k}) %}
+{%- endfor %}
 {%- set shares = [] %}
 {%- for bin in range(-1, 10) %}
 {%- do shares.append('coalesce(max(case when train_bins.bin = ' ~ bin ~ ' then train_bins.share end), 0)') %}
@@ -45,12 +51,12 @@ thinned as (
     select
         event_date,
         case
-            {%- for step in sampling_steps() %}
+            {%- for step in steps %}
             when n_rows <= {{ step.up_to }} then '{{ step.bound }}'
             {%- endfor %}
         end as bound,
         case
-            {%- for step in sampling_steps() %}
+            {%- for step in steps %}
             when n_rows <= {{ step.up_to }} then {{ step.weight }}
             {%- endfor %}
         end as weight
