@@ -150,6 +150,21 @@ def test_the_readme_leads_to_every_page() -> None:
     assert {page for page in PAGES if page.parent == ROOT / "docs"} <= linked
 
 
+@pytest.mark.parametrize("fence", [f for f in FENCES if f.text.startswith("-- warehouse/")], ids=str)
+def test_an_excerpt_is_what_the_file_says(fence: Fence) -> None:
+    """Its first line names the file, `-- ...` stands for what is left out."""
+    path, _, excerpt = fence.text.partition("\n")
+    text, at = (ROOT / path.removeprefix("-- ")).read_text(encoding="utf-8"), 0
+    for piece in re.split(r"\n* *-- \.\.\.(?:\n+|$)", excerpt):
+        assert piece in text[at:], f"{fence}: {path} has no (later) lines\n{piece}"
+        at = text.index(piece, at) + len(piece)
+
+
+def test_the_readme_shows_both_versions_of_a_feature() -> None:
+    shown = [fence.text.split("\n")[0] for fence in fences(ROOT / "README.md") if fence.language == "sql"]
+    assert shown == [f"-- warehouse/models/features/feat_user_v{version}.sql" for version in (1, 2)]
+
+
 @pytest.mark.parametrize("fence", [f for f in FENCES if f.language == "python"], ids=str)
 def test_every_python_block_compiles_and_imports_what_there_is(fence: Fence) -> None:
     compile(fence.text, str(fence), "exec")

@@ -1,4 +1,5 @@
 -- Grain: one impression of a raw row, or a line, that is not in stg_events, with the reason.
+-- depends_on: {{ ref('int_gaps') }} (a hook looks for times far from all others)
 {{ config(
     meta={'refresh': 'append'},
     post_hook=[
