@@ -144,7 +144,7 @@ def test_breaches_are_found(tmp_path: Path) -> None:
         Edit(f"{MARTS}/texts.sql", "ref('stg_events')", "ref('parsed_events')"),
         Edit("warehouse/models/texts/int_events.sql", "-- Grain: one event.", "-- One event."),
         Edit("warehouse/models/texts/int_events.sql", "ref('stg_events')", "ref('feat_user', v=1)"),
-        Edit("warehouse/models/daily/int_scene_daily.sql", "{{ daily_", "{% do raw_parquet('*', [], '') %} {{ daily_"),
+        Edit("warehouse/models/daily/int_scene_daily.sql", "with", "{% do raw_parquet('*', [], '') %} with"),
         Edit(f"{MARTS}/texts.yml", "config: {meta: {role: side}}", "config: {}"),
         Edit("warehouse/models/features/feat_scene.yml", "unique_key: {arguments", "not_empty #"),
     )
