@@ -2,6 +2,7 @@
 {{ config(materialized='view', meta={'refresh': 'day'}) }}
 
 select
+    event_id,
     user_id,
     item_id,
     scene,
@@ -15,6 +16,7 @@ from {{ ref('stg_events') }}
 union all
 
 select
+    event_id,
     user_id,
     item_id,
     scene,
