@@ -45,7 +45,7 @@ UNDATED = "(select * exclude (as_of_date) from users) as users"
 LATEST = UNDATED.replace(
     "users)", "users qualify row_number() over (partition by user_id order by as_of_date desc) = 1)"
 )
-HASH = "substr(md5('{{ side }}:' || {{ text }}), 1, 16)"
+HASH = "md5('\" ~ side ~ \":' || \" ~ text ~ \")"
 PAIRS = "{{ ref('feat_user_item', v=2) }}"
 # version of the mart -> name of the mutant -> what it changes
 MUTANTS = {
@@ -80,7 +80,7 @@ MUTANTS = {
         ),
         "fan-out": (Edit(MART_V1, USERS, f"(select * from {USERS} union all select * from {USERS})"),),
         "no text reaches the mart": (Edit("warehouse/macros/texts.sql", "<> '' then", "= 'lost' then"),),
-        "one text for every row": (Edit("warehouse/macros/texts.sql", HASH, HASH.replace("{{ text }}", "'same'")),),
+        "one text for every row": (Edit("warehouse/macros/texts.sql", HASH, HASH.replace('" ~ text ~ "', "'same'")),),
         "cold rows lost": (
             Edit(f"{FEATURES}/feat_user_v1.sql", "windowed.n_shown > 0", "windowed.n_impressions_cum > 0"),
             Edit(MART_V1, "left join users", "inner join users"),
