@@ -239,7 +239,8 @@ MUTANTS = (
     (Edit(ROWS, "n_impressions > 0 and day < date", "n_impressions > 0 and day > date '2024-02-01' and day < date"),
      "feat_user_v2"),
     (Edit("warehouse/models/features/feat_user_history_v2.sql", "where n_impressions > 0 and",
-          "where n_impressions > 0 and{{ ' ' ~ in_days('day') ~ ' and' if refreshes_days() }}"), "feat_user_history_v2"),
+          "where n_impressions > 0 and{{ ' ' ~ in_days('day') ~ ' and' if refreshes_days() }}"),
+     "feat_user_history_v2"),
     (Edit("warehouse/macros/refresh_state.sql", "where known_date >= (select", "where known_date > (select"),
      "training_examples_v1"),
 )  # fmt: skip
