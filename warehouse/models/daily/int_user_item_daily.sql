@@ -1,39 +1,27 @@
 -- Grain: one user, item and day (UTC) on which they met or an outcome became known.
 {{ config(meta={'refresh': 'day'}) }}
 
+-- Most pairs meet once, so there are nearly as many groups as events. They are grouped once, where the other daily models group
+-- twice: two such groupings at a time need more memory than DuckDB can free by spilling.
 with
 
 stg_events as (
     select * from {{ ref('stg_events') }}
-    where {{ in_days('event_date') }} or {{ in_days('known_date') }}
 ),
 
-counted as (
-    select
-        user_id,
-        item_id,
-        event_date,
-        known_date,
-        count(*) as n_events,
-        sum(label) as n_clicks,
-        max(known_at) as last_known_at,
-        max(case when label = 1 then known_at end) as last_click_at
-    from stg_events
-    group by user_id, item_id, event_date, known_date
-),
-
--- An event is shown on its own day, and is an impression (and a click) on the day its outcome was known.
+-- An event is shown on its own day, and is an impression (and a click) on the day its outcome was known: mostly the same.
 dated as (
     select
         user_id,
         item_id,
         event_date as day,
-        n_events as n_shown,
-        0 as n_impressions,
-        0 as n_clicks,
-        cast(null as timestamp) as last_known_at,
-        cast(null as timestamp) as last_click_at
-    from counted
+        1 as n_shown,
+        case when known_date = event_date then 1 else 0 end as n_impressions,
+        case when known_date = event_date then label else 0 end as n_clicks,
+        case when known_date = event_date then known_at end as last_known_at,
+        case when known_date = event_date and label = 1 then known_at end as last_click_at
+    from stg_events
+    where {{ in_days('event_date') }}
 
     union all
 
@@ -42,11 +30,12 @@ dated as (
         item_id,
         known_date as day,
         0 as n_shown,
-        n_events as n_impressions,
-        n_clicks,
-        last_known_at,
-        last_click_at
-    from counted
+        1 as n_impressions,
+        label as n_clicks,
+        known_at as last_known_at,
+        case when label = 1 then known_at end as last_click_at
+    from stg_events
+    where known_date <> event_date and {{ in_days('known_date') }}
 )
 
 select
@@ -59,5 +48,4 @@ select
     max(last_known_at) as last_known_at,
     max(last_click_at) as last_click_at
 from dated
-where {{ in_days('day') }}
 group by user_id, item_id, day
