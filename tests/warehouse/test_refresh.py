@@ -98,6 +98,18 @@ def different(found: Project, expected: Project) -> list[str]:
     return [table for table in ROWS_OF if not rows_of(found, table).equals(rows_of(expected, table))]
 
 
+def is_full_by_load(project: Project) -> dict[int, bool]:
+    """The loads since everything was last read."""
+    return {row["load"]: row["is_full"] for row in project.query("select * from loads").to_pylist()}
+
+
+def comments(project: Project) -> list[tuple]:
+    """The comments of tables and views, in which records are kept."""
+    of_views = "select view_name as name, comment from duckdb_views() where not internal"
+    found = project.query(f"{of_views} union all select table_name, comment from duckdb_tables() order by all")
+    return [tuple(row.values()) for row in found.to_pylist()]
+
+
 def partitions(project: Project) -> dict[str, int]:
     """The inode of every file of the training tables."""
     marts = project.folder / "data/marts/my_log"
@@ -179,8 +191,8 @@ def test_a_file_that_makes_earlier_rows_repeats_is_a_full_build(nearly: Project,
     project.write_log(FILES[NAMES[6]].slice(0, 2), "again.parquet")
     said = run(project, "--select", "+stg_events")
     assert "Refresh: full build: 2 events read before repeat events of new raw files" in said
-    loads = project.query("select is_full from refresh_loads order by load")["is_full"].to_pylist()
-    assert loads == [True, False, False, True]
+    assert is_full_by_load(nearly) == {1: True, 2: False, 3: False}
+    assert is_full_by_load(project) == {4: True}
     events = project.query("select event_id from stg_events where event_id like 'again%' order by 1")
     assert events["event_id"].to_pylist() == ["again.parquet:1", "again.parquet:2"]
     assert len(rows_of(project, "stg_events")) == len(rows_of(nearly, "stg_events"))
@@ -232,6 +244,18 @@ def test_what_is_no_news_but_a_change_is_a_full_build(grown: Project, whole: Pro
     assert different(project, whole) == []
 
 
+def test_empty_leaves_tables_and_records_as_they_were(nearly: Project, whole: Project, tmp_path: Path) -> None:
+    """`dbt run --empty` checks the SQL. It doesn't take in a new file, and no view stays empty after it."""
+    project = copy_of(nearly, tmp_path / "project")
+    add(project, NAMES[-1])
+    before = comments(project)
+    run(project, "--empty")
+    assert different(project, nearly) == []
+    assert comments(project) == before
+    assert "Refresh: 1 new raw file" in run(project)
+    assert different(project, whole) == []
+
+
 ROWS = "warehouse/macros/refresh_rows.sql"
 MUTANTS = (
     (Edit(ROWS, "where as_of_date <= date", "where as_of_date > date '2024-02-01' and as_of_date <= date"),
@@ -241,8 +265,8 @@ MUTANTS = (
     (Edit("warehouse/models/features/feat_user_history_v2.sql", "where n_impressions > 0 and",
           "where n_impressions > 0 and{{ ' ' ~ in_days('day') ~ ' and' if refreshes_days() }}"),
      "feat_user_history_v2"),
-    (Edit("warehouse/macros/refresh_state.sql", "where known_date >= (select", "where known_date > (select"),
-     "training_examples_v1"),
+    (Edit("warehouse/models/staging/touched_days.sql", "events.known_date >= first_known.day",
+          "events.known_date > first_known.day"), "training_examples_v1"),
 )  # fmt: skip
 
 

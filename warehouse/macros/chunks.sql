@@ -24,7 +24,7 @@
     {%- set chunks, n_rows = [], [0] -%}
     {%- for row in run_query("select cast(event_date as varchar) as day, count(*) as n from " ~ ref_by_name('stg_events')
         ~ " group by event_date order by event_date").rows -%}
-        {%- if plan.mode == 'full' or row['day'] in plan.days -%}
+        {%- if plan.is_full or row['day'] in plan.days -%}
             {%- if chunks and chunks[-1] and n_rows[-1] + row['n'] <= var('chunk_rows') -%}
                 {%- do chunks[-1].append(row['day']) -%}
                 {%- do n_rows.append(n_rows[-1] + row['n']) -%}

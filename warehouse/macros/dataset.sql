@@ -39,3 +39,8 @@
     {%- set suffix = '-' ~ protocol() if protocol_schema() and model.config.schema == protocol_schema() else '' -%}
     {{ return(var('marts_dir', 'data/marts/' ~ var('dataset')) ~ suffix) }}
 {%- endmacro %}
+
+{% macro ref_by_name(name) -%}
+    {#- A relation of the models' schema, for SQL that isn't part of a model: the edge in the lineage is made by the model. -#}
+    {{ return(api.Relation.create(database=target.get('database'), schema=target.schema, identifier=name)) }}
+{%- endmacro %}

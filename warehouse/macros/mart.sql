@@ -67,19 +67,23 @@
     {%- set partition_by = config.get('partition_by') -%}
     {%- set target_relation = this.incorporate(type='view') -%}
     {%- set existing = load_cached_relation(this) -%}
-    {%- set plan = checked_plan(sql) -%}
+    {%- set plan = refresh_plan() -%}
 
     {{ run_hooks(pre_hooks) }}
-    {%- if plan.mode == 'none' -%}
-        {%- call statement('main') -%} select 'current' {%- endcall -%}
+    {%- if plan.is_current and not plan.is_full or flags.EMPTY -%}
+        {#- With --empty a mart that is there stays; a new one is a view of no rows. -#}
+        {%- call statement('main') -%}
+            {{ 'create view ' ~ target_relation ~ ' as ' ~ sql if existing is none else 'select * from (' ~ sql ~ ') limit 0' if flags.EMPTY
+                else "select 'nothing is new'" }}
+        {%- endcall -%}
+        {%- if existing is not none and not flags.EMPTY -%}{%- do persist_docs(target_relation, model) -%}{%- endif -%}
         {{ run_hooks(post_hooks) }}
-        {%- do record_model(plan) -%}
         {{ adapter.commit() }}
         {{ return({'relations': [target_relation]}) }}
     {%- endif -%}
     {%- if config.get('contract').enforced -%}{{ get_assert_columns_equivalent(sql) }}{%- endif -%}
     {%- set aside = made_folder(aside) -%}
-    {%- if plan.mode == 'days' and partition_by -%}
+    {%- if not plan.is_full and partition_by -%}
         {#- Unchanged days are hard-linked. -#}
         {%- do run_query("select link_days(" ~ literal(place) ~ ", " ~ literal(aside) ~ ", " ~ literal(partition_by) ~ ", "
             ~ literal(tojson(plan.days)) ~ ")") -%}
@@ -111,8 +115,10 @@
             {{- ", hive_types = {'event_date': date}" if partition_by == 'event_date' }})
     {%- endcall -%}
 
+    {%- do apply_grants(target_relation, config.get('grants'), should_revoke=should_revoke(existing, full_refresh_mode=True)) -%}
+    {%- do persist_docs(target_relation, model) -%}
+
     {{ run_hooks(post_hooks) }}
-    {%- do record_model(plan) -%}
     {{ adapter.commit() }}
     {{ return({'relations': [target_relation]}) }}
 {% endmaterialization %}

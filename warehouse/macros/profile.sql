@@ -20,3 +20,8 @@
     {%- endfor -%}
     {{ return(inputs) }}
 {%- endmacro %}
+
+{% macro train_is_touched(plan, news) -%}
+    {#- Why every day is profiled again: the train split, which all days are compared with, has changed. -#}
+    {{ return(not news.is_current and news.days[0] <= instant_var('val_from')[:10]) }}
+{%- endmacro %}

@@ -27,73 +27,90 @@
 
 {% macro raw_parts(columns, remedy, partitions=[]) -%}
     {#- A log in parts that are either all CSV or all Parquet. -#}
-    {%- do source('raw', 'log') -%}
-    {%- if not execute -%}{{ return("(select 1)") }}{%- endif -%}
-    {%- set below = '**/' if partitions else '' -%}
-    {%- set n_csv = n_raw_files(below ~ '*.csv') -%}
-    {%- set n_parquet = n_raw_files(below ~ '*.parquet') -%}
-    {%- if n_csv and n_parquet -%}
-        {{ exceptions.raise_compiler_error(
-            raw_dir() ~ " holds " ~ n_csv ~ " CSV and " ~ n_parquet ~ " Parquet files: which is the log? Move one kind away.") }}
-    {%- endif -%}
-    {{ return(raw_parquet(below ~ '*.parquet', columns, remedy, partitions) if n_parquet
-        else raw_csv(below ~ '*.csv', columns, remedy, partitions=partitions)) }}
+    {{ return(adapter.dispatch('raw_parts')(columns, remedy, partitions, '**/*' if partitions else '*')) }}
+{%- endmacro %}
+{% macro duckdb__raw_parts(columns, remedy, partitions, pattern) -%}
+    {{ return(raw_scan('parts', pattern, columns, remedy, {'partitions': partitions})) }}
 {%- endmacro %}
 
 {% macro raw_scan(kind, pattern, columns, remedy, options) -%}
-    {%- do source('raw', 'log') -%}
-    {%- if not execute -%}{{ return("(select 1)") }}{%- endif -%}
-    {%- set scan = local_md5(tojson([kind, pattern, options])) -%}
-    {%- if model.as_full_build -%}{{ return("(" ~ scan ~ tojson(columns) ~ raw_dir() ~ reading_rules() ~ ")") }}{%- endif -%}
-    {{ return("(" ~ adapter.dispatch('raw_scan')(scan, kind, pattern, columns, remedy, options) ~ ")") }}
+    {{ return(adapter.dispatch('raw_scan')(local_md5(tojson([kind, pattern, columns, options])), kind, pattern, columns, remedy, options)) }}
 {%- endmacro %}
 
 {% macro duckdb__raw_scan(scan, kind, pattern, columns, remedy, options) -%}
-    {%- set request = {'kind': kind, 'folder': raw_dir(), 'pattern': pattern, 'columns': columns, 'remedy': remedy,
-        'partitions': options.partitions} -%}
-    {%- if kind == 'csv' -%}{%- do request.update(options) -%}{%- endif -%}
-    {%- if scan in model.get('raw_only', {}) -%}{%- do request.update({'only': model.raw_only[scan]}) -%}{%- endif -%}
-    {%- set known = "select coalesce(json_group_object(file, json_array(size, modified_ns, columns)), '{}') from "
-        ~ state_table('files') ~ " where scan = " ~ literal(scan) if has_state_table('files') else "select '{}'" -%}
-    {%- set answer = fromjson(run_query("select raw_scan(" ~ literal(tojson(request)) ~ ", cast((" ~ known ~ ") as varchar))").columns[0][0]) -%}
-    {%- if 'error' in answer -%}{{ exceptions.raise_compiler_error(answer.error) }}{%- endif -%}
-    {#- Used by the plan of parsed_events (macros/refresh.sql). -#}
-    {%- if model.get('raw_scans') is not none -%}{%- do model.raw_scans.update({scan: answer}) -%}{%- endif -%}
-    {{ return(answer.sql) }}
+    {#-
+      A view over the files that the model raw_files found. While dbt parses the adapter, its config meta notes which files the adapter
+      wants; raw_files looks for those and makes the view.
+    -#}
+    {%- do ref('raw_files') -%}
+    {%- set request = {'kind': kind, 'pattern': pattern, 'columns': columns, 'remedy': remedy} -%}
+    {%- do request.update(options) -%}
+    {%- do config(meta={'scan_' ~ scan: request}) -%}
+    {{ return(scan_view(scan)) }}
 {%- endmacro %}
 
-{% macro n_raw_files(pattern) -%} {{ return(adapter.dispatch('n_raw_files')(pattern)) }} {%- endmacro %}
-{% macro duckdb__n_raw_files(pattern) -%}
-    {{ return(run_query("select count_files(" ~ literal(raw_dir()) ~ ", " ~ literal(pattern) ~ ")").columns[0][0] | int) }}
+{% macro scan_view(scan) -%}
+    {{ return(api.Relation.create(database=target.get('database'), schema=target.schema, identifier='raw_scan_' ~ scan[:12])) }}
 {%- endmacro %}
 
-{% macro reading_rules() -%}
-    {#- Part of the fingerprint: when the rules for reading values change, everything is read again. -#}
-    {{ return(run_query("select reading_rules('')").columns[0][0]) }}
+{% macro adapter_scans() -%}
+    {#- What the adapter wants to read, by scan. -#}
+    {%- set scans = {} -%}
+    {%- for node in graph.nodes.values() if node.name == 'src_' ~ adapter_name() and node.resource_type == 'model' -%}
+        {%- for name, request in node.config.meta.items() if name.startswith('scan_') -%}
+            {%- do scans.update({name[5:]: dict(request, folder=raw_dir())}) -%}
+        {%- endfor -%}
+    {%- endfor -%}
+    {{ return(scans) }}
+{%- endmacro %}
+
+{% macro found_raw_files() -%}
+    {#- SQL: the files of the raw folder as JSON, or an error. The rules for reading values are part of it: other rules read everything again. -#}
+    {%- do source('raw', 'log') -%}
+    {%- if not execute -%}{{ return("''") }}{%- endif -%}
+    {%- set known = "(select coalesce(json_group_array(json_array(scan, file, size, modified_ns, columns)), '[]') from " ~ this
+        ~ " where scan is not null)" if is_incremental() else literal('[]') -%}
+    find_raw_files({{ literal(tojson(adapter_scans())) }}, cast({{ known }} as varchar)) /* rules {{ reading_rules() }} */
+{%- endmacro %}
+
+{% macro make_scan_views() -%}
+    {#- With --empty only those that are missing. -#}
+    {%- if execute -%}
+        {%- for scan, request in adapter_scans().items() if not flags.EMPTY or load_relation(scan_view(scan)) is none -%}
+            {%- set files = run_query("select cast(coalesce(json_group_array(json_array(file, columns)), '[]') as varchar) from " ~ this
+                ~ " where scan = " ~ literal(scan) ~ " and reason is null").columns[0][0] -%}
+            create or replace view {{ scan_view(scan) }} as
+            {{ run_query("select scan_sql(" ~ literal(tojson(request)) ~ ", " ~ literal(files) ~ ")").columns[0][0] }};
+        {%- endfor -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro reading_rules() -%} {{ return(run_query("select reading_rules('')").columns[0][0]) }} {%- endmacro %}
+
+{% macro raw_files_are_read_again(plan, news) -%}
+    {#-
+      Why all raw files are read again: one has changed or is gone, or a new one holds no events. A lookup's rows may affect events of
+      other files. Which scans hold events is judged by the files read so far.
+    -#}
+    {%- set oldest = run_query("select min(load) from " ~ ref_by_name('raw_files') ~ " where reason is null").columns[0][0] | int -%}
+    {%- if oldest > plan.since -%}
+        {%- set files = run_query("select change, file from " ~ ref_by_name('raw_files') ~ " where change in ('changed', 'gone') and load > "
+            ~ plan.since ~ " order by change, file").rows -%}
+        {%- if not files -%}{{ return('raw files changed') }}{%- endif -%}
+        {{ return('raw file ' ~ raw_dir() ~ '/' ~ files[0]['file'] ~ (' changed' if files[0]['change'] == 'changed' else ' is gone')
+            ~ (', and ' ~ (files | length - 1) ~ ' more' if files | length > 1 else '')) }}
+    {%- endif -%}
+    {%- if news.files -%}
+        {%- set lookups = run_query("select file from " ~ ref_by_name('raw_files') ~ " where reason is null and load > " ~ plan.since
+            ~ " and scan not in (select scan from " ~ ref_by_name('raw_files') ~ " where file in (select source_file from " ~ this
+            ~ ")) order by file limit 1").rows -%}
+        {{ return('new raw file ' ~ raw_dir() ~ '/' ~ lookups[0]['file'] ~ ' holds no events, so it may affect any of them' if lookups) }}
+    {%- endif -%}
 {%- endmacro %}
 
 {% macro below_raw_dir(path) -%}
     {#- SQL: a file's path below raw_dir, from DuckDB's path of it. -#}
     substr({{ path }}, length(place_of({{ literal(raw_dir()) }})) + 2)
-{%- endmacro %}
-
-{% macro adapter_rows() -%}
-    {#-
-      The rows of the adapter, as a subquery of its SQL rather than of its view: a refresh reads only the new files, and exactly those
-      that were found when the plan was made. On Spark, which has no refresh, the view.
-    -#}
-    {%- set source = ref('src_' ~ adapter_name()) -%}
-    {%- if not execute or target.type != 'duckdb' -%}{{ return(source) }}{%- endif -%}
-    {%- if model.as_full_build -%}{{ return(full_build_sql_of(source)) }}{%- endif -%}
-    {%- if refresh_plan().mode == 'none' -%}{{ return(source) }}{%- endif -%}
-    {%- do model.update({'raw_only': refresh_plan().get('only', {})}) -%}
-    {%- set text = render(node_of(source).raw_code) -%}
-    {%- do model.update({'raw_only': {}}) -%}
-    {{ return("(" ~ text ~ ")") }}
-{%- endmacro %}
-
-{% macro node_of(relation) -%}
-    {%- for node in graph.nodes.values() if node.relation_name == relation | string -%}{{ return(node) }}{%- endfor -%}
 {%- endmacro %}
 
 {% macro read_files_in_parallel(yes) -%}

@@ -13,8 +13,23 @@
     {{ return('file:' ~ project ~ '/' ~ path) }}
 {%- endmacro %}
 
+{% macro spark__raw_parts(columns, remedy, partitions, pattern) -%}
+    {%- do source('raw', 'log') -%}
+    {%- if not execute -%}{{ return("(select 1)") }}{%- endif -%}
+    {%- set n_csv = n_raw_files(pattern ~ '.csv') -%}
+    {%- set n_parquet = n_raw_files(pattern ~ '.parquet') -%}
+    {%- if n_csv and n_parquet -%}
+        {{ exceptions.raise_compiler_error(
+            raw_dir() ~ " holds " ~ n_csv ~ " CSV and " ~ n_parquet ~ " Parquet files: which is the log? Move one kind away.") }}
+    {%- endif -%}
+    {{ return(raw_parquet(pattern ~ '.parquet', columns, remedy, partitions) if n_parquet
+        else raw_csv(pattern ~ '.csv', columns, remedy, partitions=partitions)) }}
+{%- endmacro %}
+
 {% macro spark__raw_scan(scan, kind, pattern, columns, remedy, options) -%}
     {#- Files with the same header, or the same types, become one table, so a log of a thousand parts is one scan. -#}
+    {%- do source('raw', 'log') -%}
+    {%- if not execute -%}{{ return("(select 1)") }}{%- endif -%}
     {%- set groups, seen = {}, {} -%}
     {%- for path, size in raw_files_of(scan, pattern, remedy, options.partitions).items() -%}
         {%- set file = raw_dir() ~ '/' ~ path -%}
@@ -29,7 +44,7 @@
         {%- do scans.append(registered_csv(table, paths, fromjson(found), columns, options) if kind == 'csv'
             else registered_parquet(table, paths, fromjson(found), columns, options.partitions, seen)) -%}
     {%- endfor -%}
-    {{ return(scans | join(" union all ")) }}
+    {{ return("(" ~ scans | join(" union all ") ~ ")") }}
 {%- endmacro %}
 
 {% macro raw_root() -%}
@@ -105,7 +120,7 @@
     {{ return(sizes) }}
 {%- endmacro %}
 
-{% macro spark__n_raw_files(pattern) -%}
+{% macro n_raw_files(pattern) -%}
     {%- set found = [] -%}
     {%- for path in listed_files() if not unread_reason(path, pattern) -%}{%- do found.append(path) -%}{%- endfor -%}
     {{ return(found | length) }}

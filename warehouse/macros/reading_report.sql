@@ -23,5 +23,5 @@
 
 {% macro duckdb__lines_about_unread_files() -%}
     {{ return(fromjson(run_query("select lines_about(cast(coalesce(json_group_array(json_array(file, reason)), '[]') as varchar)) from "
-        ~ state_table('files') ~ " where reason is not null").columns[0][0])) }}
+        ~ ref_by_name('raw_files') ~ " where load is null").columns[0][0])) }}
 {%- endmacro %}

@@ -1,148 +1,221 @@
 {#-
-  Refresh by day (DuckDB; Spark builds in full): what is new since a model was built, and which days that affects.
-  refresh_rows.sql decides which rows a refresh reads, refresh_state.sql stores the refresh state, by_day.sql writes the rows.
+  Refresh (DuckDB; Spark builds in full): models are dbt's incremental ones with the strategy by_day, which replaces the rows of the
+  days that are new since a table was built. raw_files, touched_days and loads are the rows that say what is new; docs/refresh.md.
 
-  A load is the set of raw files that one build found new. It affects the days on which its events were shown, and every day from
-  the first one on which an outcome of it was known. A model that is one load behind recomputes those days and no others.
+  Config meta:
+    refresh      the column whose days are replaced (a date, or an instant), `append`, or `all`; without it a table that isn't
+                 current is built in full
+    whole_when   a macro that says whether what is new affects every row: nothing, true, or the reason as a text for the log
 -#}
+
+{% materialization incremental, adapter='duckdb', supported_languages=['sql', 'python'] %}
+    {#- dbt's own, unless nothing is new: then the table isn't touched. -#}
+    {%- if not is_refreshed() or not refresh_plan().is_current or flags.EMPTY -%}
+        {{ return(dbt.materialization_incremental_duckdb()) }}
+    {%- endif -%}
+    {{ run_hooks(pre_hooks, inside_transaction=False) }}
+    {{ run_hooks(pre_hooks, inside_transaction=True) }}
+    {%- call statement('main') -%} select 'nothing is new' {%- endcall -%}
+    {%- do apply_grants(this, config.get('grants'), should_revoke=true) -%}
+    {%- do persist_docs(this.incorporate(type='table'), model) -%}
+    {{ run_hooks(post_hooks, inside_transaction=True) }}
+    {{ adapter.commit() }}
+    {{ run_hooks(post_hooks, inside_transaction=False) }}
+    {{ return({'relations': [this.incorporate(type='table')]}) }}
+{% endmaterialization %}
+
+{% macro duckdb__create_view_as(relation, sql) -%}
+    {#- Overrides dbt's macro: with --empty a view still reads all rows of its tables. It would go on reading none after that. -#}
+    {%- set unlimited = modules.re.sub('[(]select [*] from (\\S+) where false limit 0[)]', '\\1', sql) if flags.EMPTY else sql -%}
+    {{ return(dbt.duckdb__create_view_as(relation, unlimited)) }}
+{%- endmacro %}
+
+{% macro get_incremental_by_day_sql(arguments) -%}
+    {%- set column = config.get('meta', {}).get('refresh') -%}
+    {%- set names = get_quoted_csv(arguments.dest_columns | map(attribute='name')) -%}
+    {%- if flags.EMPTY -%}
+    select 'rows and record stay as they are'
+    {%- else %}
+    {%- if column != 'append' %}
+    delete from {{ arguments.target_relation }}
+    where {{ 'true' if column == 'all' else at_days(column) if column.endswith('_at') else in_days(column) }};
+    {%- endif %}
+    insert into {{ arguments.target_relation }} ({{ names }})
+    select {{ names }} from {{ arguments.temp_relation }}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro is_refreshed() -%}
+    {{ return(execute and target.type == 'duckdb' and model.resource_type == 'model' and (model.config.materialized == 'mart'
+        or model.config.materialized == 'incremental' and config.get('incremental_strategy') == 'by_day')) }}
+{%- endmacro %}
+
+{% macro should_full_refresh() -%}
+    {#- Overrides dbt's macro: also if the SQL, a var or a table that it reads is another than the table was built from. -#}
+    {{ return(refresh_plan().is_full if is_refreshed() else dbt.should_full_refresh()) }}
+{%- endmacro %}
+
+{% macro is_incremental() -%}
+    {#- Overrides dbt's macro: it holds for a mart too, and a unit test needs no table. -#}
+    {{ return(not refresh_plan().is_full if is_refreshed() else model.resource_type == 'model' and dbt.is_incremental()) }}
+{%- endmacro %}
+
+{% macro refreshes_days() -%} {{ return(is_incremental()) }} {%- endmacro %}
 
 {% macro refresh_plan() -%}
     {#-
-      What this build does to this model, as a dict:
-        mode    full (all rows), days (the rows of `days`, or of the raw files `new_files`) or none (it is current)
-        load    the load up to which the model is current afterwards; none if that is unknown
-        days    dates as text, sorted
-        why     the reason for a full build, for the log
+      What this build does to this model:
+        is_full      all rows are written; why: the reason, if it is the model's own
+        is_current   nothing is new
+        days, files  what is new: dates as text, sorted; paths of raw files
+        record       what the table's comment says afterwards (warehouse/refresh.py)
+      Kept among the results of the model's statements, as dbt keeps them.
     -#}
-    {%- do day_var('refresh_from') -%}  {#- an error if it is none -#}
-    {%- if not execute or target.type != 'duckdb' or model.resource_type != 'model' or model.get('as_full_build') -%}
-        {{ return({'mode': 'full', 'days': [], 'new_files': []}) }}
+    {%- set nothing = {'is_full': true, 'is_current': false, 'why': none, 'days': ['1900-01-01'], 'files': []} -%}
+    {#- `dbt show` and `dbt compile` see the SQL of a full build. -#}
+    {%- if not is_refreshed() or flags.WHICH in ('show', 'compile', 'generate') -%}{{ return(nothing) }}{%- endif -%}
+    {%- set kept = load_result('refresh_plan') -%}
+    {%- if kept -%}
+        {%- do store_result('refresh_plan', response=kept.response) -%}
+        {{ return(kept.response) }}
     {%- endif -%}
-    {%- if not model.get('refresh_plan') -%}
-        {%- do model.update({'refresh_plan': plan_of_raw_files() if model.name == 'parsed_events' else plan_of_table()}) -%}
-    {%- endif -%}
-    {{ return(model.refresh_plan) }}
-{%- endmacro %}
-
-{% macro refreshes_days() -%}
-    {{ return(refresh_plan().mode == 'days') }}
-{%- endmacro %}
-
-{% macro plan_of_table() -%}
-    {%- set records, views = recorded_models(), recorded_views() -%}
-    {%- set upstream = state_of_parents(model.unique_id, records, views) -%}
-    {%- set plan = {'mode': 'full', 'load': upstream.load, 'days': [], 'new_files': [], 'why': none,
-        'fingerprint': fingerprint_of(upstream.fingerprints)} -%}
-    {%- set mine = records.get(this | string) -%}
-    {%- if not mine or not is_in_place(mine) -%}
-        {{ return(plan) }}
-    {%- elif should_full_refresh() -%}
-        {%- do plan.update({'why': '--full-refresh'}) -%}
-    {%- elif mine.fingerprint != plan.fingerprint -%}
-        {%- do plan.update({'why': 'its SQL, or a var or a table that it reads, changed'}) -%}
-    {%- elif upstream.load is not none -%}
-        {%- set new = loads_between(mine.load, upstream.load) -%}
-        {%- if not new.is_full -%}
-            {%- set days = (new.days + requested_days()) | unique | sort | list -%}
-            {%- set of_files = model.name == 'rejected_events' -%}
-            {%- set is_current = not new.files if of_files else not days -%}
-            {%- do plan.update({'load': [mine.load, upstream.load] | max, 'days': days, 'new_files': new.files,
-                'mode': 'none' if is_current else 'days' if refreshed_column() else 'full'}) -%}
-            {%- if plan.mode == 'days' -%}{%- do adjust_to_model(plan) -%}{%- endif -%}
-        {%- endif -%}
-    {%- endif -%}
-    {{ return(plan) }}
-{%- endmacro %}
-
-{% macro refreshed_column() -%}
-    {#- The date or instant whose days are replaced, or `append`; none for a model that is always rebuilt in full. -#}
-    {{ return(config.get('meta', {}).get('refresh')) }}
-{%- endmacro %}
-
-{% macro adjust_to_model(plan) -%}
-    {#- Config meta `merged_base_days`: see merged_base_date. `whole_before` names a var: a change before that day affects every row. -#}
-    {%- set meta = config.get('meta', {}) -%}
-    {%- if meta.get('whole_before') and plan.days[0] <= instant_var(meta.get('whole_before'))[:10] -%}
-        {%- do plan.update({'mode': 'full'}) -%}
-    {%- elif meta.get('merged_base_days') -%}
-        {#- The table is empty as long as no event has a text: then there is no base to merge into. -#}
-        {%- set base = run_query("select cast(min(" ~ refreshed_column() ~ ") as varchar) from " ~ this).columns[0][0] or plan.days[0] -%}
-        {%- set merged = [] -%}
-        {%- for day in plan.days -%}{%- do merged.append([day, base] | max) -%}{%- endfor -%}
-        {%- do plan.update({'days': merged | unique | list, 'base': base}) -%}
-    {%- endif -%}
-{%- endmacro %}
-
-{% macro plan_of_raw_files() -%}
-    {#- If there are new files and nothing else changed, they are added. Anything else is a full build. -#}
-    {%- set mine, known = recorded_models().get(this | string), recorded_files() -%}
-    {%- set source = ref('src_' ~ adapter_name()) -%}
-    {%- do model.update({'raw_scans': {}}) -%}
-    {%- do render(node_of(source).raw_code) -%}
-    {%- set found, new, gone, changed = {}, {}, [], [] -%}
-    {%- for scan, answer in model.raw_scans.items() -%}
-        {%- for path, size, modified_ns, number in answer.files -%}
-            {%- do found.update({path: true}) -%}
-            {%- if path not in known -%}{%- do new.setdefault(scan, []).append(path) -%}
-            {%- elif known[path] != [size, modified_ns] -%}{%- do changed.append(path) -%}{%- endif -%}
-        {%- endfor -%}
-    {%- endfor -%}
-    {%- for path in known if path not in found -%}{%- do gone.append(path) -%}{%- endfor -%}
-    {%- set plan = {'mode': 'full', 'load': next_load(), 'days': [], 'new_files': [], 'scans': model.raw_scans, 'why': none,
-        'fingerprint': fingerprint_of([full_build_sql_of(source)])} -%}
-    {%- if not mine or not is_in_place(mine) or not known -%}
-        {%- do plan.update({'why': 'no earlier build to refresh'}) -%}
-    {%- elif should_full_refresh() -%}
-        {%- do plan.update({'why': '--full-refresh'}) -%}
-    {%- elif mine.fingerprint != plan.fingerprint -%}
-        {%- do plan.update({'why': 'the SQL of parsed_events or of the adapter changed, or a var that they read'}) -%}
-    {%- elif changed or gone -%}
-        {%- set n_more = changed | length + gone | length - 1 -%}
-        {%- do plan.update({'why': 'raw file ' ~ raw_dir() ~ '/' ~ (changed[0] ~ ' changed' if changed else gone[0] ~ ' is gone')
-            ~ (', and ' ~ n_more ~ ' more' if n_more)}) -%}
-    {%- elif not new -%}
-        {%- do plan.update({'mode': 'none', 'load': mine.load}) -%}
+    {%- if flags.EMPTY -%}
+        {%- set plan = dict(nothing, is_full=load_cached_relation(this) is none, is_current=true) -%}
     {%- else -%}
-        {%- set of_events = scans_of_events() -%}
-        {%- for scan, paths in new.items() -%}
-            {%- do plan.new_files.extend(paths) -%}
-            {%- if scan not in of_events and not plan.why -%}
-                {%- do plan.update({'why': 'new raw file ' ~ raw_dir() ~ '/' ~ paths[0] ~ ' holds no events, so it may affect any of them'}) -%}
-            {%- endif -%}
-        {%- endfor -%}
-        {%- if not plan.why -%}
-            {%- set only = {} -%}
-            {%- for scan in of_events -%}{%- do only.update({scan: new.get(scan, [])}) -%}{%- endfor -%}
-            {%- do plan.update({'mode': 'days', 'only': only}) -%}
-        {%- endif -%}
+        {%- do store_result('refresh_plan', response=nothing) -%}  {#- what full_build_text() is rendered by -#}
+        {%- set asked = {'relation': this | string, 'text': full_build_text(), 'full_refresh': dbt.should_full_refresh(),
+            'mart_build': mart_build() if model.config.materialized == 'mart' else none, 'is_root': model.name == 'raw_files'} -%}
+        {%- set plan = dict(nothing, **plans_of({model.unique_id: asked})[model.unique_id]) -%}
+        {%- if not plan.is_full -%}{%- do plan.update(news_since(plan)) -%}{%- endif -%}
     {%- endif -%}
+    {%- do store_result('refresh_plan', response=plan) -%}
     {{ return(plan) }}
 {%- endmacro %}
 
-{% macro scans_of_events() -%}
-    {#-
-      The scans whose files hold events, judged by the files read so far. A lookup's rows aren't events: they may affect events of
-      other files, so a new lookup file can't simply be added.
-    -#}
-    {{ return(run_query("select distinct scan from " ~ state_table('files') ~ " where file in (select source_file from " ~ this ~ ")")
-        .columns[0].values() | list) }}
+{% macro full_build_text() -%}
+    {#- What the rows depend on: the SQL of a full build (macros and vars included), the contract and the version of DuckDB. -#}
+    {%- set columns = [] -%}
+    {%- for name, column in model.columns.items() -%}{%- do columns.append([name, column.get('data_type', '')]) -%}{%- endfor -%}
+    {%- set record = dict(build_record(0), invocation_id='') if model.config.materialized == 'mart' else {} -%}
+    {%- set engine = run_query("select version()").columns[0][0] -%}
+    {{ return(local_md5(tojson([render(model.raw_code), columns, model.config.materialized, config.get('partition_by'), record,
+        engine]))) }}
 {%- endmacro %}
 
-{% macro requested_days() -%}
-    {#- var refresh_from: every day of the log from that one on, whether anything is new or not. -#}
+{% macro mart_build() -%}
+    {#- The dbt invocation that wrote the mart's folder: another database's, or Spark's, may have been the last. -#}
+    {%- set record = literal(marts_dir() ~ '/' ~ this.identifier ~ '/_build/build.json') -%}
+    {%- set is_there = run_query("select count(*) from glob(" ~ record ~ ")").columns[0][0] -%}
+    {{ return(run_query("select invocation_id from read_json(" ~ record ~ ")").columns[0][0] | string if is_there else '') }}
+{%- endmacro %}
+
+{% macro plans_of(asked, of_tests="'{}'") -%}
+    {#- By node: warehouse/refresh.py decides, from the graph and from the records in the comments of tables and marts. -#}
+    {%- set nodes = {} -%}
+    {%- for id, node in graph.nodes.items() if node.resource_type == 'model' -%}
+        {%- do nodes.update({id: [node.relation_name, node.config.materialized, node.checksum.checksum, node.depends_on.nodes]}) -%}
+        {%- if id in asked -%}{%- do asked[id].update({'parents': node.depends_on.nodes}) -%}{%- endif -%}
+    {%- endfor -%}
+    {%- set request = literal(tojson({'invocation': invocation_id, 'nodes': nodes, 'asked': asked})) -%}
+    {%- call statement('records', fetch_result=true, auto_begin=false) %}
+    select plan_refresh(
+        {{ request }},
+        cast(json_merge_patch(coalesce((
+            select json_group_object('"' || concat_ws('"."', database_name, schema_name, name) || '"', comment)
+            from (
+                select database_name, schema_name, table_name as name, comment from duckdb_tables()
+                union all
+                select database_name, schema_name, view_name as name, comment from duckdb_views() where not internal
+            ) as relations
+        ), '{}'), {{ of_tests }}) as varchar),
+        cast(coalesce((
+            select json_group_object('"' || concat_ws('"."', database_name, schema_name, view_name) || '"', sql)
+            from duckdb_views()
+            where not internal and not starts_with(view_name, 'raw_scan_')
+        ), '{}') as varchar)
+    )
+    {%- endcall -%}
+    {{ return(fromjson(load_result('records').table.columns[0][0])) }}
+{%- endmacro %}
+
+{% macro news_since(plan) -%}
+    {%- set meta = config.get('meta', {}) -%}
+    {%- set requested = day_var('refresh_from') is not none -%}
+    {%- set files = files_since(plan.since) if has_parent('raw_files') else [] -%}
+    {%- set days = [] if has_parent('raw_files') or model.name == 'raw_files' else days_since(plan.since) -%}
+    {%- set is_current = not files if has_parent('raw_files') else not days if meta.get('refresh')
+        else plan.since == plan.record.load and not requested -%}
+    {%- set news = {'files': files, 'days': days or ['1900-01-01'], 'is_current': is_current and model.name != 'raw_files'} -%}
+    {%- if not is_current and not meta.get('refresh') -%}
+        {%- do news.update({'is_full': true}) -%}
+    {%- elif not is_current and meta.get('merged_base_days') -%}
+        {%- do news.update(merged_base_days(days)) -%}
+    {%- endif -%}
+    {%- set reason = context[meta.get('whole_when')](plan, news) if meta.get('whole_when') -%}
+    {%- if reason -%}
+        {%- do news.update({'is_full': true, 'is_current': false, 'why': reason if reason is string else none, 'record': dict(plan.record, built=invocation_id)}) -%}
+    {%- endif -%}
+    {{ return(news) }}
+{%- endmacro %}
+
+{% macro merged_base_days(days) -%}
+    {#- Config meta `merged_base_days`: every day up to the first that the table has, its base, was merged into that one. -#}
+    {#- The table is empty as long as no event has a text: then there is no base to merge into. -#}
+    {%- set base = run_query("select cast(min(" ~ config.get('meta').refresh ~ ") as varchar) from " ~ this).columns[0][0] or days[0] -%}
+    {%- set merged = [] -%}
+    {%- for day in days -%}{%- do merged.append([day, base] | max) -%}{%- endfor -%}
+    {{ return({'days': merged | unique | list, 'base': base}) }}
+{%- endmacro %}
+
+{% macro merged_base_date(day, events) -%}
+    {#- The day; for every day that the last full build read, the last of those days: they are merged into one. -#}
+    {%- if is_incremental() -%} greatest({{ day }}, date '{{ refresh_plan().base or '1900-01-01' }}')
+    {%- else -%} (select max({{ day }}) from {{ events }}) {%- endif -%}
+{%- endmacro %}
+
+{% macro has_parent(name) -%}
+    {{ return(('model.' ~ project_name ~ '.' ~ name) in model.depends_on.nodes) }}
+{%- endmacro %}
+
+{% macro files_since(load) -%}
+    {{ return(run_query("select distinct file from " ~ ref_by_name('raw_files') ~ " where reason is null and load > " ~ load
+        ~ " order by file").columns[0].values() | list) }}
+{%- endmacro %}
+
+{% macro days_since(load) -%}
+    {#- The days of later loads. With var refresh_from, every day of the log from that one on, whether anything is new or not. -#}
     {%- set first = day_var('refresh_from') -%}
-    {%- if not first -%}{{ return([]) }}{%- endif -%}
-    {{ return(days_of("select event_date as day, known_date as known_day from " ~ ref_by_name('stg_events')
-        ~ " where known_date >= " ~ literal(first))) }}
+    {{ return(run_query("select distinct cast(day as varchar) as day from (select day from " ~ ref_by_name('touched_days')
+        ~ " where load > " ~ load ~ (" union all select unnest([event_date, known_date]) from " ~ ref_by_name('stg_events') ~ " where known_date >= " ~ literal(first)
+        if first else "") ~ ") where day is not null order by day").columns[0].values() | list) }}
 {%- endmacro %}
 
-{% macro log_plan(plan) -%}
-    {#- Logs one line for the raw files, and one for each model that is built in full for a reason of its own. -#}
-    {%- if model.name == 'parsed_events' -%}
-        {%- set messages = {'full': 'full build: ' ~ plan.why, 'none': 'no raw file is new or changed',
-            'days': plan.new_files | length ~ ' new raw file' ~ ('s' if plan.new_files | length > 1)} -%}
-        {%- do log('Refresh: ' ~ messages[plan.mode], info=true) -%}
-    {%- elif plan.why -%}
-        {%- do log('Refresh: full build of ' ~ this.identifier ~ ': ' ~ plan.why, info=true) -%}
+{% macro log_refresh() -%}
+    {#- pre-hook: one line for the raw files, and one for each model that is built in full for a reason of its own. -#}
+    {%- set plan = refresh_plan() -%}
+    {%- if is_refreshed() and not flags.EMPTY -%}
+        {%- if model.name == 'parsed_events' and not plan.is_full -%}
+            {%- do log('Refresh: ' ~ (plan.files | length ~ ' new raw file' ~ ('s' if plan.files | length > 1) if plan.files
+                else 'no raw file is new or changed'), info=true) -%}
+        {%- elif plan.why and (model.name == 'parsed_events' or plan.why != 'no earlier build to refresh') -%}
+            {%- set of_model = '' if model.name in ('parsed_events', 'rejected_events') else ' of ' ~ this.identifier -%}
+            {%- do log('Refresh: full build' ~ of_model ~ ': ' ~ plan.why, info=true) -%}
+        {%- endif -%}
+    {%- endif -%}
+{%- endmacro %}
+
+{% macro record_refresh() -%}
+    {#- post-hook, in the transaction that writes the rows: the record becomes the end of the table's (a mart's view's) comment. -#}
+    {%- if is_refreshed() and not flags.EMPTY -%}
+        {%- set plan, is_root = refresh_plan(), model.name == 'raw_files' -%}
+        {%- set record = dict(plan.record) -%}
+        {%- if is_root -%}{%- do record.update({'load': run_query("select max(load) from " ~ this).columns[0][0] | int}) -%}{%- endif -%}
+        {%- if not plan.is_current -%}{%- do record.update({'wrote': invocation_id}) -%}{%- endif -%}
+        {%- set is_as_it_was = plan.is_current and record.load == plan.since and not config.persist_relation_docs() -%}
+        {%- set text = (model.description ~ '\n\n' if config.persist_relation_docs() and model.description) -%}
+        {%- if not is_as_it_was %}
+        comment on {{ 'view' if model.config.materialized == 'mart' else 'table' }} {{ this }}
+        is {{ literal(text ~ 'refresh: ' ~ tojson(record)) }}
+        {%- endif -%}
     {%- endif -%}
 {%- endmacro %}

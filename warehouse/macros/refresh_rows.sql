@@ -5,32 +5,41 @@
 
 {% macro in_days(day) -%}
     {#- The column `day` is one of the days to recompute. -#}
-    {%- if is_written_in_chunks() -%} {{ in_chunk(day) }} {{ plan_mark() if refreshes_days() }}
-    {%- elif refreshes_days() -%} {{ in_dates(day, refresh_plan().days) }} {{ plan_mark() }}
+    {%- do read_touched_days() -%}
+    {%- if is_written_in_chunks() -%} {{ in_chunk(day) }}
+    {%- elif is_incremental() -%} {{ in_dates(day, refresh_plan().days) }}
     {%- else -%} true {%- endif -%}
 {%- endmacro %}
 
 {% macro at_days(instant) -%}
     {#- The instant lies on one of the days to recompute. The range lets DuckDB skip most of a table. -#}
-    {%- if is_written_in_chunks() -%} {{ at_chunk(instant) }} {{ plan_mark() if refreshes_days() }}
-    {%- elif refreshes_days() -%}
+    {%- do read_touched_days() -%}
+    {%- if is_written_in_chunks() -%} {{ at_chunk(instant) }}
+    {%- elif is_incremental() -%}
         {%- set days = refresh_plan().days -%}
         ({{ instant }} >= timestamp '{{ days[0] }}' and {{ instant }} < timestamp '{{ shifted(days, 1)[-1] }}'
-        and {{ in_dates('cast(' ~ instant ~ ' as date)', days) }}) {{ plan_mark() }}
+        and {{ in_dates('cast(' ~ instant ~ ' as date)', days) }})
     {%- else -%} true {%- endif -%}
 {%- endmacro %}
 
-{% macro in_new_files(source_file='source_file') -%}
-    {%- if refreshes_days() -%} {{ one_of_files(source_file) }} {{ plan_mark() }} {%- else -%} true {%- endif -%}
+{% macro read_touched_days() -%}
+    {%- if target.type == 'duckdb' and model.resource_type == 'model' -%}{%- do ref('touched_days') -%}{%- endif -%}
 {%- endmacro %}
 
-{% macro one_of_files(source_file) -%}
-    {{ source_file }} in (
-    {%- for file in refresh_plan().new_files %}{{ literal(file) }}{{ ', ' if not loop.last }}{% endfor -%})
+{% macro in_new_files(source_file='source_file') -%}
+    {%- if target.type == 'duckdb' and model.resource_type == 'model' -%}{%- do ref('raw_files') -%}{%- endif -%}
+    {%- if not is_incremental() -%} true
+    {%- elif not refresh_plan().files -%} false
+    {%- else -%} {{ source_file }} in ({{ quoted(refresh_plan().files) }}) {%- endif -%}
+{%- endmacro %}
+
+{% macro quoted(texts) -%}
+    {%- for text in texts %}{{ literal(text) }}{{ ', ' if not loop.last }}{% else %}null{% endfor -%}
 {%- endmacro %}
 
 {% macro are_shown(keys, daily, condition='n_shown > 0') -%}
     {#- The keys of this row are shown on one of the days to recompute. No other key needs its history. -#}
+    {%- do read_touched_days() -%}
     {%- if refreshes_days() -%}
         ({{ keys | join(', ') }}) in (
             select shown.{{ keys | map('replace', 'events.', '') | join(', shown.') }}
@@ -75,6 +84,7 @@
 -#}
 
 {% macro on_cut_days(day) -%}
+    {%- do read_touched_days() -%}
     {%- if refreshes_days() -%}
         {{ in_dates(day, cut_days()) }}
     {%- else -%} true {%- endif -%}
@@ -112,12 +122,6 @@
     {%- endif -%}
 {%- endmacro %}
 
-{% macro merged_base_date(day, events) -%}
-    {#- The day; for every day that the last full build read, the last of those days: they are merged into one. -#}
-    {%- if refreshes_days() -%} greatest({{ day }}, date '{{ refresh_plan().base }}')
-    {%- else -%} (select max({{ day }}) from {{ events }}) {%- endif -%}
-{%- endmacro %}
-
 {% macro in_dates(day, dates) -%}
     {%- set date = modules.datetime.date -%}
     {%- set span = (date.fromisoformat(dates[-1]) - date.fromisoformat(dates[0])).days + 1 -%}
@@ -133,10 +137,4 @@
         {%- do found.append((modules.datetime.date.fromisoformat(day) + modules.datetime.timedelta(days=n_days)).isoformat()) -%}
     {%- endfor -%}
     {{ return(found) }}
-{%- endmacro %}
-
-{% macro plan_mark() -%}
-    {#- by_day.sql looks for this mark: a model's SQL must have been compiled for the plan that is carried out. -#}
-    {%- set plan = refresh_plan() -%}
-    /* refresh {{ local_md5(tojson([plan.days, plan.new_files])) }} */
 {%- endmacro %}

@@ -1,6 +1,7 @@
 {#-
   Data tests in a refresh (DuckDB): `dbt build` tests the rows that are new since the test last passed, not the whole history again.
   A test that fails isn't recorded, so the rows it failed on are tested until it passes. `dbt test` always tests every row.
+  A test has no table whose comment could hold its record, so the records are in the table tests_passed.
 -#}
 
 {% macro duckdb__get_where_subquery(relation) -%}
@@ -8,13 +9,13 @@
     {%- set conditions = [config.get('where')] if config.get('where') else [] -%}
     {%- set scope = test_scope() -%}
     {%- set tested = graph.nodes.get(model.get('attached_node')) if execute else none -%}
-    {%- if tested and scope.mode != 'full' and not config.get('meta', {}).get('every_row') -%}
+    {%- if tested and not scope.is_full and not config.get('meta', {}).get('every_row') -%}
         {%- set column = (tested.config.meta or {}).get('refresh') -%}
-        {%- if scope.mode == 'none' -%}
+        {%- if not scope.days and not scope.files -%}
             {%- do conditions.append('false') -%}
         {%- elif tested.name in ('parsed_events', 'rejected_events') -%}
             {%- do conditions.append('source_file in (' ~ quoted(scope.files) ~ ')') -%}
-        {%- elif column and column not in ('append', 'merge') and not (tested.config.meta or {}).get('merged_base_days') -%}
+        {%- elif scope.days and column and column not in ('append', 'merge', 'all') and not (tested.config.meta or {}).get('merged_base_days') -%}
             {%- do conditions.append(in_dates('cast(' ~ column ~ ' as date)' if column.endswith('_at') else column, scope.days)) -%}
         {%- endif -%}
     {%- endif -%}
@@ -24,55 +25,52 @@
 {% macro in_tested_days(day) -%}
     {#- The same for a test written in SQL. -#}
     {%- set scope = test_scope() -%}
-    {{ {'full': 'true', 'none': 'false'}.get(scope.mode) or in_dates(day, scope.days) }}
-{%- endmacro %}
-
-{% macro quoted(texts) -%}
-    {%- for text in texts %}{{ literal(text) }}{{ ', ' if not loop.last }}{% else %}null{% endfor -%}
+    {%- if scope.is_full or scope.files and not scope.days -%} true
+    {%- elif scope.days -%} {{ in_dates(day, scope.days) }}
+    {%- else -%} false {%- endif -%}
 {%- endmacro %}
 
 {% macro test_scope() -%}
-    {#- full, none, or the days and raw files that came since the test passed, including what this build has recomputed. -#}
-    {%- if not execute or target.type != 'duckdb' or model.resource_type != 'test' or flags.WHICH != 'build' -%}
-        {{ return({'mode': 'full'}) }}
+    {#- Every row, or the days and raw files that came since the test passed. -#}
+    {%- if not execute or target.type != 'duckdb' or model.resource_type != 'test' or flags.WHICH != 'build' or flags.EMPTY -%}
+        {{ return({'is_full': true}) }}
     {%- endif -%}
-    {%- if not model.get('test_scope') -%}
-        {%- set upstream = state_of_parents(model.unique_id, recorded_models(), recorded_views()) -%}
-        {%- set passed = state_rows('tests', 'load, fingerprint', 'test = ' ~ literal(model.unique_id)) -%}
-        {%- set scope = {'mode': 'full', 'days': [], 'files': []} -%}
-        {%- if passed and passed[0]['fingerprint'] == test_fingerprint(model, upstream) and not upstream.is_rebuilt -%}
-            {%- set new = loads_between(passed[0]['load'], upstream.load) -%}
-            {%- set days = (new.days + upstream.days) | unique | sort | list -%}
-            {%- if not new.is_full -%}
-                {%- do scope.update({'mode': 'days' if days else 'none', 'days': days, 'files': new.files}) -%}
-            {%- endif -%}
-            {%- if new.files and not days and not new.is_full -%}{%- do scope.update({'mode': 'full'}) -%}{%- endif -%}
-        {%- endif -%}
-        {%- do model.update({'test_scope': scope}) -%}
+    {%- set kept = load_result('test_scope') -%}
+    {%- set scope = kept.response if kept else plans_of_tests([model.unique_id])[model.unique_id] -%}
+    {%- if not kept and not scope.is_full -%}
+        {%- do scope.update({'days': days_since(scope.since), 'files': files_since(scope.since)}) -%}
     {%- endif -%}
-    {{ return(model.test_scope) }}
+    {%- do store_result('test_scope', response=scope) -%}
+    {{ return(scope) }}
 {%- endmacro %}
 
-{% macro test_fingerprint(test, upstream) -%}
-    {{ return(local_md5(tojson([test.raw_code, upstream.fingerprints]))) }}
+{% macro plans_of_tests(ids) -%}
+    {%- set asked = {} -%}
+    {%- for id in ids -%}
+        {%- do asked.update({id: {'relation': id, 'text': graph.nodes[id].raw_code, 'full_refresh': false, 'is_root': false,
+            'mart_build': none, 'parents': graph.nodes[id].depends_on.nodes}}) -%}
+    {%- endfor -%}
+    {%- set known = load_relation(tests_passed()) is not none -%}
+    {{ return(plans_of(asked, "(select cast(json_group_object(test, record) as varchar) from " ~ tests_passed() ~ ")" if known else "'{}'")) }}
 {%- endmacro %}
 
 {% macro record_passed_tests(results) -%}
     {#- on-run-end: records up to which load each test has passed. A build that is killed records nothing. -#}
-    {%- if execute and target.type == 'duckdb' -%}
-        {%- set records, views, notes, names = recorded_models(), recorded_views(), [], [] -%}
+    {%- if execute and target.type == 'duckdb' and not flags.EMPTY -%}
+        {%- set passed = [] -%}
         {%- for result in results if result.node.resource_type == 'test' and result.status == 'pass' -%}
-            {%- set test = graph.nodes[result.node.unique_id] -%}
-            {%- set upstream = state_of_parents(test.unique_id, records, views) -%}
-            {%- if upstream.load is not none -%}
-                {%- do names.append(test.unique_id) -%}
-                {%- do notes.append('(' ~ literal(test.unique_id) ~ ', ' ~ upstream.load ~ ', '
-                    ~ literal(test_fingerprint(test, upstream)) ~ ')') -%}
-            {%- endif -%}
+            {%- do passed.append(result.node.unique_id) -%}
         {%- endfor -%}
-        {%- if notes -%}
-            {%- do run_query('delete from ' ~ state_table('tests') ~ ' where test in (' ~ quoted(names) ~ ')') -%}
-            {%- do run_query('insert into ' ~ state_table('tests') ~ ' values ' ~ notes | join(', ')) -%}
+        {%- if passed -%}
+            {%- set rows = ["(null, null)"] -%}
+            {%- for id, plan in plans_of_tests(passed).items() if plan.record.load is not none -%}
+                {%- do rows.append("(" ~ literal(id) ~ ", " ~ literal("refresh: " ~ tojson(plan.record)) ~ ")") -%}
+            {%- endfor -%}
+            {%- do run_query("create table if not exists " ~ tests_passed() ~ " (test varchar primary key, record varchar)") -%}
+            {%- do run_query("insert or replace into " ~ tests_passed() ~ " select * from (values " ~ rows | join(', ')
+                ~ ") as passed (test, record) where test is not null") -%}
         {%- endif -%}
     {%- endif -%}
 {%- endmacro %}
+
+{% macro tests_passed() -%} {{ return(ref_by_name('tests_passed')) }} {%- endmacro %}

@@ -23,9 +23,9 @@
     -#}
     {%- set known = execute and run_query(
         "select count(*) from duckdb_tables() where table_name = 'reject_errors' and temporary").columns[0][0] -%}
-    {%- set mode = refresh_plan().mode -%}
-    {{ 'create or replace table ' ~ malformed_lines() ~ ' as' if mode == 'full' else 'insert into ' ~ malformed_lines() }}
-    {%- if known and mode != 'none' %}
+    {%- if flags.EMPTY and is_incremental() -%}{{ return('') }}{%- endif -%}
+    {{ 'insert into ' ~ malformed_lines() if is_incremental() else 'create or replace table ' ~ malformed_lines() ~ ' as' }}
+    {%- if known %}
     select
         source_file,
         source_line,
@@ -75,8 +75,24 @@
 
 {% macro line_ends(text) -%} length({{ text }}) - length(replace({{ text }}, chr(10), '')) {%- endmacro %}
 
+{% macro earlier_events_repeat(plan, news) -%}
+    {#-
+      Why everything is judged again: of events alike the first by file name counts, so an event of a new file may turn one that was
+      accepted before into a repeat.
+    -#}
+    {%- if news.files -%}
+        {%- set parsed, new_files = ref_by_name('parsed_events'), "(" ~ quoted(news.files) ~ ")" -%}
+        {%- set n_gone = run_query(
+            "select count(*) from (select identity from " ~ parsed ~ " where identity in (select identity from " ~ parsed
+            ~ " where unreadable_because is null and source_file in " ~ new_files ~ ") group by identity"
+            ~ " having first(source_file in " ~ new_files ~ " order by source_file, source_row, source_position)"
+            ~ " and bool_or(source_file not in " ~ new_files ~ "))").columns[0][0] | int -%}
+        {{ return(n_gone ~ ' events read before repeat events of new raw files' if n_gone) }}
+    {%- endif -%}
+{%- endmacro %}
+
 {% macro stop_if_too_many_rejected() -%}
-    {%- if execute -%}
+    {%- if execute and not flags.EMPTY -%}
         {%- set lines = run_query("select count(*), coalesce(sum(n_lines_taken_in), 0) from " ~ malformed_lines()).rows[0] -%}
         {%- set n_taken_in = lines[1] | int -%}
         {%- set n_rejected = run_query("select count(*) from " ~ this).columns[0][0] | int + n_taken_in -%}

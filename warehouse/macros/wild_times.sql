@@ -37,7 +37,7 @@
 
 {% macro log_times_no_longer_in_the_future() -%}
     {#- A refresh doesn't read rejected rows again: this logs how many would be accepted today. -#}
-    {%- if execute and not refresh_plan().mode == 'full' -%}
+    {%- if execute and is_incremental() -%}
         {%- set n_rows = run_query("select count(*) from " ~ ref('parsed_events')
             ~ " where unreadable_because like 'event_at is later than now: %' and not " ~ is_in_the_future('event_at')
             ~ " or unreadable_because like 'known_at is later than now: %' and not " ~ is_in_the_future('known_at')).columns[0][0] -%}

@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from storage.listing import Found, LeftOut, Listing, list_files, summary
@@ -21,13 +21,14 @@ from warehouse.reading.text import Shape, as_text, literal, merged_shapes, quote
 # As many CSV scans side by side, at most; rows are numbered on one thread per scan.
 OURS = {"filename", "file_row_number", "file_index"}  # DuckDB's names for a file's path, its rows and its number
 PATTERN_CHARACTERS = set("*?[]\\")
+Known = dict[str, tuple[int, int, str]]  # of a file that was read before: size, time of change, columns as JSON
 
 
 @dataclass(frozen=True)
 class Request:
     """What an adapter's macro asks for; macros/raw_files.sql has the meaning of each."""
 
-    kind: str  # csv, parquet
+    kind: str  # csv, parquet; parts: all files are one of both, and `pattern` is without the suffix
     folder: str
     pattern: str
     columns: list[str]
@@ -40,21 +41,71 @@ class Request:
     only: list[str] | None = None  # of the files found, those to read; all others count as read before
 
 
-def raw_scan(request: str, known: str) -> str:
-    """Answer the request (JSON) with JSON: the SQL, the files found and those left out; or the error in words.
+def find_raw_files(requests: str, known: str) -> str:
+    """List the files of all scans, as rows of the model raw_files: a JSON list, or the error in words.
 
-    `known` maps the path of a file that was read before to its size, its time of change and its columns, so that it
-    need not be opened again.
+    requests: by name of the scan. known: [scan, file, size, modified_ns, columns] of the files that were read before,
+    so that one which hasn't changed need not be opened again.
+    """
+    before: dict[str, Known] = {}
+    for scan, path, size, modified_ns, names in json.loads(known):
+        before.setdefault(scan, {})[path] = (size, modified_ns, names)
+    read: list[dict[str, object]] = []
+    left_out: dict[str, LeftOut] = {}
+    try:
+        for scan, text in json.loads(requests).items():
+            listing, columns = _found(_resolved(Request(**text)), before.get(scan, {}))
+            for found in listing.wanted:
+                row = {"scan": scan, "file": found.path, "size": found.size, "modified_ns": found.modified_ns}
+                read.append(row | {"columns": json.dumps(columns[found.path], ensure_ascii=False)})
+            for each in listing.left_out:
+                # A scan that matches a file but can't read it has the better reason than one that doesn't match it.
+                if each.path not in left_out or left_out[each.path].reason.startswith("does not match"):
+                    left_out[each.path] = each
+    except ReadingError as error:
+        return str(error)
+    paths = {row["file"] for row in read}
+    unread = [
+        {"file": each.path, "size": each.size, "modified_ns": each.modified_ns, "reason": each.reason}
+        for each in left_out.values()
+        if each.path not in paths
+    ]
+    return json.dumps(read + unread, ensure_ascii=False)
+
+
+def scan_sql(request: str, files: str) -> str:
+    """The SQL that reads the files that find_raw_files found: [file, columns] each."""
+    pairs = json.loads(files)
+    parsed_names = {names: json.loads(names) for names in {names for _, names in pairs}}
+    columns = {path: parsed_names[names] for path, names in pairs}
+    parsed = Request(**json.loads(request))
+    if parsed.kind == "parts":
+        is_parquet = any(path.lower().endswith(".parquet") for path in columns)
+        parsed = replace(parsed, kind="parquet" if is_parquet else "csv")
+    return _sql(parsed, [Found(path, 0, 0) for path in sorted(columns)], columns)
+
+
+def raw_scan(request: str, known: str) -> str:
+    """One scan by itself: its SQL, the files found and those left out; or the error in words (JSON in and out).
+
+    `known` maps the path of a file that was read before to its size, its time of change and its columns.
     """
     try:
-        return json.dumps(_answer(Request(**json.loads(request)), json.loads(known)), ensure_ascii=False)
+        parsed = _resolved(Request(**json.loads(request)))
+        listing, columns = _found(parsed, json.loads(known))
+        only = set(columns if parsed.only is None else parsed.only)
+        answer: dict[str, object] = {"sql": _sql(parsed, [f for f in listing.wanted if f.path in only], columns)}
     except ReadingError as error:
         return json.dumps({"error": str(error)}, ensure_ascii=False)
-
-
-def count_files(folder: str, pattern: str) -> str:
-    """How many files of the folder match."""
-    return str(len(list_files(place_of(folder), pattern).wanted))
+    written = {path: json.dumps(names, ensure_ascii=False) for path, names in columns.items()}
+    distinct = list(dict.fromkeys(written.values()))
+    numbers = {text: number for number, text in enumerate(distinct)}
+    answer |= {
+        "columns": distinct,
+        "files": [[f.path, f.size, f.modified_ns, numbers[written[f.path]]] for f in listing.wanted],
+        "left_out": [[each.path, each.size, each.modified_ns, each.reason] for each in listing.left_out],
+    }
+    return json.dumps(answer, ensure_ascii=False)
 
 
 def place_of(folder: str) -> str:
@@ -68,7 +119,26 @@ def reading_rules(_: str) -> str:
     return hashlib.md5(b"".join(path.read_bytes() for path in sorted(here.glob("*.py")))).hexdigest()
 
 
-def _answer(request: Request, known: dict[str, tuple[int, int, str]]) -> dict:
+def _resolved(request: Request) -> Request:
+    """A log in parts, of which nothing is said but that they are all CSV or all Parquet, as what it is."""
+    if request.kind != "parts":
+        return request
+    patterns = {kind: f"{request.pattern}.{kind}" for kind in ("csv", "parquet")}
+    n_found = {kind: len(list_files(place_of(request.folder), pattern).wanted) for kind, pattern in patterns.items()}
+    if all(n_found.values()):
+        raise ReadingError(
+            f"{request.folder} holds {n_found['csv']} CSV and {n_found['parquet']} Parquet files: which is the log? "
+            "Move one kind away."
+        )
+    kind = "parquet" if n_found["parquet"] else "csv"
+    return replace(request, kind=kind, pattern=patterns[kind])
+
+
+def _found(request: Request, known: Known) -> tuple[Listing, dict[str, parquet_files.Columns]]:
+    """The files, and names and types of their columns.
+
+    Raises: ReadingError naming the file that can't be read.
+    """
     folder = place_of(request.folder)
     if "://" in folder:
         raise ReadingError(f"var raw_dir is {folder}: on DuckDB raw files are read from a folder of this machine.")
@@ -77,25 +147,25 @@ def _answer(request: Request, known: dict[str, tuple[int, int, str]]) -> dict:
     columns = _columns_of_files(request, folder, listing.wanted, known)
     for path, names in columns.items():
         _check_columns(request, f"{folder}/{path}", [name for name, _ in names])
-    shapes = merged_shapes(_distinct_types(request, folder, columns), request.remedy)
-    only = set(columns if request.only is None else request.only)
+    _shapes(request, columns)
+    return listing, columns
+
+
+def _shapes(request: Request, columns: dict[str, parquet_files.Columns]) -> dict[str, Shape]:
+    return merged_shapes(_distinct_types(request, place_of(request.folder), columns), request.remedy)
+
+
+def _sql(request: Request, files: list[Found], columns: dict[str, parquet_files.Columns]) -> str:
+    """The scan of `files`, whose values become text as those of all files do."""
+    shapes = _shapes(request, columns)
     groups: dict[tuple, list[Found]] = {}
-    for found in listing.wanted:
-        if found.path in only:
-            groups.setdefault((found.compression, json.dumps(columns[found.path])), []).append(found)
+    for found in files:
+        groups.setdefault((found.compression, json.dumps(columns[found.path])), []).append(found)
     selects = []
-    for (compression, names), files in groups.items():
+    for (compression, names), group in groups.items():
         build = _csv_selects if request.kind == "csv" else _parquet_selects
-        selects += build(request, folder, json.loads(names), files, shapes, compression)
-    written = {path: json.dumps(names, ensure_ascii=False) for path, names in columns.items()}
-    distinct = list(dict.fromkeys(written.values()))
-    numbers = {text: number for number, text in enumerate(distinct)}
-    return {
-        "sql": " union all ".join(selects) or _no_rows(request, shapes),
-        "columns": distinct,
-        "files": [[f.path, f.size, f.modified_ns, numbers[written[f.path]]] for f in listing.wanted],
-        "left_out": [[each.path, each.size, each.modified_ns, each.reason] for each in listing.left_out],
-    }
+        selects += build(request, place_of(request.folder), json.loads(names), group, shapes, compression)
+    return " union all ".join(selects) or _no_rows(request, shapes)
 
 
 def _check_files(request: Request, folder: str, listing: Listing) -> None:
@@ -120,7 +190,7 @@ def _check_files(request: Request, folder: str, listing: Listing) -> None:
 
 
 def _columns_of_files(
-    request: Request, folder: str, files: Iterable[Found], known: dict[str, tuple[int, int, str]]
+    request: Request, folder: str, files: Iterable[Found], known: Known
 ) -> dict[str, parquet_files.Columns]:
     """Names and types by file. Only files that are new or changed are opened."""
     columns: dict[str, parquet_files.Columns] = {}

@@ -104,7 +104,7 @@ def test_day_by_day_is_a_full_build(days: list[pa.Table], tmp_path: Path) -> Non
     before = {table: rows_of(project, table) for table in TABLES}
     assert "full build: --full-refresh" in run(project, "--full-refresh")
     assert [table for table in TABLES if not rows_of(project, table).equals(before[table])] == []
-    listed = project.query("select file, reason, load from refresh_files order by file").to_pylist()
+    listed = project.query("select file, reason, load from raw_files order by file").to_pylist()
     assert [row["file"] for row in listed] == [
         "dt=1/part-0.parquet",
         "dt=2/part-0.PARQUET",

@@ -14,14 +14,14 @@ titles as (
 
 user_texts as (
     select * from {{ ref('int_user_texts') }}
-    {%- if refreshes_days() %}
+    {%- if is_incremental() %}
     where user_texts in (select distinct user_texts from events)
     {%- endif %}
 ),
 
 entity_lists as (
     select * from {{ ref('int_entity_lists') }}
-    {%- if refreshes_days() %}
+    {%- if is_incremental() %}
     where
         entity_list in (
             select item_entities from events
@@ -69,7 +69,7 @@ written as (
         text,
         'user' as side
     from user_texts
-    {%- if refreshes_days() %}
+    {%- if is_incremental() %}
 
     union
 

@@ -1,5 +1,5 @@
 -- Grain: one dense feature (one per element of a list) and event_date. Its health, and its drift from the train split.
-{{ config(meta={'refresh': 'event_date', 'whole_before': 'val_from'}, schema=protocol_schema()) }}
+{{ config(meta={'refresh': 'event_date', 'whole_when': 'train_is_touched'}, schema=protocol_schema()) }}
 {%- set inputs = dense_inputs('training_examples') %}
 {%- set deciles = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9] %}
 {%- set n_present, means, values = [], [], [] %}
@@ -88,7 +88,7 @@ measured as (
 
 -- What a day is compared to. A refresh that recomputes no day of train takes it from the stored rows of other days.
 edges as (
-    {%- if refreshes_days() %}
+    {%- if is_incremental() %}
     select
         inputs.position,
         any_value(before.train_deciles) as edges,
@@ -154,7 +154,7 @@ train_bins as (
 ),
 
 train as (
-    {%- if refreshes_days() %}
+    {%- if is_incremental() %}
     select * from edges
     {%- else %}
     select

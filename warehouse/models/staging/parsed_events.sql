@@ -1,7 +1,7 @@
 -- Grain: one impression of a raw row (source_file, source_row, source_position). Typed; if it can't be
 -- read, with the reason. Lines that can't be parsed are in the table malformed_lines (macros/rejects.sql).
 {{ config(
-    meta={'refresh': 'append'},
+    meta={'refresh': 'append', 'whole_when': 'raw_files_are_read_again'},
     pre_hook=["{{ clear_malformed_lines() }}", "{{ read_files_in_parallel(true) }}"],
     post_hook=["{{ stop_if_rows_share_a_key() }}", "{{ save_malformed_lines() }}", "{{ read_files_in_parallel(false) }}"]) }}
 {%- set content = ['user_id', 'item_id', 'scene', 'event_at', 'known_at', 'label', 'item_title', 'item_entities', 'user_texts',
@@ -12,7 +12,7 @@ with
 raw as (
     select
         {{ canonical_columns(ref('src_' ~ adapter_name())) }}
-    from {{ adapter_rows() }} as adapted
+    from {{ ref('src_' ~ adapter_name()) }} as adapted
     where {{ in_new_files() }}
 ),
 

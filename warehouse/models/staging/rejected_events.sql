@@ -1,7 +1,7 @@
 -- Grain: one impression of a raw row, or a line, that is not in stg_events, with the reason.
 -- depends_on: {{ ref('int_gaps') }} (a hook looks for times far from all others)
 {{ config(
-    meta={'refresh': 'append'},
+    meta={'refresh': 'append', 'whole_when': 'earlier_events_repeat'},
     post_hook=[
         {"sql": "{{ stop_if_too_many_rejected() }}", "transaction": false},
         {"sql": "{{ log_times_no_longer_in_the_future() }}", "transaction": false},
@@ -29,7 +29,7 @@ repeated as (
     from {{ ref('parsed_events') }}
     where
         unreadable_because is null
-        {%- if refreshes_days() %}
+        {%- if is_incremental() %}
         and identity in (select fresh.identity from fresh)
         {%- endif %}
     group by identity
@@ -60,7 +60,7 @@ ranked as (
 repeats as (
     select * from ranked
     where occurrence > 1
-    {%- if refreshes_days() %}
+    {%- if is_incremental() %}
         and not exists (
             select 1 from {{ this }} as before
             where

@@ -5,6 +5,9 @@
 {{ config(materialized='table' if on_spark else 'view', meta={'refresh': 'event_date'}) }}
 {%- if in_orc -%}{{ config(file_format='orc', partition_by=['event_date', 'scene']) }}{%- endif %}
 
+{#- What is new is decided before the events are read: every model and every test from here on asks for it. -#}
+{%- do read_touched_days() %}
+
 select
     parsed.event_id,
     parsed.user_id,

@@ -34,6 +34,6 @@ select
     entities,
     {{ transformed_list('entities', text_hash('entity', 't')) }} as text_ids
 from parted
-{%- if refreshes_days() %}
+{%- if is_incremental() %}
 where not exists (select 1 from {{ this }} as before where before.entity_list = parted.entity_list)
 {%- endif %}

@@ -30,6 +30,6 @@ select
     text,
     {{ text_id('user', 'text') }} as text_id
 from joined
-{%- if refreshes_days() %}
+{%- if is_incremental() %}
 where not exists (select 1 from {{ this }} as before where before.user_texts = joined.user_texts)
 {%- endif %}

@@ -1,0 +1,92 @@
+-- Grain: one raw file and scan that reads it; a file that no scan reads, once. DuckDB only.
+{{ config(
+    enabled=target.type == 'duckdb',
+    materialized='incremental',
+    access='protected',
+    meta={'refresh': 'all'},
+    post_hook="{{ make_scan_views() }}") }}
+
+with
+
+answered as materialized (
+    select {{ found_raw_files() }} as answer
+),
+
+found as (
+    select unnest(from_json(
+        case when starts_with(answer, '[') then answer else error(answer) end,
+        '[{"scan": "varchar", "file": "varchar", "size": "bigint", "modified_ns": "bigint", "columns": "varchar",
+        "reason": "varchar"}]'
+    ), recursive := true)
+    from answered
+),
+
+before as (
+    {%- if is_incremental() %}
+    select * from {{ this }}
+    {%- else %}
+    select
+        *,
+        cast(null as varchar) as change,
+        cast(null as integer) as load
+    from found
+    limit 0
+    {%- endif %}
+),
+
+compared as (
+    select
+        found.*,
+        before.load as load_before,
+        before.change as change_before,
+        case
+            when found.scan is null then null
+            when before.file is null then 'new'
+            when found.size <> before.size or found.modified_ns <> before.modified_ns then 'changed'
+        end as change
+    from found
+    left join before on found.scan = before.scan and found.file = before.file and before.reason is null
+),
+
+gone as (
+    select * from before
+    where
+        load is not null
+        and not exists (select 1 from found where found.scan = before.scan and found.file = before.file)
+),
+
+-- A file that changed or is gone makes every file part of the new load: all are read again.
+judged as (
+    select
+        (select coalesce(max(load), 0) + 1 from before) as next_load,
+        exists (select 1 from compared where change = 'changed') or exists (select 1 from gone where reason is null)
+            as all_again
+)
+
+select
+    scan,
+    file,
+    size,
+    modified_ns,
+    columns,
+    reason,
+    case when all_again then change else coalesce(change, change_before) end as change,
+    cast(case when scan is null then null when all_again or change = 'new' then next_load else load_before end as integer)
+        as load
+from compared
+cross join judged
+
+union all
+
+select
+    scan,
+    file,
+    size,
+    modified_ns,
+    columns,
+    'is gone' as reason,
+    'gone' as change,
+    cast(case when all_again then next_load else load end as integer) as load
+from gone
+cross join judged
+where reason is null or not all_again

@@ -1,0 +1,117 @@
+"""What a build has to do to a table: all rows, some days of them, or nothing (macros/refresh.sql asks).
+
+A table's record stands in its comment and is written in the transaction that writes its rows:
+
+    load   up to which load it is current: never ahead of what it reads
+    sql    hash of the SQL, vars and types that it was built from, and of the views it reads
+    built  the dbt invocation that last built it in full
+    read   `built` of each table that it reads: once one of those is built in full again, so is this one
+    wrote  the dbt invocation that last wrote rows; a mart's folder must be of the same one
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+MARK = "refresh: "
+RAW_LOG = "source."  # raw files are no table: raw_files says what is new about them
+
+
+@dataclass(frozen=True)
+class Node:
+    """A model of the graph: what it is stored as, and what it reads."""
+
+    relation: str
+    materialized: str
+    checksum: str
+    parents: list[str]
+
+    @property
+    def is_transparent(self) -> bool:
+        """A view holds no rows, so it stands for what it reads."""
+        return self.materialized in ("view", "ephemeral")
+
+
+@dataclass
+class Upstream:
+    """What a node reads, through views: tables by relation (None: it has no record), and the SQL of the views."""
+
+    tables: dict[str, dict | None] = field(default_factory=dict)
+    views: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def load(self) -> int | None:
+        """Up to which all of it is current; None if that is unknown."""
+        loads = [record and record["load"] for record in self.tables.values()]
+        return None if None in loads or not loads else min(loads)
+
+
+def plan_refresh(request: str, tables: str, views: str) -> str:
+    """Answer `request` (JSON) with one plan for each node asked for, by its id.
+
+    request: invocation, nodes (id: fields of Node), asked (id: what macros/refresh.sql says of the node).
+    tables: comments by relation, NULL where there is none. views: their SQL by relation.
+    """
+    given = json.loads(request)
+    nodes = {key: Node(*fields) for key, fields in given["nodes"].items()}
+    records = {relation: record_of(comment) for relation, comment in json.loads(tables).items()}
+    sql_of_views = json.loads(views)
+    return json.dumps({
+        key: _plan(asked, upstream_of(asked["parents"], nodes, records, sql_of_views), records, given["invocation"])
+        for key, asked in given["asked"].items()
+    })  # fmt: skip
+
+
+def record_of(comment: str | None) -> dict | None:
+    """The record at the end of a table's comment; None if there is none."""
+    found = re.search(rf"{MARK}(\{{.*\}})$", comment or "")
+    return json.loads(found.group(1)) if found else None
+
+
+def upstream_of(
+    parents: Iterable[str], nodes: Mapping[str, Node], records: Mapping[str, dict | None], views: Mapping[str, str]
+) -> Upstream:
+    """Collect what stands behind `parents`."""
+    found = Upstream()
+    for parent in parents:
+        node = nodes.get(parent)
+        if node is None:
+            found.tables[parent] = None  # a seed, say, of which nobody knows whether it changed
+        elif node.is_transparent:
+            found.views[parent] = views.get(node.relation, node.checksum)
+            behind = upstream_of(node.parents, nodes, records, views)
+            found.tables |= behind.tables
+            found.views |= behind.views
+        else:
+            found.tables[node.relation] = records.get(node.relation)
+    return found
+
+
+def _plan(asked: dict[str, Any], upstream: Upstream, records: Mapping[str, dict | None], invocation: str) -> dict:
+    """is_full: all rows, and why, if the reason is the node's own. Otherwise what is new since load `since`."""
+    mine = records.get(asked["relation"])
+    if mine and asked["mart_build"] not in (None, mine["wrote"]):
+        mine = None
+    text = json.dumps([asked["text"], sorted(upstream.views.items())])
+    record = {
+        "load": upstream.load,
+        "sql": hashlib.md5(text.encode()).hexdigest(),
+        "built": invocation,
+        "read": {relation: read and read["built"] for relation, read in sorted(upstream.tables.items())},
+        "wrote": invocation,
+    }
+    why = None
+    if mine is None:
+        why = "no earlier build to refresh"
+    elif asked["full_refresh"]:
+        why = "--full-refresh"
+    elif mine["sql"] != record["sql"]:
+        why = "its SQL, or a var or a table that it reads, changed"
+    elif mine["read"] == record["read"] and (asked["is_root"] or None not in (upstream.load, mine["load"])):
+        load = mine["load"] if asked["is_root"] else max(mine["load"], upstream.load or 0)
+        kept = {"built": mine["built"], "wrote": mine["wrote"], "load": load}
+        return {"is_full": False, "why": None, "since": mine["load"], "record": record | kept}
+    return {"is_full": True, "why": why, "since": 0, "record": record}
