@@ -3,8 +3,8 @@
 Who saw what on test is known beforehand; how two rungs differ isn't. So rungs are made up: the floor's log odds, plus
 effects of users, of items and of rows, a third of the variance each, once for each of two rungs, as strong as gives
 their log odds a correlation that is asked for. Labels are drawn from the floor's probabilities. The standard error of
-the difference of the two AUCs, by the ladder's own samples of users and items, times (q + z) is the difference that is
-shown 80 times in 100: q for a family of as many independent comparisons as the ladder declares, z = .84.
+the difference of the two AUCs, by users and items as the ladder's, times (q + z) is the difference that is shown 80
+times in 100: q for a family of as many independent comparisons as the ladder declares, z = .84.
 """
 
 from __future__ import annotations
@@ -21,13 +21,11 @@ from trainer.columns.store import Columns, evenly_spaced
 from trainer.contract.schema import Contract
 from trainer.inputs.batcher import Batcher
 from trainer.inputs.features import fit_inputs
-from trainer.metrics import bootstrap
-from trainer.metrics.metrics import dense_ids
-from trainer.metrics.simultaneous import LEVEL, POWER, Comparison, Scores
+from trainer.metrics.metrics import auc_influence, dense_ids, too_small
+from trainer.metrics.simultaneous import LEVEL, POWER, Clusters
 from trainer.models import config_of
 
 CORRELATIONS = (0.9, 0.97, 0.99, 0.997)  # of log odds: unlike models ... the same one with another seed
-RESAMPLES = 200
 RATES, CLIP = "click_rate_cum", 8.0
 _TRAIN_ROWS = 200_000  # five weights need no more
 _SEED = 0
@@ -68,13 +66,12 @@ def standard_error(
     """Of the difference in AUC of two made-up rungs, whose log odds correlate by rho, on labels drawn from odds_B."""
     generator = np.random.default_rng([_SEED, round(rho * 1e6)])
     label_B = (generator.random(len(odds_B)) < 1 / (1 + np.exp(-odds_B))).astype(np.uint8)
+    if too_small(label_B):
+        return math.nan
     strength = float(np.std(odds_B)) * math.sqrt((1 / rho - 1) / 3)
-    weights = bootstrap.draw_two_way(users, items, RESAMPLES, _SEED)
-    scores = []
-    for name in ("one", "other"):
-        effects = (generator.normal(size=users)[user_B], generator.normal(size=items)[item_B])
-        changed_B = odds_B + strength * (sum(effects) + generator.normal(size=len(odds_B)))
-        rows = bootstrap.Rows(label_B, changed_B, user_B, item_B)
-        point = bootstrap.auc(rows, bootstrap.Weights(np.ones((1, users), np.uint8)))
-        scores.append(Scores(name, point, bootstrap.auc(rows, weights)[None]))
-    return Comparison.of(*scores, seed=_SEED).error
+    apart_B = np.zeros(len(odds_B))
+    for sign in (1, -1):
+        effects_B = generator.normal(size=users)[user_B] + generator.normal(size=items)[item_B]
+        changed_B = odds_B + strength * (effects_B + generator.normal(size=len(odds_B)))
+        apart_B += sign * auc_influence(label_B, changed_B)
+    return math.sqrt(Clusters(user_B, users, item_B, items).variance(apart_B))

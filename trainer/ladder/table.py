@@ -21,7 +21,7 @@ from trainer.ladder.lock import Lock, comparisons_of, read_lock
 from trainer.ladder.rungs import BASELINE, Rung
 from trainer.ladder.truth import true_probabilities
 from trainer.metrics import bootstrap, metrics
-from trainer.metrics.simultaneous import Comparison, Scores, alone, critical_value, interval_of
+from trainer.metrics.simultaneous import Clusters, Comparison, Scores, alone, critical_value, interval_of
 from trainer.training.placebo import as_placebo, label, reads_texts
 
 DEFINITION = (
@@ -33,7 +33,6 @@ ONE_SEED = (
     "With one seed a difference is of two models, and says nothing of other seeds of the same two stages: fit three or "
     "more before a rung is kept for it."
 )
-PART_RESAMPLES = 500  # at most, for differences by part: they are hints, and their rows are many times the test rows
 SEED = 0
 NETWORK_BASELINE = "01_dnn"  # the gap to the Bayes AUC is counted from here
 NO_AUC = (
@@ -82,7 +81,9 @@ def build_table(
     bayes = None
     if probability_B is not None:
         bayes = _joined("Bayes", [_score(replace(first, probability_B=probability_B), parts, weights)])
-    clusters = min(first.users, first.items)
+    clusters = {
+        part: Clusters(first.user_B[in_B], first.users, first.item_B[in_B], first.items) for part, in_B in parts.items()
+    }
     claims = _claims(rungs, seeds, scored, read_lock(folder), clusters)
     lines = [_line(rung, seeds, folder, scored, claims, bayes, clusters) for rung in rungs]
     return {
@@ -102,12 +103,12 @@ def build_table(
 
 
 def _claims(
-    rungs: list[Rung], seeds: list[int], scored: dict[str, _Scored], lock: Lock | None, clusters: int
+    rungs: list[Rung], seeds: list[int], scored: dict[str, _Scored], lock: Lock | None, clusters: dict[str, Clusters]
 ) -> _Claims:
     """Declared differences hold together with all that were declared; others with those and with each other."""
     by_name = {rung.name: rung for rung in rungs}
     compared = {
-        (one, other): Comparison.of(scored[one]["all"], scored[other]["all"], SEED)
+        (one, other): Comparison.of(scored[one]["all"], scored[other]["all"], SEED, clusters["all"])
         for one, other in comparisons_of(rungs)
     }
     why = {
@@ -120,7 +121,7 @@ def _claims(
     n_all = n_declared + len(compared) - len(declared)
     q_all = max(q, critical_value(list(compared.values()), n_all)) if len(declared) < len(compared) else q
     found = {
-        pair: interval_of(one, q if why[pair] is None else q_all, clusters) | {"undeclared": why[pair]}
+        pair: interval_of(one, q if why[pair] is None else q_all, clusters["all"].fewest) | {"undeclared": why[pair]}
         for pair, one in compared.items()
     }
     family = {
@@ -161,14 +162,15 @@ def _parts(first: HeldOut, min_class: int) -> tuple[dict[str, np.ndarray], dict[
 
 
 def _score(held_out: HeldOut, parts: dict[str, np.ndarray], weights: bootstrap.Weights) -> _Scored:
-    """Of one seed."""
+    """Of one seed. Samples are drawn for all rows, where differences are a family; a part is looked at by itself."""
     out: _Scored = {}
     for name, in_B in parts.items():
         rows = held_out.rows.where(in_B)
         auc = metrics.auc(rows.label_B, rows.probability_B)
         assert auc is not None, f"{name} has both classes, or _parts leaves it out"
-        drawn = weights if name == "all" else weights.first(PART_RESAMPLES)
-        out[name] = Scores(name, np.array([auc]), bootstrap.auc(rows, drawn)[None])
+        drawn_R = bootstrap.auc(rows, weights) if name == "all" else np.empty(0)
+        influence_B = metrics.auc_influence(rows.label_B, rows.probability_B)
+        out[name] = Scores(name, np.array([auc]), drawn_R[None], influence_B)
     return out
 
 
@@ -179,14 +181,15 @@ def _joined(rung: str, seeds: list[_Scored]) -> _Scored:
             rung,
             np.concatenate([one[part].point_S for one in seeds]),
             np.concatenate([one[part].sample_SR for one in seeds]),
+            np.mean([one[part].influence_B for one in seeds], axis=0),
         )
         for part in seeds[0]
     }
 
 
-def _by_part(own: _Scored, other: _Scored, clusters: int) -> dict[str, Any]:
+def _by_part(own: _Scored, other: _Scored, clusters: dict[str, Clusters]) -> dict[str, Any]:
     """own minus other in each part of the test rows, each by itself."""
-    return {part: alone(Comparison.of(own[part], other[part], SEED), clusters) for part in own}
+    return {part: alone(Comparison.of(own[part], other[part], SEED, c), c.fewest) for part, c in clusters.items()}
 
 
 def _line(
@@ -196,7 +199,7 @@ def _line(
     scored: dict[str, _Scored],
     claims: _Claims,
     bayes: _Scored | None,
-    clusters: int,
+    clusters: dict[str, Clusters],
 ) -> dict[str, Any]:
     own = scored[rung.name]
     saved = [read_json(rung.run(folder, seed) / "metrics.json")["splits"] for seed in seeds]
@@ -239,7 +242,7 @@ def _line(
         out["claim"] = {"against": pair[1]} | claims.found[pair]
     out["bayes"], out["gap_closed"], out["above_bayes"] = None, None, False
     if bayes is not None:
-        out["bayes"] = alone(Comparison.of(own["all"], bayes["all"], SEED), clusters)
+        out["bayes"] = alone(Comparison.of(own["all"], bayes["all"], SEED, clusters["all"]), clusters["all"].fewest)
         out["above_bayes"] = out["bayes"]["verdict"] == "higher"
         if NETWORK_BASELINE in scored and rung.name != NETWORK_BASELINE:
             out["gap_closed"] = _gap_closed(scored[NETWORK_BASELINE]["all"], own["all"], bayes["all"])

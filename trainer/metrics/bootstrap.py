@@ -4,8 +4,8 @@ A sample is a weight for each user and each item, and a row counts as often as t
 repeated: each function here equals its namesake in `metrics` on the rows repeated that often (a test holds them equal).
 A sample in which a metric is undefined is NaN. Legend: B rows, U users, I items, R samples.
 
-Source: Owen & Eckles 2012, "Bootstrapping data arrays of arbitrary order", with Poisson weights. For rows that share
-neither user nor item the product's variance is up to three times theirs, so intervals err on the wide side.
+Source: Owen & Eckles 2012, "Bootstrapping data arrays of arbitrary order", with Poisson weights. Where the rows' own
+noise is all there is, the product's variance is three times theirs, so intervals taken from it err on the wide side.
 """
 
 from __future__ import annotations
@@ -48,10 +48,6 @@ class Weights:
 
     def __len__(self) -> int:
         return len(self.user_RU)
-
-    def first(self, samples: int) -> Weights:
-        """The first of the samples."""
-        return Weights(self.user_RU[:samples], None if self.item_RI is None else self.item_RI[:samples])
 
     def of(self, rows: Rows) -> Iterator[np.ndarray]:
         """How often each row is in each sample. Shapes: -> R times (B,), int64."""

@@ -45,6 +45,22 @@ def auc(label_B: np.ndarray, score_B: np.ndarray) -> float | None:
     return float((pos_G * (below_G + 0.5 * neg_G)).sum() / n_pos / n_neg)
 
 
+def auc_influence(label_B: np.ndarray, score_B: np.ndarray) -> np.ndarray:
+    """How much the AUC moves per unit of a row's weight, to first order; sums to 0. Needs both classes.
+
+    Shapes: (B,), (B,) -> (B,), float64. Source: DeLong et al. 1988, the structural components.
+    """
+    positive_B = np.asarray(label_B, bool)
+    sides = [np.sort(score_B[own]) for own in (~positive_B, positive_B)]
+    below_B, above_B = (
+        (np.searchsorted(side, score_B, "left") + np.searchsorted(side, score_B, "right")) / (2 * len(side))
+        for side in sides
+    )
+    place_B = np.where(positive_B, below_B, 1 - above_B)
+    n_B = np.where(positive_B, len(sides[1]), len(sides[0]))
+    return (place_B - place_B[positive_B].mean()) / n_B
+
+
 def too_small(label_B: np.ndarray, min_class: int = MIN_CLASS) -> str | None:
     """Why these rows have no AUC to show, GAUC and PR-AUC included; None where they have one.
 

@@ -70,7 +70,6 @@ def test_samples_are_of_the_seed_and_each_way_is_drawn_by_itself() -> None:
     assert (one.user_RU == same.user_RU).all() and (one.item_RI == same.item_RI).all()
     assert (one.user_RU != other.user_RU).any() and (one.item_RI != other.item_RI).any()
     assert one.user_RU.mean() == pytest.approx(1, abs=0.1) and one.item_RI.var() == pytest.approx(1, abs=0.2)
-    assert len(one.first(7)) == 7 and (one.first(7).item_RI == one.item_RI[:7]).all()
 
 
 def test_items_widen_the_interval_where_rows_of_an_item_err_together() -> None:

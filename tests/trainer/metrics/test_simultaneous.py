@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from scipy import stats
+from sklearn import metrics as reference
 
 from trainer.metrics import bootstrap, metrics
-from trainer.metrics.simultaneous import Comparison, Scores, alone, as_t, critical_value, interval_of
+from trainer.metrics.simultaneous import Clusters, Comparison, Scores, alone, as_t, critical_value, interval_of
 
 
 def scores(name: str, rng: np.random.Generator, shared_R: np.ndarray, seeds: int = 3) -> Scores:
@@ -104,6 +105,55 @@ def test_what_is_equal_or_unknown_isnt_shown() -> None:
     assert wide["high"] > narrow["high"], "the spread over four users is known poorly"
 
 
+def test_the_influence_is_what_a_rows_weight_moves() -> None:
+    """Against the weighted AUC itself, a row's weight a little up and down; with ties."""
+    rng = np.random.default_rng(0)
+    label, score = rng.integers(0, 2, 80), rng.integers(0, 15, 80) / 15
+    found = metrics.auc_influence(label, score)
+    step = 1e-4
+    for b in range(80):
+        weight = np.ones(80)
+        moved = []
+        for sign in (1, -1):
+            weight[b] = 1 + sign * step
+            moved.append(reference.roc_auc_score(label, score, sample_weight=weight))
+        assert found[b] == pytest.approx((moved[0] - moved[1]) / (2 * step), abs=1e-7)
+    assert found.sum() == pytest.approx(0, abs=1e-12)
+
+
+def test_the_variance_of_two_clusterings_against_a_loop_over_pairs_of_rows() -> None:
+    rng = np.random.default_rng(1)
+    user, item, influence = rng.integers(0, 9, 120), rng.integers(0, 7, 120), rng.normal(size=120)
+    share_one = sum(
+        influence[a] * influence[b] for a in range(120) for b in range(120) if user[a] == user[b] or item[a] == item[b]
+    )
+    same_pair = sum(
+        influence[a] * influence[b]
+        for a in range(120)
+        for b in range(120)
+        if a != b and user[a] == user[b] and item[a] == item[b]
+    )
+    by_user, by_item = (sum(influence[c == k].sum() ** 2 for k in range(9)) for c in (user, item))
+    found = Clusters(user, 9, item, 7).variance(influence)
+    assert found == pytest.approx(max(share_one + same_pair, by_user, by_item))
+    alone = Clusters(np.arange(120), 120, np.arange(120), 120).variance(influence)
+    assert alone == pytest.approx((influence**2).sum())
+
+
+def test_the_variance_is_that_of_other_users_and_items() -> None:
+    """Against many logs drawn anew: 40 users, 40 items, a fixed error of two rungs per user and item."""
+    rng = np.random.default_rng(2)
+    differences, errors = [], []
+    for _ in range(300):
+        log, odds = small_log(rng)
+        one, other = (made_up(rng, log, odds, 0.6)[0] for _ in range(2))
+        differences.append(metrics.auc(log.label_B, one) - metrics.auc(log.label_B, other))
+        apart = metrics.auc_influence(log.label_B, one) - metrics.auc_influence(log.label_B, other)
+        errors.append(Clusters(log.user_B, USERS, log.item_B, ITEMS).variance(apart))
+    assert np.mean(errors) == pytest.approx(np.var(differences), rel=0.25)
+    assert np.mean(differences) == pytest.approx(0, abs=3 * np.std(differences) / 300**0.5)
+
+
 USERS, ITEMS, ROWS, SEEDS = 40, 40, 4000, 3
 
 
@@ -124,7 +174,8 @@ def made_up(rng: np.random.Generator, log: bootstrap.Rows, odds: np.ndarray, err
 def measured(name: str, logits: list[np.ndarray], log: bootstrap.Rows, weights: bootstrap.Weights) -> Scores:
     rows = [replace(log, probability_B=logit) for logit in logits]
     points = [metrics.auc(log.label_B, logit) for logit in logits]
-    return Scores(name, np.array(points), np.array([bootstrap.auc(one, weights) for one in rows]))
+    influence_B = np.mean([metrics.auc_influence(log.label_B, logit) for logit in logits], axis=0)
+    return Scores(name, np.array(points), np.array([bootstrap.auc(one, weights) for one in rows]), influence_B)
 
 
 def test_false_claims_are_rare_where_two_rungs_are_alike_and_a_real_gain_is_found() -> None:
@@ -137,7 +188,8 @@ def test_false_claims_are_rare_where_two_rungs_are_alike_and_a_real_gain_is_foun
         log, odds = small_log(rng)
         logits = {name: made_up(rng, log, odds, error) for name, error in (("a", 0.6), ("b", 0.6), ("c", 0.0))}
         a, b, c = (measured(name, own, log, weights) for name, own in logits.items())
-        null, gain = Comparison.of(b, a, 0), Comparison.of(c, a, 0)
+        whose = Clusters(log.user_B, USERS, log.item_B, ITEMS)
+        null, gain = Comparison.of(b, a, 0, whose), Comparison.of(c, a, 0, whose)
         q = critical_value([null, gain])
         false += interval_of(null, q, ITEMS)["verdict"] != "not shown"
         found += interval_of(gain, q, ITEMS)["verdict"] == "higher"
