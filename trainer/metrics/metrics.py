@@ -218,37 +218,36 @@ def auc_samples(
     label_B, score_B, user_B = label_B[order], score_B[order], user_B[order]
     item_B = item_B[order] if items is not None and item_B is not None else None
     ties = np.flatnonzero(np.r_[True, score_B[1:] != score_B[:-1]][: len(score_B)])
+    tie_B = np.searchsorted(ties, np.arange(len(score_B)), "right") - 1
+    first_B, last_B = ties[tie_B], np.r_[ties[1:], len(score_B)][tie_B]
     # Blocks of whole ties.
     cuts = np.searchsorted(ties, np.arange(0, len(score_B), _BLOCK_ROWS))
     edges = [*dict.fromkeys(int(ties[c]) for c in cuts if c < len(ties)), len(score_B)]
     out = np.full(users.shape[1], np.nan)
     for first in range(0, users.shape[1], _BLOCK_SAMPLES):
-        own = slice(first, first + _BLOCK_SAMPLES)
-        user_UR = np.ascontiguousarray(users[:, own], kind)
-        item_IR = None if items is None else np.ascontiguousarray(items[:, own], kind)
+        some = slice(first, first + _BLOCK_SAMPLES)
+        user_UR = np.ascontiguousarray(users[:, some], kind)
+        item_IR = None if items is None else np.ascontiguousarray(items[:, some], kind)
         negatives_R = np.zeros(user_UR.shape[1], np.int64)
         positives_R, won_R = negatives_R.copy(), np.zeros(user_UR.shape[1])
         for a, b in pairwise(edges):
             weight_bR = user_UR[user_B[a:b]]
             if item_IR is not None and item_B is not None:
                 weight_bR *= item_IR[item_B[a:b]]
-            negative_tR = weight_bR * ~label_B[a:b, None]
-            positive_tR = weight_bR - negative_tR
-            starts = ties[np.searchsorted(ties, a) : np.searchsorted(ties, b)] - a
-            tied = len(starts) < b - a
-            if tied:
-                negative_tR = np.add.reduceat(negative_tR, starts, axis=0, dtype=np.int64)
-                positive_tR = np.add.reduceat(positive_tR, starts, axis=0, dtype=np.int64)
-            # Negatives up to and with each tie; half of its own don't count. Sums of a block fit 32 bits.
-            ends_tR = np.cumsum(negative_tR, axis=0, dtype=np.int32 if most * (b - a) < 2**31 else np.int64)
-            positive_R = positive_tR.sum(0, dtype=np.int64)
-            won_R += 2 * (np.einsum("tr,tr->r", positive_tR, ends_tR, dtype=np.float64) + positive_R * negatives_R)
-            if tied:
-                won_R -= np.einsum("tr,tr->r", positive_tR, negative_tR, dtype=np.float64)
+            # Negatives before each row, and one past the last. Sums of a block fit 32 bits, or else 64.
+            before_bR = np.zeros((b - a + 1, weight_bR.shape[1]), np.int32 if most * (b - a) < 2**31 else np.int64)
+            np.cumsum(weight_bR * ~label_B[a:b, None], axis=0, out=before_bR[1:])
+            own = np.flatnonzero(label_B[a:b])
+            first_b, last_b = first_B[a + own] - a, last_B[a + own] - a
+            # Twice what a positive has won: the negatives before its tie, and those before the tie's end.
+            tied = bool((last_b - first_b > 1).any())
+            beaten_pR = before_bR[first_b] + before_bR[last_b] if tied else 2 * before_bR[own]
+            positive_R = weight_bR[own].sum(0, dtype=np.int64)
+            won_R += np.einsum("pr,pr->r", weight_bR[own], beaten_pR, dtype=np.float64) + 2 * positive_R * negatives_R
             positives_R += positive_R
-            negatives_R += ends_tR[-1]
+            negatives_R += before_bR[-1]
         pairs_R = positives_R * negatives_R
-        out[own] = np.where(pairs_R > 0, won_R / (2 * np.maximum(pairs_R, 1)), np.nan)
+        out[some] = np.where(pairs_R > 0, won_R / (2 * np.maximum(pairs_R, 1)), np.nan)
     return out
 
 
