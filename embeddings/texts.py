@@ -178,6 +178,6 @@ def _as_texts(table: pa.Table, folder: Path) -> Texts:
     )
 
 
-def list_hash(ids: Sequence[int] | Sequence[str]) -> str:
+def list_hash(ids: Sequence[int | str]) -> str:
     """One sha256 over a set of text ids, whatever their order: says which texts something was fit on."""
     return hashlib.sha256("\n".join(map(str, sorted(ids))).encode()).hexdigest()

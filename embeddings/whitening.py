@@ -58,7 +58,7 @@ class Whitening(TransformerMixin, BaseEstimator):
         X: np.ndarray,
         y: object = None,
         *,
-        ids: Sequence[int] | Sequence[str] | None = None,
+        ids: Sequence[int | str] | None = None,
         found: np.ndarray | None = None,
     ) -> Whitening:
         """Fit on the vectors of distinct texts of the training period.

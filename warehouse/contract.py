@@ -20,7 +20,7 @@ import sys
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -56,7 +56,7 @@ def described_columns(text: str) -> Iterator[tuple[str, int, list[Column]]]:
                 yield name, number, [_column(node, text.splitlines()) for node in columns.value]
 
 
-def _value(node: yaml.MappingNode, key: str) -> yaml.Node | None:
+def _value(node: yaml.MappingNode, key: str) -> Any:
     return next((value for name, value in node.value if name.value == key), None)
 
 

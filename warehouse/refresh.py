@@ -45,8 +45,9 @@ class Upstream:
     @property
     def load(self) -> int | None:
         """Up to which all of it is current; None if that is unknown."""
-        loads = [record and record["load"] for record in self.tables.values()]
-        return None if None in loads or not loads else min(loads)
+        records = [record for record in self.tables.values() if record]
+        loads = [record["load"] for record in records if record["load"] is not None]
+        return min(loads) if loads and len(loads) == len(self.tables) else None
 
 
 def plan_refresh(request: str, tables: str, views: str) -> str:

@@ -181,10 +181,15 @@ def _joined(rung: str, seeds: list[_Scored]) -> _Scored:
             rung,
             np.concatenate([one[part].point_S for one in seeds]),
             np.concatenate([one[part].sample_SR for one in seeds]),
-            np.mean([one[part].influence_B for one in seeds], axis=0),
+            _mean_influence([one[part] for one in seeds]),
         )
         for part in seeds[0]
     }
+
+
+def _mean_influence(seeds: list[Scores]) -> np.ndarray | None:
+    found = [one.influence_B for one in seeds if one.influence_B is not None]
+    return np.mean(found, axis=0) if len(found) == len(seeds) else None
 
 
 def _by_part(own: _Scored, other: _Scored, clusters: dict[str, Clusters]) -> dict[str, Any]:
@@ -238,8 +243,10 @@ def _line(
     out["claim"] = None
     if needs_placebo and placebo is None:
         out["claim"] = {"against": None, "why_not": "its texts weren't shuffled (--no-placebo)"}
-    elif (pair := (rung.name, placebo if needs_placebo else rung.previous)) in claims.found:
-        out["claim"] = {"against": pair[1]} | claims.found[pair]
+    else:
+        other = placebo if needs_placebo else rung.previous
+        if other is not None and (rung.name, other) in claims.found:
+            out["claim"] = {"against": other} | claims.found[rung.name, other]
     out["bayes"], out["gap_closed"], out["above_bayes"] = None, None, False
     if bayes is not None:
         out["bayes"] = alone(Comparison.of(own["all"], bayes["all"], SEED, clusters["all"]), clusters["all"].fewest)
