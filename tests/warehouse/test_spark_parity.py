@@ -153,6 +153,8 @@ def test_the_record_is_the_same_but_for_the_engine(mart: str, both: Project) -> 
         assert records[folder].pop("invocation_id")
     assert records["duckdb"].pop("adapter") == "duckdb"
     assert records["simulated"].pop("adapter") == "spark"
+    for plan in ("raw_files", "touched_days"):  # what a refresh does; Spark builds in full
+        assert records["duckdb"]["node_checksums"].pop(f"model.first_impression.{plan}")
     for column in records["duckdb"]["columns"]:
         spelled = column["data_type"].lower().replace("text", "string").replace("integer", "int")
         column["data_type"] = re.sub(r"(\w+)\[\]", r"array<\1>", spelled)
@@ -194,7 +196,7 @@ def test_no_empty_table_passes_for_a_mart(tmp_path: Path) -> None:
     said = " ".join(result.stdout.split())
     marts = project.folder / "data/marts/my_log"
     assert result.returncode == 1
-    assert "PASS=4 WARN=0 ERROR=2" in said, "two marts and the two hooks of the project"
+    assert "PASS=3 WARN=0 ERROR=2" in said, "two marts and the hook of the project"
     assert sorted(path.name for path in (marts / "whole").glob("event_date=*")) == [
         "event_date=2024-01-01",
         "event_date=2024-01-02",

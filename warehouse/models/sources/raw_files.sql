@@ -30,7 +30,7 @@ before as (
         cast(null as varchar) as change,
         cast(null as integer) as load
     from found
-    limit 0
+    where false
     {%- endif %}
 ),
 
@@ -45,22 +45,23 @@ compared as (
             when found.size <> before.size or found.modified_ns <> before.modified_ns then 'changed'
         end as change
     from found
-    left join before on found.scan = before.scan and found.file = before.file and before.reason is null
+    left join before
+        on found.scan = before.scan and found.file = before.file and before.reason is null
 ),
 
 gone as (
-    select * from before
-    where
-        load is not null
-        and not exists (select 1 from found where found.scan = before.scan and found.file = before.file)
+    select before.*
+    from before
+    left join found on before.scan = found.scan and before.file = found.file
+    where before.load is not null and found.file is null
 ),
 
 -- A file that changed or is gone makes every file part of the new load: all are read again.
 judged as (
     select
         (select coalesce(max(load), 0) + 1 from before) as next_load,
-        exists (select 1 from compared where change = 'changed') or exists (select 1 from gone where reason is null)
-            as all_again
+        coalesce((select bool_or(change = 'changed') from compared), false)
+        or coalesce((select bool_or(reason is null) from gone), false) as all_again
 )
 
 select

@@ -17,7 +17,7 @@ files as (
     from {{ ref('raw_files') }} as raw_files
     cross join last_full
     where raw_files.reason is null
-    group by 1
+    group by all
 ),
 
 days as (

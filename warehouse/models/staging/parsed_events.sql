@@ -12,7 +12,7 @@ with
 raw as (
     select
         {{ canonical_columns(ref('src_' ~ adapter_name())) }}
-    from {{ ref('src_' ~ adapter_name()) }} as adapted
+    from {{ ref('src_' ~ adapter_name()) }}
     where {{ in_new_files() }}
 ),
 

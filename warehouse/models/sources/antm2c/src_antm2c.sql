@@ -14,7 +14,7 @@
 with
 
 raw as (
-    select * from {{ raw_parts(columns, remedy) }} as parts
+    select * from {{ raw_parts(columns, remedy) }}
 )
 
 select
