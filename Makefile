@@ -7,7 +7,6 @@ EVENTS ?= 200000
 SEED ?= 1
 MART ?= training_examples_v1
 RUNS := runs/$(DATASET)
-FORMATTED := trainer storage tests/trainer tests/storage
 VARS := --vars '{dataset: $(DATASET)}'
 
 .PHONY: demo ladder test check lint lint-python lock contract proof chaos bench bench-warehouse bench-trainer docs clean
@@ -57,7 +56,7 @@ lint: lint-python
 
 lint-python: .venv/installed-dev
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check $(FORMATTED)
+	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 

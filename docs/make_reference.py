@@ -84,9 +84,13 @@ COUNTS = {
     "uncalibrated": "With calibration: `ece` and `log_loss` of the probabilities before it.",
 }
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    "auc": metrics.auc, "gauc": metrics.gauc, "pr_auc": metrics.pr_auc, "log_loss": metrics.log_loss,
-    "ne": metrics.normalized_entropy, "ece": metrics.ece,
-}  # fmt: skip
+    "auc": metrics.auc,
+    "gauc": metrics.gauc,
+    "pr_auc": metrics.pr_auc,
+    "log_loss": metrics.log_loss,
+    "ne": metrics.normalized_entropy,
+    "ece": metrics.ece,
+}
 CELLS = {
     "split": "val or test.",
     "user_level": "zero, few, warm, or all.",
@@ -251,12 +255,16 @@ def stage_keys() -> str:
         "A stage file is one complete YAML; an unknown key is an error. `trainer/stages/` holds the ladder's. A stage "
         "of trees has neither `training` nor `placebo`.\n",
         table(head, network),
-        "### inputs\n", table(head, key_rows(config.InputsConfig)),
-        "### inputs.texts and inputs.llm\n", table(head, key_rows(config.TextsConfig)),
-        "### training\n", described("Training", config.TrainingConfig.__doc__) + "\n",
+        "### inputs\n",
+        table(head, key_rows(config.InputsConfig)),
+        "### inputs.texts and inputs.llm\n",
+        table(head, key_rows(config.TextsConfig)),
+        "### training\n",
+        described("Training", config.TrainingConfig.__doc__) + "\n",
         table(head, key_rows(config.TrainingConfig)),
-        "### evaluation\n", table(head, key_rows(config.EvaluationConfig)),
-    ]  # fmt: skip
+        "### evaluation\n",
+        table(head, key_rows(config.EvaluationConfig)),
+    ]
     stages = [config.load_stage(path) for path in sorted(config.STAGES.glob("*.yaml"))]
     models: dict[str, type[BaseModel]] = {stage.model.kind: type(stage.model) for stage in stages}
     kinds: dict[tuple[str, ...], list[str]] = {}
@@ -297,21 +305,29 @@ def measured() -> str:
         f"`{file}` has a line an input.\n\n" + table(("column", "is"), rows_of(names))
         for file, names in {"drift.csv": DRIFT, "importance.csv": IMPORTANCE}.items()
     ]
-    return "\n".join([
-        "## Metrics\n", "In `metrics.json`, for each held-out split and each scene in it; undefined is null.\n",
-        table(("metric", "is"), rows),
-        "`cold_start.csv` has a line a cell; `n`, `positives`, `users` and the AUC with its interval are as above.\n",
-        table(("column", "is"), rows_of(CELLS)),
-        *files,
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "## Metrics\n",
+            "In `metrics.json`, for each held-out split and each scene in it; undefined is null.\n",
+            table(("metric", "is"), rows),
+            "`cold_start.csv` has a line per cell; `n`, `positives`, `users` and the AUC with its interval are as"
+            " above.\n",
+            table(("column", "is"), rows_of(CELLS)),
+            *files,
+        ]
+    )
 
 
 def column_meta() -> str:
     rows = [[f"`{key}`", ", ".join(f"`{v}`" for v in values), text] for key, (values, text) in META.items()]
     head = "A column of `training_examples` says what it is in its yml, under `config: meta:`. How to add one: "
-    return "\n".join([
-        "## Column meta\n", head + "[add a feature](add-a-feature.md).\n", table(("key", "values", "says"), rows),
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "## Column meta\n",
+            head + "[add a feature](add-a-feature.md).\n",
+            table(("key", "values", "says"), rows),
+        ]
+    )
 
 
 def comments() -> dict[str, str]:
@@ -341,14 +357,18 @@ def all_vars() -> str:
             for n in names
         ]
 
-    return "\n".join([
-        "## Vars\n", "Of dbt, in `dbt_project.yml`, or for one command: `dbt build --vars '{few_max: 10}'`.\n",
-        table(("var", "default", "is"), rows(own, True)),
-        "On the command line alone:\n", table(("var", "is"), rows(given, False)),
-        "In each log's block under `datasets`, see [bring your own log](bring-your-own-log.md):\n",
-        table(("var", "is"), rows(blocks, False)),
-        "Spark's settings are environment variables: [run on Spark](run-on-spark.md#settings).\n",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "## Vars\n",
+            "Of dbt, in `dbt_project.yml`, or for one command: `dbt build --vars '{few_max: 10}'`.\n",
+            table(("var", "default", "is"), rows(own, True)),
+            "On the command line alone:\n",
+            table(("var", "is"), rows(given, False)),
+            "In each log's block under `datasets`, see [bring your own log](bring-your-own-log.md):\n",
+            table(("var", "is"), rows(blocks, False)),
+            "Spark's settings are environment variables: [run on Spark](run-on-spark.md#settings).\n",
+        ]
+    )
 
 
 def page() -> str:

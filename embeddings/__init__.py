@@ -32,9 +32,17 @@ _HOMES = {
     "read_texts": "embeddings.texts",
 }
 __all__ = [
-    "EmbeddingsError", "Encoder", "Recipe", "SideMeans", "Template", "Texts", "VectorStore", "Whitening", "find_store",
+    "EmbeddingsError",
+    "Encoder",
+    "Recipe",
+    "SideMeans",
+    "Template",
+    "Texts",
+    "VectorStore",
+    "Whitening",
+    "find_store",
     "read_texts",
-]  # fmt: skip
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -27,16 +27,35 @@ _WEIGHT_PATTERNS = ("*.safetensors", "pytorch_model*.bin")
 _DECODERS = ("llama", "gemma", "qwen", "mistral", "gpt", "phi", "smollm", "olmo", "falcon", "opt", "bloom", "glm")
 # Positions of these are numbered from pad + 1, so two of the table's rows are never a token's.
 _OFFSET_POSITIONS = (
-    "roberta", "xlm-roberta", "xlm-roberta-xl", "camembert", "roberta-prelayernorm", "mpnet", "xmod", "ibert",
-    "data2vec-text", "longformer", "luke", "mluke",
-)  # fmt: skip
+    "roberta",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "camembert",
+    "roberta-prelayernorm",
+    "mpnet",
+    "xmod",
+    "ibert",
+    "data2vec-text",
+    "longformer",
+    "luke",
+    "mluke",
+)
 _FOLDER_TOKENS = 512  # the longest text of a folder that doesn't say; what encoders are trained on
 # The files besides the weights that decide a vector in a folder of `save_pretrained`.
 _DECIDING = (
-    "config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "vocab.json", "merges.txt",
-    "added_tokens.json", "special_tokens_map.json", "model.safetensors.index.json", "sentencepiece.bpe.model",
-    "spiece.model", "tokenizer.model",
-)  # fmt: skip
+    "config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "model.safetensors.index.json",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "tokenizer.model",
+)
 
 
 class Wheel(BaseModel):

@@ -77,8 +77,10 @@ def reporting(command: Callable) -> Callable:
             err.print(
                 f"Can't read or write {where}: {getattr(error, 'strerror', None) or error}. Finished shards are kept."
                 " Make room or mend the folder, then run the same command again.",
-                markup=False, highlight=False, soft_wrap=True,
-            )  # fmt: skip
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
             raise typer.Exit(2) from None
         except KeyboardInterrupt:
             err.print("Stopped. Finished shards are kept: the same command carries on from there.")

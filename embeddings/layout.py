@@ -43,11 +43,19 @@ _TRANSFORMER_CONFIGS = tuple(
 _TEXT_ONLY = {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}
 # Arguments that choose speed, memory or the type that `--dtype` chooses here.
 _HARMLESS_ARGS = {
-    "model": {"torch_dtype", "dtype", "attn_implementation", "device_map", "low_cpu_mem_usage", "use_safetensors",
-              "add_pooling_layer", "trust_remote_code"},
+    "model": {
+        "torch_dtype",
+        "dtype",
+        "attn_implementation",
+        "device_map",
+        "low_cpu_mem_usage",
+        "use_safetensors",
+        "add_pooling_layer",
+        "trust_remote_code",
+    },
     "processor": {"use_fast", "padding_side", "model_max_length", "trust_remote_code"},
     "config": {"use_cache", "trust_remote_code"},
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -130,9 +138,11 @@ def _read_modules(file: Path) -> list[tuple[str, str]]:
         _refuse(file, f"it lists {', '.join(kinds) or 'no modules'}", "Expected one Transformer, and it first.")
     if len(kinds) > 1 and (kinds[1] != "Pooling" or kinds.count("Pooling") > 1):
         _refuse(
-            file, f"it lists {', '.join(kinds)}", "Expected one Pooling, right after the Transformer: modules that"
+            file,
+            f"it lists {', '.join(kinds)}",
+            "Expected one Pooling, right after the Transformer: modules that"
             " change the states of tokens aren't supported.",
-        )  # fmt: skip
+        )
     return [(kind, path) for kind, path in modules if kind != "Dropout"]
 
 
@@ -140,15 +150,18 @@ def _kind(file: Path, name: str) -> str:
     match = _OWN_TYPE.fullmatch(name)
     if not match:
         _refuse(
-            file, f"it has a module of type {name!r}", "That is code of the model's own (or of another kind of"
+            file,
+            f"it has a module of type {name!r}",
+            "That is code of the model's own (or of another kind of"
             " model), and no code of a model folder is run. " + _ELSEWHERE,
-        )  # fmt: skip
+        )
     kind = match[1]
     if kind not in ("Transformer", "Pooling", "Normalize", "Dense", "LayerNorm", "Dropout"):
         _refuse(
-            file, f"it has a module of type {name!r}", "Modules that are applied here: Transformer, Pooling, Dense,"
-            " LayerNorm, Normalize. " + _ELSEWHERE,
-        )  # fmt: skip
+            file,
+            f"it has a module of type {name!r}",
+            "Modules that are applied here: Transformer, Pooling, Dense, LayerNorm, Normalize. " + _ELSEWHERE,
+        )
     return kind
 
 
@@ -208,9 +221,18 @@ def _read_dense(place: Path) -> Dense:
     config = read_json(file, dict)
     _on_sentences(file, config)
     _only_known(
-        file, config, {"in_features", "out_features", "bias", "activation_function", "module_input_name",
-                       "module_output_name", "use_residual"},
-    )  # fmt: skip
+        file,
+        config,
+        {
+            "in_features",
+            "out_features",
+            "bias",
+            "activation_function",
+            "module_input_name",
+            "module_output_name",
+            "use_residual",
+        },
+    )
     activation = config.get("activation_function", "torch.nn.modules.activation.Tanh")
     name = str(activation).rpartition(".")[2]
     if not str(activation).startswith("torch.nn.") or name not in ACTIVATIONS:
@@ -244,9 +266,11 @@ def _read_weights(place: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, 
     if not file.exists():
         listing = ", ".join(sorted(path.name for path in place.iterdir())) if place.is_dir() else "no such folder"
         _refuse(
-            file, f"it isn't there (found {listing})", "Weights are read from safetensors alone. A pytorch_model.bin is"
+            file,
+            f"it isn't there (found {listing})",
+            "Weights are read from safetensors alone. A pytorch_model.bin is"
             " turned into one by torch.load(..., weights_only=True) and safetensors.torch.save_file.",
-        )  # fmt: skip
+        )
     try:
         with safe_open(file, framework="numpy") as opened:
             kinds = {name: opened.get_slice(name).get_dtype() for name in opened.keys()}  # noqa: SIM118
@@ -282,9 +306,18 @@ def _read_prompts(file: Path) -> tuple[str, int | None, list[str]]:
     """The prompt before each text, how many numbers of a vector are kept (None: all), and notes for the user."""
     config = read_json(file, dict)
     _only_known(
-        file, config, {"__version__", "prompts", "default_prompt_name", "similarity_fn_name", "model_type",
-                       "truncate_dim", "requirements"},
-    )  # fmt: skip
+        file,
+        config,
+        {
+            "__version__",
+            "prompts",
+            "default_prompt_name",
+            "similarity_fn_name",
+            "model_type",
+            "truncate_dim",
+            "requirements",
+        },
+    )
     if config.get("model_type", "SentenceTransformer") != "SentenceTransformer":
         _refuse(file, f"model_type is {config['model_type']!r}", "Expected a SentenceTransformer. " + _ELSEWHERE)
     prompts, default = config.get("prompts") or {}, config.get("default_prompt_name")
@@ -306,22 +339,44 @@ def _read_prompts(file: Path) -> tuple[str, int | None, list[str]]:
     if not used:
         return "", n_kept, []
     name, text = next(iter(used.items()))
-    return "", n_kept, [
-        f"{file.name} names prompts ({', '.join(used)}) but no default_prompt_name, so texts are encoded without one."
-        f" To use {name!r}: --template {text + '{text}'!r}."
-    ]  # fmt: skip
+    return (
+        "",
+        n_kept,
+        [
+            f"{file.name} names prompts ({', '.join(used)}) but no default_prompt_name, so texts are encoded without"
+            f" one. To use {name!r}: --template {text + '{text}'!r}."
+        ],
+    )
 
 
 def _read_transformer(file: Path) -> tuple[int | None, bool]:
     """The longest text in tokens (None: the tokenizer says), and whether texts are put in lower case."""
     config = read_json(file, dict)
-    names = {"model_args": "model", "model_kwargs": "model", "tokenizer_args": "processor",
-             "processor_kwargs": "processor", "config_args": "config", "config_kwargs": "config"}  # fmt: skip
+    names = {
+        "model_args": "model",
+        "model_kwargs": "model",
+        "tokenizer_args": "processor",
+        "processor_kwargs": "processor",
+        "config_args": "config",
+        "config_kwargs": "config",
+    }
     harmless = {"unpad_inputs", "query_length", "document_length"}  # padding; two tasks that aren't used here
     _only_known(
-        file, config, {"max_seq_length", "do_lower_case", "transformer_task", "modality_config", "module_output_name",
-                       "processing_kwargs", "query_expansion", "tokenizer_name_or_path", *names, *harmless},
-    )  # fmt: skip
+        file,
+        config,
+        {
+            "max_seq_length",
+            "do_lower_case",
+            "transformer_task",
+            "modality_config",
+            "module_output_name",
+            "processing_kwargs",
+            "query_expansion",
+            "tokenizer_name_or_path",
+            *names,
+            *harmless,
+        },
+    )
     expected: dict[str, Any] = {
         "transformer_task": "feature-extraction",
         "modality_config": _TEXT_ONLY,
@@ -371,9 +426,11 @@ def _only_known(file: Path, config: dict, known: set[str]) -> None:
     unknown = sorted(set(config) - known)
     if unknown:
         _refuse(
-            file, f"it has the key {unknown[0]!r} with the value {config[unknown[0]]!r}", "This version doesn't know"
+            file,
+            f"it has the key {unknown[0]!r} with the value {config[unknown[0]]!r}",
+            "This version doesn't know"
             " it, so it can't tell whether it changes vectors. If it doesn't, remove it from a copy of the folder.",
-        )  # fmt: skip
+        )
 
 
 def _count(file: Path, config: dict, key: str) -> int:

@@ -35,14 +35,19 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # What a server and its children run under, besides the caller's environment.
 ENVIRONMENT = {
-    "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
-    "DBT_SEND_ANONYMOUS_USAGE_STATS": "0", "DBT_LOG_LEVEL_FILE": "none", "HF_HUB_OFFLINE": "1",
-}  # fmt: skip
+    "PYTHONPATH": str(ROOT),
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "DBT_SEND_ANONYMOUS_USAGE_STATS": "0",
+    "DBT_LOG_LEVEL_FILE": "none",
+    "HF_HUB_OFFLINE": "1",
+}
 # Spark for small logs that nobody keeps: a metastore in memory, few file-system rounds, no second compiler of bytecode.
 SPARK = {
-    "SPARK_METASTORE": "jdbc:derby:memory:metastore;create=true", "SPARK_SHUFFLE_PARTITIONS": "2",
+    "SPARK_METASTORE": "jdbc:derby:memory:metastore;create=true",
+    "SPARK_SHUFFLE_PARTITIONS": "2",
     "SPARK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
-}  # fmt: skip
+}
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 ACTS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link"}
 
@@ -216,9 +221,12 @@ def stay(call: Callable[[], object], request: dict) -> dict:
     sys.stdout.flush()
     sys.stderr.flush()
     return {
-        "code": code, "seconds": time.monotonic() - began, "cpu": time.process_time() - used, "acts": 0,
+        "code": code,
+        "seconds": time.monotonic() - began,
+        "cpu": time.process_time() - used,
+        "acts": 0,
         "pid": os.getpid(),
-    }  # fmt: skip
+    }
 
 
 def serve(command: Callable[[], Callable[[], object]]) -> object:
@@ -256,9 +264,13 @@ class ForkServer:
         self.number = number
         self.cpu = 0.0  # seconds that its children took
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tests.forkserver", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            text=True, cwd=ROOT, env=os.environ | ENVIRONMENT,
-        )  # fmt: skip
+            [sys.executable, "-m", "tests.forkserver", command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=os.environ | ENVIRONMENT,
+        )
 
     def run(self, *argv: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
         """The command with these arguments, as `subprocess.run` would do it; `env` is added to the environment."""

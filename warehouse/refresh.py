@@ -60,10 +60,12 @@ def plan_refresh(request: str, tables: str, views: str) -> str:
     nodes = {key: Node(*fields) for key, fields in given["nodes"].items()}
     records = {relation: record_of(comment) for relation, comment in json.loads(tables).items()}
     sql_of_views = json.loads(views)
-    return json.dumps({
-        key: _plan(asked, upstream_of(asked["parents"], nodes, records, sql_of_views), records, given["invocation"])
-        for key, asked in given["asked"].items()
-    })  # fmt: skip
+    return json.dumps(
+        {
+            key: _plan(asked, upstream_of(asked["parents"], nodes, records, sql_of_views), records, given["invocation"])
+            for key, asked in given["asked"].items()
+        }
+    )
 
 
 def record_of(comment: str | None) -> dict | None:

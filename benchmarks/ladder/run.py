@@ -90,8 +90,14 @@ def fitted(log: Log, vectors: tuple[str, np.ndarray] | None, rng: np.random.Gene
     return x_BX[log.n_train :] @ weights
 
 
-def scores(log: Log, name: str, vectors: tuple[str, np.ndarray] | None, shuffled: bool, key: list[int],
-           weights: bootstrap.Weights) -> Scores:  # fmt: skip
+def scores(
+    log: Log,
+    name: str,
+    vectors: tuple[str, np.ndarray] | None,
+    shuffled: bool,
+    key: list[int],
+    weights: bootstrap.Weights,
+) -> Scores:
     """A stage over its seeds; a placebo shuffles its vectors anew with each seed, as the trainer's does."""
     test = slice(log.n_train, None)
     points, samples, influences = [], [], []
@@ -160,9 +166,13 @@ def ladder(
     for pair in watched:
         one, alone = (interval_of(compared[pair], z, clusters.fewest) for z in (q, 1.96))
         out["claims"][" - ".join(pair)] = {
-            "difference": one["difference"], "error": one["error"], "smallest": one["smallest"],
-            "verdict": one["verdict"], "alone": alone["verdict"], "spread": compared[pair].spread,
-        }  # fmt: skip
+            "difference": one["difference"],
+            "error": one["error"],
+            "smallest": one["smallest"],
+            "verdict": one["verdict"],
+            "alone": alone["verdict"],
+            "spread": compared[pair].spread,
+        }
     return out
 
 

@@ -61,21 +61,25 @@ def write_mart(folder: Path, n: int, history: int = 0, texts: int = 0) -> None:
     start = datetime(2026, 1, 1)
     columns = {name: pa.array(np.char.add("v", codes[:, k].astype(str))) for k, name in enumerate(FIELDS)}
     columns |= {
-        "event_id": pa.array([f"e{k:08d}" for k in range(n)]), "label": pa.array(label),
+        "event_id": pa.array([f"e{k:08d}" for k in range(n)]),
+        "label": pa.array(label),
         "split": pa.array(["train"] * n),
         "event_at": pa.array([start + timedelta(days=int(d), seconds=k % 86_400) for k, d in enumerate(day)]),
         "user_level": pa.array(np.array(["zero", "few", "warm"])[rng.integers(0, 3, n)]),
         "item_level": pa.array(np.array(["zero", "few", "warm"])[rng.integers(0, 3, n)]),
-    }  # fmt: skip
+    }
     meta = {name: {"role": "feature", "kind": "categorical", "group": "context"} for name in FIELDS}
     meta[FIELDS[0]] = {"role": "key", "kind": "categorical", "group": "user"}
     meta[FIELDS[1]] = {"role": "key", "kind": "categorical", "group": "item"}
     meta[FIELDS[-1]] = {"role": "scene"}
     meta |= {
-        "event_id": {"role": "key"}, "label": {"role": "label"}, "split": {"role": "split"},
+        "event_id": {"role": "key"},
+        "label": {"role": "label"},
+        "split": {"role": "split"},
         "event_at": {"role": "time"},
-        "user_level": {"role": "level", "group": "user"}, "item_level": {"role": "level", "group": "item"},
-    }  # fmt: skip
+        "user_level": {"role": "level", "group": "user"},
+        "item_level": {"role": "level", "group": "item"},
+    }
     types = dict.fromkeys(meta, "string") | {"label": "int", "event_at": "timestamp"}
     if texts:
         for name, group in (("title", "item"), ("about", "user")):
@@ -99,11 +103,20 @@ def write_mart(folder: Path, n: int, history: int = 0, texts: int = 0) -> None:
         partition.mkdir(parents=True)
         pq.write_table(table.filter(pa.array(day == d)), partition / "part.parquet")
     (mart / "_build").mkdir()
-    (mart / "_build" / "build.json").write_text(json.dumps({
-        "model": "training_examples", "version": 1, "unique_id": "benchmark", "dataset": "benchmark", "n_rows": n,
-        "node_checksums": {}, "columns": [{"name": c, "data_type": types[c], "meta": meta[c]} for c in meta],
-        "vars": {"scenes": [f"v{k}" for k in range(CARDINALITIES[-1])]},
-    }))  # fmt: skip
+    (mart / "_build" / "build.json").write_text(
+        json.dumps(
+            {
+                "model": "training_examples",
+                "version": 1,
+                "unique_id": "benchmark",
+                "dataset": "benchmark",
+                "n_rows": n,
+                "node_checksums": {},
+                "columns": [{"name": c, "data_type": types[c], "meta": meta[c]} for c in meta],
+                "vars": {"scenes": [f"v{k}" for k in range(CARDINALITIES[-1])]},
+            }
+        )
+    )
 
 
 def write_vectors(folder: Path, texts: int) -> None:
@@ -141,9 +154,11 @@ def ours(stage: str, folder: Path, threads: int, amp: bool, as_peers: bool = Fal
     reading, cpu = time.perf_counter() - started, time.process_time()
     fitted, history = fit(parse_stage(raw, stage), contract, columns, folder / "vectors", Execution(amp=amp))
     return {
-        "wall": len(columns) / history.rows_per_second, "cpu": time.process_time() - cpu, "reading": reading,
+        "wall": len(columns) / history.rows_per_second,
+        "cpu": time.process_time() - cpu,
+        "reading": reading,
         "parameters": fitted.n_parameters,
-    }  # fmt: skip
+    }
 
 
 def peers_rows(folder: Path) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -163,9 +178,11 @@ def timed_epoch(model: Any, epoch: Callable[[], object], reading: float) -> dict
     wall, cpu = time.perf_counter(), time.process_time()
     epoch()
     return {
-        "wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu, "reading": reading,
+        "wall": time.perf_counter() - wall,
+        "cpu": time.process_time() - cpu,
+        "reading": reading,
         "parameters": sum(p.numel() for p in model.parameters()),
-    }  # fmt: skip
+    }
 
 
 def deepctr(folder: Path, threads: int) -> dict:
@@ -179,10 +196,16 @@ def deepctr(folder: Path, threads: int) -> dict:
     reading = time.perf_counter() - started
     features = [SparseFeat(name, c, embedding_dim=SIZE) for name, c in zip(FIELDS, CARDINALITIES, strict=True)]
     model = MMOE(
-        features, num_experts=EXPERTS, expert_dnn_hidden_units=tuple(HIDDEN), gate_dnn_hidden_units=(),
-        tower_dnn_hidden_units=tuple(TOWER), l2_reg_linear=0, l2_reg_embedding=0, task_types=["binary"] * 5,
+        features,
+        num_experts=EXPERTS,
+        expert_dnn_hidden_units=tuple(HIDDEN),
+        gate_dnn_hidden_units=(),
+        tower_dnn_hidden_units=tuple(TOWER),
+        l2_reg_linear=0,
+        l2_reg_embedding=0,
+        task_types=["binary"] * 5,
         task_names=[f"task{k}" for k in range(5)],
-    )  # fmt: skip
+    )
     model.compile(torch.optim.Adam(model.parameters(), RATE), ["binary_crossentropy"] * 5, metrics=[])
     return timed_epoch(model, lambda: model.fit(x, y, batch_size=BATCH, epochs=1, verbose=0), reading)
 
@@ -205,9 +228,13 @@ def rechub(folder: Path, threads: int) -> dict:
         x_val=few, y_val=y[:BATCH], x_test=few, y_test=y[:BATCH], batch_size=BATCH
     )
     trainer = MTLTrainer(
-        model, ["classification"] * 5, optimizer_params={"lr": RATE, "weight_decay": 0}, n_epoch=1, device="cpu",
+        model,
+        ["classification"] * 5,
+        optimizer_params={"lr": RATE, "weight_decay": 0},
+        n_epoch=1,
+        device="cpu",
         model_path=str(folder),
-    )  # fmt: skip
+    )
     return timed_epoch(model, lambda: trainer.train_one_epoch(loader), reading)
 
 
@@ -229,9 +256,11 @@ def run(side: str, folder: Path, threads: int, peers: Path, *flags: str) -> dict
     """One run in a process of its own. Returns: its figures."""
     path = os.pathsep.join([str(ROOT), *([str(peers)] if side in SIDES[1:] else [])])
     environment = os.environ | {
-        "PYTHONPATH": path, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE",
+        "PYTHONPATH": path,
+        "OMP_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "PASSIVE",
         "FIRST_IMPRESSION_CACHE": str(folder / "cache"),
-    }  # fmt: skip
+    }
     command = [sys.executable, __file__, "--worker", side, str(folder), "--threads", str(threads), *flags]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     results = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]

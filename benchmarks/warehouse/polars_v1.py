@@ -86,8 +86,14 @@ def key_table(events: pl.LazyFrame, key: str, scenes: pl.DataFrame) -> pl.DataFr
     frame = windowed(daily(events, [f"{key}_id"]).collect(), [f"{key}_id"], SUMS)
     frame = frame.join(scenes, on="day", how="left")
     n = pl.col("n_impressions_cum")
-    columns = [pl.when(n == 0).then(pl.lit("zero")).when(n <= FEW).then(pl.lit("few")).otherwise(pl.lit("warm"))
-               .alias(f"{key}_level")]  # fmt: skip
+    columns = [
+        pl.when(n == 0)
+        .then(pl.lit("zero"))
+        .when(n <= FEW)
+        .then(pl.lit("few"))
+        .otherwise(pl.lit("warm"))
+        .alias(f"{key}_level")
+    ]
     for w in ("7d", "cum"):
         for measure in ("n_impressions", "n_clicks", "n_active_days"):
             columns.append(if_history(pl.col(f"{measure}_{w}")).alias(f"{key}_{measure}_{w}"))
@@ -131,8 +137,10 @@ def main(events_file: str, out: Path) -> None:
     slot = pl.col("scene").cast(pl.Int32)
     own = [
         pl.col(f"{key}_scene_{measure}_{w}").list.get(slot).alias(f"{key}_own_scene_{measure}_{w}")
-        for key in ("user", "item") for w in ("7d", "cum") for measure in ("n_impressions", "n_clicks", "click_rate")
-    ]  # fmt: skip
+        for key in ("user", "item")
+        for w in ("7d", "cum")
+        for measure in ("n_impressions", "n_clicks", "click_rate")
+    ]
     own += [pl.col(f"scene_click_rate_{w}").list.get(slot).alias(f"own_scene_click_rate_{w}") for w in ("7d", "cum")]
     (
         events.select("event_id", "user_id", "item_id", "scene", "event_at", "event_date", "label")

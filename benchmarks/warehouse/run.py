@@ -97,8 +97,11 @@ class Bench:
         ours = [sys.executable, HERE / "ours.py", self.work / "compiled", self.events]
         self.step("features: First Impression", [*ours, self.work / "ours"])
         polars = {"PYTHONPATH": str(pip_folder(POLARS, self.cache / "polars"))}
-        self.step(f"features: {POLARS[0]}", [sys.executable, HERE / "polars_v1.py", self.events, self.work / "polars"],
-                  env=TWO_THREADS | polars)  # fmt: skip
+        self.step(
+            f"features: {POLARS[0]}",
+            [sys.executable, HERE / "polars_v1.py", self.events, self.work / "polars"],
+            env=TWO_THREADS | polars,
+        )
         self.agree(self.work / "polars/*.parquet", "Polars")
         scratch = self.work / "spark-scratch"
         self.step(

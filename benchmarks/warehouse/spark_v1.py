@@ -68,10 +68,11 @@ def scene_table(events: DataFrame) -> DataFrame:
     )
     priors = [rate(f"n_clicks_{s}_cum", f"n_impressions_{s}_cum", "prior_rate").alias(f"prior_{s}") for s in SCENES]
     lists = [
-        f.array(*(rate(f"n_clicks_{s}_{w}", f"n_impressions_{s}_{w}", "prior_rate") for s in SCENES))
-        .alias(f"scene_click_rate_{w}")
+        f.array(*(rate(f"n_clicks_{s}_{w}", f"n_impressions_{s}_{w}", "prior_rate") for s in SCENES)).alias(
+            f"scene_click_rate_{w}"
+        )
         for w in ("7d", "cum")
-    ]  # fmt: skip
+    ]
     return frame.select("date", "prior_rate", *priors, *lists).cache()
 
 
@@ -131,8 +132,10 @@ def main(events_file: str, out: str, scratch: str) -> None:
     slot = f.col("scene").cast("int")
     own = [
         f.col(f"{key}_scene_{measure}_{w}")[slot].alias(f"{key}_own_scene_{measure}_{w}")
-        for key in ("user", "item") for w in ("7d", "cum") for measure in ("n_impressions", "n_clicks", "click_rate")
-    ]  # fmt: skip
+        for key in ("user", "item")
+        for w in ("7d", "cum")
+        for measure in ("n_impressions", "n_clicks", "click_rate")
+    ]
     own += [f.col(f"scene_click_rate_{w}")[slot].alias(f"own_scene_click_rate_{w}") for w in ("7d", "cum")]
     by_day = scenes.select(
         f.col("date").alias("event_date"), "prior_rate", "scene_click_rate_7d", "scene_click_rate_cum"

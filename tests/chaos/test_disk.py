@@ -15,10 +15,12 @@ from tests.chaos.harness import Scene
 OURS = ["fetch", "simulate", "embeddings", "fit", "score"]
 # The option that names where each command writes, and what it writes there.
 PLACES = {
-    "fetch": ("--raw", "raw"), "simulate": ("--out", "log"), "embeddings": ("--vectors", "vectors"),
+    "fetch": ("--raw", "raw"),
+    "simulate": ("--out", "log"),
+    "embeddings": ("--vectors", "vectors"),
     "fit": ("--run", "x"),
     "score": ("--output", "x.parquet"),
-}  # fmt: skip
+}
 
 
 @pytest.fixture

@@ -150,11 +150,14 @@ def write(plain: Path, folder: Path, plan: Plan) -> Path:
         modules.append((where + name if name else named(where, kind), path))
         if config:
             put(folder / path / "config.json", config)
-            save_file({name: value.contiguous() for name, value in module(step).state_dict().items()},
-                      folder / path / "model.safetensors")  # fmt: skip
-    put(folder / "modules.json", [
-        {"idx": i, "name": str(i), "path": path, "type": kind} for i, (kind, path) in enumerate(modules)
-    ])  # fmt: skip
+            save_file(
+                {name: value.contiguous() for name, value in module(step).state_dict().items()},
+                folder / path / "model.safetensors",
+            )
+    put(
+        folder / "modules.json",
+        [{"idx": i, "name": str(i), "path": path, "type": kind} for i, (kind, path) in enumerate(modules)],
+    )
     put(home / "sentence_bert_config.json", {"max_seq_length": plan.max_tokens, "do_lower_case": plan.lower_case})
     about = {"__version__": {"sentence_transformers": "3.0.0"}, "similarity_fn_name": "cosine"}
     if plan.truncate_dim:

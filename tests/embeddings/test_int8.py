@@ -108,8 +108,12 @@ def test_a_tiny_bert_end_to_end(tiny_folder, tiny, tmp_path, monkeypatch):
     assert min(near) > 0.99
     made = int8.folder_of(encoder.recipe.revision)
     assert sorted(path.name for path in made.iterdir()) == [
-        "graph.onnx", "int8.json", "probes.npz", "table.npy", "tokenizer.json",
-    ]  # fmt: skip
+        "graph.onnx",
+        "int8.json",
+        "probes.npz",
+        "table.npy",
+        "tokenizer.json",
+    ]
     # Made once: a second time neither torch's exporter nor the lock is needed.
     monkeypatch.setattr(int8, "_make", lambda *_: pytest.fail("made twice"))
     int8.ensure(tiny_folder, encoder.recipe.revision, 64)

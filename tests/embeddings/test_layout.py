@@ -68,8 +68,15 @@ def test_a_hub_models_modules_are_in_its_key(tiny_folder, tmp_path, monkeypatch)
 
 
 def test_keys_of_usual_recipes_are_what_they_were():
-    recipe = {"encoder": "e5-small", "revision": "r1", "pooling": "mean", "template": {"default": "{text}", "zh": None},
-              "normalize": True, "max_tokens": 64, "dtype": "fp32"}  # fmt: skip
+    recipe = {
+        "encoder": "e5-small",
+        "revision": "r1",
+        "pooling": "mean",
+        "template": {"default": "{text}", "zh": None},
+        "normalize": True,
+        "max_tokens": 64,
+        "dtype": "fp32",
+    }
     assert Recipe.from_dict(recipe).as_dict() == recipe
     assert Recipe.from_dict(recipe).key == "e5-small-mean-fp32-21749c89b1"
 
@@ -164,10 +171,14 @@ def edit(name, **changes):
 
 def modules(*kinds, **changes):
     def apply(folder):
-        put(folder / "modules.json", [
-            {"idx": i, "name": str(i), "path": f"{i}_{kind.rpartition('.')[2]}" if i else "", "type": kind} | changes
-            for i, kind in enumerate(kinds)
-        ])  # fmt: skip
+        put(
+            folder / "modules.json",
+            [
+                {"idx": i, "name": str(i), "path": f"{i}_{kind.rpartition('.')[2]}" if i else "", "type": kind}
+                | changes
+                for i, kind in enumerate(kinds)
+            ],
+        )
 
     return apply
 
@@ -190,7 +201,8 @@ REFUSED = {
     "an absolute path": (modules(ST + "Transformer", path="/etc"), "path '/etc'"),
     "code of its own": (modules(ST + "Transformer", "my_code.Pooling"), "'my_code.Pooling'.*no code of a model folder"),
     "another kind of model": (
-        modules(ST + "Transformer", "sentence_transformers.sparse_encoder.models.SpladePooling"), "SpladePooling",
+        modules(ST + "Transformer", "sentence_transformers.sparse_encoder.models.SpladePooling"),
+        "SpladePooling",
     ),
     "a router": (modules(ROUTER), "modules.json: it has a module of type '.*Router'"),
     "word vectors": (modules(ST + "WordEmbeddings", ST + "Pooling"), "WordEmbeddings"),
@@ -204,7 +216,8 @@ REFUSED = {
     "kwargs": (modules(ST + "Transformer", kwargs=["task"]), r"takes kwargs \['task'\]"),
     "an unknown pooling": (edit("1_Pooling/config.json", pooling_mode="attention"), "pooling_mode is 'attention'"),
     "no pooling at all": (
-        text("1_Pooling/config.json", '{"pooling_mode_mean_tokens": false}'), "1_Pooling/config.json: no pooling_mode",
+        text("1_Pooling/config.json", '{"pooling_mode_mean_tokens": false}'),
+        "1_Pooling/config.json: no pooling_mode",
     ),
     "a flag that this version doesn't know": (edit("1_Pooling/config.json", pooling_mode_median=True), "median"),
     "a flag that is no flag": (edit("1_Pooling/config.json", pooling_mode_cls_token="yes"), "is 'yes'. Expected true"),
@@ -213,14 +226,16 @@ REFUSED = {
     "dense of other dimensions": (edit("2_Dense/config.json", in_features=30), "linear.weight 16 x 32"),
     "dense that doesn't follow": (edit("1_Pooling/config.json", pooling_mode=["cls", "mean"]), "in_features 32.*64"),
     "an activation of its own": (
-        edit("2_Dense/config.json", activation_function="my_code.Swish"), "activation_function is 'my_code.Swish'",
+        edit("2_Dense/config.json", activation_function="my_code.Swish"),
+        "activation_function is 'my_code.Swish'",
     ),
     "dense on tokens": (edit("2_Dense/config.json", module_input_name="token_embeddings"), "token_embeddings"),
     "dense without weights": (gone("2_Dense/model.safetensors"), r"model.safetensors: it isn't there.*alone"),
     "dense with torn weights": (text("2_Dense/model.safetensors", "x" * 9), "2_Dense/model.safetensors: it can't be"),
     "an unknown key of dense": (edit("2_Dense/config.json", scale=2), "key 'scale' with the value 2"),
     "a prompt that isn't there": (
-        edit("config_sentence_transformers.json", default_prompt_name="query"), "default_prompt_name is 'query'",
+        edit("config_sentence_transformers.json", default_prompt_name="query"),
+        "default_prompt_name is 'query'",
     ),
     "prompts of another form": (edit("config_sentence_transformers.json", prompts=["a"]), r"prompts is \['a'\]"),
     "a sparse encoder": (edit("config_sentence_transformers.json", model_type="SparseEncoder"), "'SparseEncoder'"),
@@ -230,7 +245,8 @@ REFUSED = {
     "no case": (edit("sentence_bert_config.json", do_lower_case="de"), "do_lower_case is 'de'"),
     "another task": (edit("sentence_bert_config.json", transformer_task="fill-mask"), "'fill-mask'"),
     "a chat template": (
-        edit("sentence_bert_config.json", modality_config={"message": {"method": "forward"}}), "modality_config is",
+        edit("sentence_bert_config.json", modality_config={"message": {"method": "forward"}}),
+        "modality_config is",
     ),
     "a model of images": (
         lambda folder: put(folder / "config.json", {"model_type": "clip", "text_config": {}, "vision_config": {}}),
@@ -257,7 +273,7 @@ REFUSED = {
         ],
         "Could not load the model",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", REFUSED)

@@ -152,8 +152,15 @@ def pages_of(n_rows: int, seed: int) -> list[dict]:
         elif number % 50 == 9:
             items = None
         shown_at = FIRST_DAY + dt.timedelta(seconds=draw.randrange(45 * 86_400))
-        rows.append({"user_id": draw.randrange(40), "surface": draw.choice(["home", "search"]), "shown_at": shown_at,
-                     "items": items, "clicks": clicks})  # fmt: skip
+        rows.append(
+            {
+                "user_id": draw.randrange(40),
+                "surface": draw.choice(["home", "search"]),
+                "shown_at": shown_at,
+                "items": items,
+                "clicks": clicks,
+            }
+        )
     return rows
 
 
@@ -179,8 +186,15 @@ def expected_of(files: dict[str, list[dict]]) -> tuple[dict[str, tuple], dict[tu
     return events, rejected
 
 
-SCHEMA = pa.schema({"user_id": pa.int64(), "surface": pa.string(), "shown_at": pa.timestamp("us"),
-                    "items": pa.list_(pa.int64()), "clicks": pa.list_(pa.int64())})  # fmt: skip
+SCHEMA = pa.schema(
+    {
+        "user_id": pa.int64(),
+        "surface": pa.string(),
+        "shown_at": pa.timestamp("us"),
+        "items": pa.list_(pa.int64()),
+        "clicks": pa.list_(pa.int64()),
+    }
+)
 
 
 def compare_with(checkout: Checkout, files: dict[str, list[dict]], table: str = "{}") -> None:
@@ -241,13 +255,16 @@ def test_a_page_of_items_per_row_and_no_texts(checkout: Checkout) -> None:
     [
         ("    impression.source_position,\n", "", "If it takes a list apart, it must pass on each event's position"),
         ("as item_id", "as item", "lacks item_id, and has item, which no later model reads"),
-        ("as label", "as label, user_id as item_titel", "lacks event_id, known_at, item_title, item_entities,"
-         " user_texts, ctx_dense, ctx_ids, and has item_titel"),
+        (
+            "as label",
+            "as label, user_id as item_titel",
+            "lacks event_id, known_at, item_title, item_entities, user_texts, ctx_dense, ctx_ids, and has item_titel",
+        ),
         ("as label", "as label, [user_id] as item_title", "gives item_title as varchar[], expected a text"),
         ("as label", "as label, cast(null as string) as user_texts", "gives user_texts as text, expected a list"),
     ],
     ids=["no position", "required", "misspelt", "list for a text", "text for a list"],
-)  # fmt: skip
+)
 def test_an_adapter_that_is_wrong_is_told_what_to_do(old: str, new: str, message: str, checkout: Checkout) -> None:
     add_pages(checkout, old, new)
     checkout.deliver(pa.Table.from_pylist(pages_of(50, seed=3), SCHEMA), "data/raw/pages/c.parquet")

@@ -92,10 +92,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     marts = make_rich(1500).write(folder / "data/marts/movielens")
     ids = [f"t{k}" for k in range(600)]
     (marts / "texts").mkdir()
-    pq.write_table(pa.table({
-        "text_id": ids, "text": [f"title {k}" for k in ids], "side": ["title"] * len(ids),
-        **{name: pa.array([3] * len(ids), pa.int64()) for name in ("n_rows", "n_cold_rows", "n_train_rows")},
-    }), marts / "texts/part-0.parquet")  # fmt: skip
+    pq.write_table(
+        pa.table(
+            {
+                "text_id": ids,
+                "text": [f"title {k}" for k in ids],
+                "side": ["title"] * len(ids),
+                **{name: pa.array([3] * len(ids), pa.int64()) for name in ("n_rows", "n_cold_rows", "n_train_rows")},
+            }
+        ),
+        marts / "texts/part-0.parquet",
+    )
     (marts / "texts/_SUCCESS").touch()
     recipe = Recipe("e5-small", "r1", "mean", Template(), True, 64, "fp32")
     with VectorStore.writer(folder / "data/vectors", recipe, 160) as store:

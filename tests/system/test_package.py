@@ -69,10 +69,21 @@ def bare(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Bare:
     work.mkdir()
     (wheel,) = dist.glob("*.whl")
     subprocess.run(
-        [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-compile", "--disable-pip-version-check",
-         "--target", site, wheel],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--no-deps",
+            "--no-compile",
+            "--disable-pip-version-check",
+            "--target",
+            site,
+            wheel,
+        ],
         check=True,
-    )  # fmt: skip
+    )
     for name in core():
         for file in metadata.files(name) or ():
             top = file.parts[0]
@@ -82,9 +93,12 @@ def bare(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Bare:
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
         done = subprocess.run(
-            [sys.executable, "-S", *map(str, arguments)], cwd=work, capture_output=True, text=True,
+            [sys.executable, "-S", *map(str, arguments)],
+            cwd=work,
+            capture_output=True,
+            text=True,
             env=environment | {"PYTHONPATH": str(site), "FIRST_IMPRESSION_CACHE": str(home / "cache")},
-        )  # fmt: skip
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done
 

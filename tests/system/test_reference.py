@@ -47,9 +47,17 @@ def test_every_metric_is_listed_and_no_other() -> None:
     found = metrics.evaluation(label, rng.random(200), user, scene, ("a", "b"), resamples=10, seed=0)
     assert set(found) == {*reference.FUNCTIONS, *reference.COUNTS} - {"uncalibrated"}
     (cell, *_) = metrics.cold_start(
-        label, rng.random(200), user, np.zeros((200, 2), int), ("user", "item"), scene, ("a", "b"), resamples=10,
-        min_class=1, seed=0,
-    )  # fmt: skip
+        label,
+        rng.random(200),
+        user,
+        np.zeros((200, 2), int),
+        ("user", "item"),
+        scene,
+        ("a", "b"),
+        resamples=10,
+        min_class=1,
+        seed=0,
+    )
     assert set(cell) <= {*reference.CELLS, *found}
     assert set(reference.CELLS) <= {"split", *cell}
     assert tuple(reference.DRIFT) == drift.FIELDS

@@ -31,7 +31,7 @@ HOSTILE = (
     "'; drop table stg_events; --", "' or '1'='1", '"', "\\", "\\'", "$$", "{{ 1 / 0 }}", "{% raw %}", "%s", "null",
     "NaN", "a\x00b", "\x00", "\ufeffx", "a\r\nb", "\u202eevil", "שלום", "\U0001f469\u200d\U0001f467", "e\u0301",
     "\U0010ffff", "\ufffd", "\u200b", " padded ", "-1", "1e9", "007", "中" * 400,
-)  # fmt: skip
+)  # packed: many short values  # fmt: skip
 # What is left of an id that went through a column of floats: no id.
 NO_IDS = ("NaN", "1e9", "nan", "-inf", "Infinity", "1.5", "9.007199254740993e+15", "1E5", ".5")
 NAMES = tuple(text for text in HOSTILE if text not in NO_IDS)
@@ -46,7 +46,7 @@ CORNERS = tuple(
         "2024-03-06 23:59:59", "2024-03-10 02:30:00", "2024-03-31 01:30:00", "2024-11-03 01:30:00",
         "2024-12-31 23:59:59", "2024-05-05 05:05:05", "2025-10-26 01:00:00", "2026-02-28 23:59:59",
     )
-)  # fmt: skip
+)  # packed: many short values  # fmt: skip
 # Not yet, whenever this runs; the last three are a day with its hour and Unix times.
 LATER = (
     "2099-01-01 00:00:00",
@@ -62,7 +62,7 @@ NO_TIME = (
     "2024-01-01 10:00:00 Asia/Shanghai", "2024-03-01 10:00:00+99:99", "0", "-1", "1e9", "99999999999999999999",
     "infinity", "-infinity", "Infinity", "nan", "2024-03-01 9:05 PM", "2024-03-01 9:05 CET", "2024-03-01 24:00:00",
     "2024-03-01 10:00:60", "2024-03-01T10:00+8", "2024-03-01 10:00:00,5", "20240301", "20240301T100000Z", *HOSTILE,
-)  # fmt: skip
+)  # packed: many short values  # fmt: skip
 NO_YEAR = ("0001-01-01 00:00:00", "1969-12-31 23:59:59", "2200-01-01 00:00:00", "9999-12-31 23:59:59")
 
 
@@ -89,7 +89,7 @@ def _written(instant: dt.datetime, form: str) -> str:
 FORMS = (
     "plain", "slashes", "Z", "micros", "unix", "unix millis", "unix micros", "+08", "+0800", "+08:00", "-03:30", "+14",
     " +08:00", " UTC",
-)  # fmt: skip
+)  # packed: many short values  # fmt: skip
 DAYS_TOGETHER = st.builds(
     lambda days, seconds, form: _time(dt.datetime(2024, 2, 27) + dt.timedelta(days=days, seconds=seconds), form),
     st.integers(0, 16),
@@ -212,8 +212,19 @@ def rows(draw: st.DrawFn, one: dict[str, str]) -> Row:
 @st.composite
 def logs(draw: st.DrawFn) -> list[Row]:
     """Rows in any order, some of them again word for word; at times of one user, item, scene or label alone."""
-    fixed = st.sampled_from(({}, {}, {}, {"user_id": "u1"}, {"item_id": "i1"}, {"surface": "cart"}, {"clicked": "1"},
-                             {"clicked": "0"}, {"user_id": "u1", "item_id": "i1", "surface": "home"}))  # fmt: skip
+    fixed = st.sampled_from(
+        (
+            {},
+            {},
+            {},
+            {"user_id": "u1"},
+            {"item_id": "i1"},
+            {"surface": "cart"},
+            {"clicked": "1"},
+            {"clicked": "0"},
+            {"user_id": "u1", "item_id": "i1", "surface": "home"},
+        )
+    )
     drawn = draw(st.lists(rows(draw(fixed)), min_size=1, max_size=40))
     again = draw(st.lists(st.sampled_from(drawn), max_size=4))
     return draw(st.permutations([*drawn, *again]))
@@ -234,7 +245,7 @@ def every_value() -> list[Row]:
         _row(well | {"ingested_at": _known_at((well | change)["shown_at"][1], None, "plain")} | change
              | {"impression_id": (f"every{number}", f"every{number}")})
         for number, change in enumerate(changes)
-    ]  # fmt: skip
+    ]  # packed: many short values  # fmt: skip
 
 
 def as_table(log: list[Row]) -> pa.Table:

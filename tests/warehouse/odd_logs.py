@@ -21,7 +21,7 @@ def odd_rows(header: bytes) -> bytes:
         for number in (
             "1d", "0x1p3", "1_000", " 1.5 ", "inf", "-inf", "NaN", "1e400", "1e", ".5", "+1", ".", "true", "１",
         )
-    ]  # fmt: skip
+    ]  # packed: many short values  # fmt: skip
     rows += [
         {"at": at}
         for at in (
@@ -32,7 +32,7 @@ def odd_rows(header: bytes) -> bytes:
             "1689156005250000", "2023-07-12T10:00+0800", " 2023-07-12 10:00:05.123456000 +08 ", "2023-07-12 9:05 PM",
             "2023-07-12 9:05 CET", "2024030110", "2099-01-01 00:00:00", "2023-07-12 24:00",
         )
-    ]  # fmt: skip
+    ]  # packed: many short values  # fmt: skip
     rows += [{"label": label} for label in ("1.0", "0.5", "1d", "", "١", " 1 ")]
     rows += [
         {"title": title}
@@ -40,7 +40,7 @@ def odd_rows(header: bytes) -> bytes:
             "\u3000两边有空格\u00a0", "\u3000", '"say ""hi"", twice"', '"one\ntwo"', '"one\r\ntwo"', "back\\slash\\",
             "it's", "line\u2028separator", '""', "\ttab\t", "a,too many",
         )
-    ]  # fmt: skip
+    ]  # packed: many short values  # fmt: skip
     rows += [{"entities": entities} for entities in ('" red ,\u3000red,,blue"', '","', '"blue,red"', "a|b.c")]
     rows += [{"user": " "}, {"user": "1"}, {"user": "1"}]
     rows += [
@@ -79,7 +79,7 @@ def with_odd_types(folder: Path) -> None:
             "clicked", [bool(clicked) for clicked in log["clicked"].to_pylist()],
         ),
         "part=y/d.PARQUET": with_column(with_column(decimals, "shown_at", zoned), "title", pa.array([b"x"] * 80)),
-    }  # fmt: skip
+    }  # packed: many short values  # fmt: skip
     for path, table in files.items():
         (folder / path).parent.mkdir(parents=True)
         pq.write_table(table, folder / path)

@@ -97,9 +97,11 @@ def test_a_mart_describes_no_column_of_a_feature_model_again() -> None:
     }
     # Of v2's windows up to the instant, these words would be true of v1's windows up to the day.
     assert {name for name, _ in own & described} == {
-        "user_own_scene_n_clicks_7d", "user_own_scene_n_clicks_cum", "item_own_scene_n_clicks_7d",
+        "user_own_scene_n_clicks_7d",
+        "user_own_scene_n_clicks_cum",
+        "item_own_scene_n_clicks_7d",
         "item_own_scene_n_clicks_cum",
-    }  # fmt: skip
+    }
 
 
 def test_copies_are_their_originals_in_their_order(tmp_path: Path) -> None:

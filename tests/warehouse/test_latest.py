@@ -102,8 +102,10 @@ def test_an_earlier_date_can_be_asked_for(project: Project, tmp_path: Path) -> N
     for name, keys in {"scene": ("as_of_date",), **KEYS}.items():
         order = [(key, "ascending") for key in keys]
         both = f"(from feat_{name}_v1 where as_of_date = '{MID}') using ({', '.join(keys)})"
-        expected = earlier.query(f"select a.* from feat_{name}_v1 as a semi join feat_{name}_latest as b "
-                                 f"using ({', '.join(keys)}) where a.as_of_date = '{MID}'")  # fmt: skip
+        expected = earlier.query(
+            f"select a.* from feat_{name}_v1 as a semi join feat_{name}_latest as b "
+            f"using ({', '.join(keys)}) where a.as_of_date = '{MID}'"
+        )
         assert len(expected)
         found = earlier.query(f"select * from feat_{name}_latest semi join {both}")
         assert found.sort_by(order).equals(expected.sort_by(order))

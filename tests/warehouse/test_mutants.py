@@ -45,7 +45,7 @@ UNDATED = "(select * exclude (as_of_date) from users) as users"
 LATEST = UNDATED.replace(
     "users)", "users qualify row_number() over (partition by user_id order by as_of_date desc) = 1)"
 )
-HASH = "md5('\" ~ side ~ \":' || \" ~ text ~ \")"
+HASH = 'md5(\'" ~ side ~ ":\' || " ~ text ~ ")'
 PAIRS = "{{ ref('feat_user_item', v=2) }}"
 # version of the mart -> name of the mutant -> what it changes
 MUTANTS = {
@@ -63,9 +63,7 @@ MUTANTS = {
         "pairs by user alone": (
             Edit(f"{FEATURES}/feat_user_item_v1.sql", "partition by user_id, item_id", "partition by user_id"),
         ),
-        "whole-log prior": (
-            Edit(f"{FEATURES}/feat_scene_v1.sql", "n_clicks_cum /", "sum(n_clicks_7d) over () /"),
-        ),
+        "whole-log prior": (Edit(f"{FEATURES}/feat_scene_v1.sql", "n_clicks_cum /", "sum(n_clicks_7d) over () /"),),
         "outcome known when shown": tuple(
             Edit(f"warehouse/models/daily/int_{keys}_daily.sql", "known_date as day", "event_date as day")
             for keys in ("user", "item", "user_item")
@@ -75,9 +73,7 @@ MUTANTS = {
         ),
         # Whoever joins on the key and forgets the day: each event meets every day of its user, or the last one of all.
         "join on the user alone": (Edit(MART_V1, BY_DAY, f"left join {UNDATED} using (user_id)"),),
-        "latest snapshot for every day": (
-            Edit(MART_V1, BY_DAY, f"left join {LATEST} using (user_id)"),
-        ),
+        "latest snapshot for every day": (Edit(MART_V1, BY_DAY, f"left join {LATEST} using (user_id)"),),
         "fan-out": (Edit(MART_V1, USERS, f"(select * from {USERS} union all select * from {USERS})"),),
         "no text reaches the mart": (Edit("warehouse/macros/texts.sql", "<> '' then", "= 'lost' then"),),
         "one text for every row": (Edit("warehouse/macros/texts.sql", HASH, HASH.replace('" ~ text ~ "', "'same'")),),
@@ -99,9 +95,12 @@ MUTANTS = {
             for keys in BY_INSTANT
         ),
         "join on the user alone": (
-            Edit(MART_V2, "left join users using (user_id, event_at)",
-                 "left join (select * exclude (event_at) from users qualify row_number() over (partition by user_id"
-                 " order by event_at desc) = 1) as users using (user_id)"),
+            Edit(
+                MART_V2,
+                "left join users using (user_id, event_at)",
+                "left join (select * exclude (event_at) from users qualify row_number() over (partition by user_id"
+                " order by event_at desc) = 1) as users using (user_id)",
+            ),
         ),
         "fan-out": (Edit(MART_V2, USERS_V2, f"(select * from {USERS_V2} union all select * from {USERS_V2})"),),
         "history one outcome ahead": (
@@ -112,13 +111,20 @@ MUTANTS = {
             ),
         ),
         "pairs joined by user alone": (
-            Edit(MART_V2, PAIRS, f"(select * from {PAIRS}"
-                 " qualify row_number() over (partition by user_id, event_at order by item_id) = 1)"),
-            Edit(MART_V2, "left join pairs using (user_id, item_id, event_at)",
-                 "left join (select * exclude (item_id) from pairs) as pairs using (user_id, event_at)"),
+            Edit(
+                MART_V2,
+                PAIRS,
+                f"(select * from {PAIRS}"
+                " qualify row_number() over (partition by user_id, event_at order by item_id) = 1)",
+            ),
+            Edit(
+                MART_V2,
+                "left join pairs using (user_id, item_id, event_at)",
+                "left join (select * exclude (item_id) from pairs) as pairs using (user_id, event_at)",
+            ),
         ),
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("version", "name"), [(version, name) for version in MUTANTS for name in MUTANTS[version]])

@@ -17,9 +17,13 @@ Tables = dict[str, str | None]
 
 def plan(node: str, tables: Tables, views: dict[str, str] | None = None, **given: object) -> dict:
     asked = {
-        "relation": NODES[node][0], "text": "select", "parents": NODES[node][3], "full_refresh": False,
-        "is_root": node == EVENTS, "mart_build": None,
-    } | given  # fmt: skip
+        "relation": NODES[node][0],
+        "text": "select",
+        "parents": NODES[node][3],
+        "full_refresh": False,
+        "is_root": node == EVENTS,
+        "mart_build": None,
+    } | given
     request = {"invocation": given.pop("now", "now"), "nodes": NODES, "asked": {node: asked}}
     return json.loads(plan_refresh(json.dumps(request), json.dumps(tables), json.dumps(views or VIEWS)))[node]
 

@@ -28,7 +28,7 @@ ROWS_OF = {
 } | {
     "feature_profile": "select * replace (round(mean, 9) as mean, round(psi, 9) as psi) from feature_profile",
     "int_text_counts": "select text_id, sum(columns('n_.*')) from int_text_counts group by text_id",
-}  # fmt: skip
+}  # packed: many short values  # fmt: skip
 # Without ids of its own an event is its file and row, and rows alike in every column repeat each other.
 NO_IDS = Edit("warehouse/models/sources/my_log/src_my_log.sql", "cast(impression_id as string)", "cast(null as string)")
 
@@ -267,7 +267,7 @@ MUTANTS = (
      "feat_user_history_v2"),
     (Edit("warehouse/models/staging/touched_days.sql", "events.known_date >= first_known.day",
           "events.known_date > first_known.day"), "training_examples_v1"),
-)  # fmt: skip
+)  # packed: many short values  # fmt: skip
 
 
 def test_mutants_of_what_a_refresh_carries_over_are_caught(nearly: Project, whole: Project, tmp_path: Path) -> None:

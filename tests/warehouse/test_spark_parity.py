@@ -56,8 +56,10 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Project:
     raw = project.folder / "data/raw/simulated"
     subprocess.run(
         [sys.executable, "-m", "warehouse.simulate", "--events", str(N_EVENTS), "--out", str(raw)],
-        cwd=ROOT, check=True, capture_output=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+    )
     for part in FIXTURE.glob("*.csv"):
         shutil.copy(part, raw / f"fixture_{part.name}".replace(".csv", ".CSV"))
     header = (FIXTURE / "antm2c_10m_part0.csv").read_bytes().split(b"\n", 1)[0]
@@ -233,8 +235,10 @@ def test_parquet_of_many_types(tmp_path: Path) -> None:
     with duckdb.connect(database, read_only=True) as connection:
         connection.execute("set TimeZone = 'UTC'")
         for table, at_least in (("parsed_events", 320), ("rejected_events", 10)):
-            types = {name: str(type_) for name, type_, *_ in
-                     connection.sql(f"describe select * from {spark.format(table)}").fetchall()}  # fmt: skip
+            types = {
+                name: str(type_)
+                for name, type_, *_ in connection.sql(f"describe select * from {spark.format(table)}").fetchall()
+            }
             names = [name for name, *_ in connection.sql(f"describe {table}").fetchall() if name != "identity"]
             ours = ", ".join(names)
             theirs = ", ".join(f"timezone('UTC', {name})" if "ZONE" in types[name] else name for name in names)

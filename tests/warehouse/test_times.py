@@ -145,30 +145,43 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"val_from": "2024-10-01", "test_from": "2024-9-15"},
-         "val_from (2024-10-01 00:00:00) must be before test_from (2024-09-15 00:00:00)"),
-        ({"val_from": "2024-02-08T01:00+00:30", "test_from": "2024-02-08T08:30+08"},
-         "val_from (2024-02-08 00:30:00) must be before test_from (2024-02-08 00:30:00)"),
-        ({"val_from": "2024-02-01 9:05 PM"},
-         "var val_from of dataset my_log is '2024-02-01 9:05 PM', expected a time such as"),
-        ({"test_from": "2024-02-08 CET"},
-         "var test_from of dataset my_log is '2024-02-08 CET', expected a time such as"),
-        ({"test_from": 20240208},
-         "var test_from of dataset my_log is '20240208', expected a time such as"),
-        ({"val_from": "2024-02-30"},
-         "var val_from of dataset my_log is '2024-02-30', expected a time such as"),
-        ({"serve_as_of": "2024-02-01 10:00"},
-         "var serve_as_of of dataset my_log is '2024-02-01 10:00', expected a day (UTC)"),
-        ({"serve_as_of": "2024-02-01T00:00+08"},
-         "var serve_as_of of dataset my_log is '2024-02-01T00:00+08', expected a day"),
-        ({"refresh_from": "last week"},
-         "var refresh_from of dataset my_log is 'last week', expected a day (UTC)"),
-        ({"max_gap_days": "many"},
-         "var max_gap_days of dataset my_log is 'many', expected a number that is not negative, or null"),
-        ({"future_tolerance": -1},
-         "var future_tolerance of dataset my_log is '-1', expected a number that is not negative"),
+        (
+            {"val_from": "2024-10-01", "test_from": "2024-9-15"},
+            "val_from (2024-10-01 00:00:00) must be before test_from (2024-09-15 00:00:00)",
+        ),
+        (
+            {"val_from": "2024-02-08T01:00+00:30", "test_from": "2024-02-08T08:30+08"},
+            "val_from (2024-02-08 00:30:00) must be before test_from (2024-02-08 00:30:00)",
+        ),
+        (
+            {"val_from": "2024-02-01 9:05 PM"},
+            "var val_from of dataset my_log is '2024-02-01 9:05 PM', expected a time such as",
+        ),
+        (
+            {"test_from": "2024-02-08 CET"},
+            "var test_from of dataset my_log is '2024-02-08 CET', expected a time such as",
+        ),
+        ({"test_from": 20240208}, "var test_from of dataset my_log is '20240208', expected a time such as"),
+        ({"val_from": "2024-02-30"}, "var val_from of dataset my_log is '2024-02-30', expected a time such as"),
+        (
+            {"serve_as_of": "2024-02-01 10:00"},
+            "var serve_as_of of dataset my_log is '2024-02-01 10:00', expected a day (UTC)",
+        ),
+        (
+            {"serve_as_of": "2024-02-01T00:00+08"},
+            "var serve_as_of of dataset my_log is '2024-02-01T00:00+08', expected a day",
+        ),
+        ({"refresh_from": "last week"}, "var refresh_from of dataset my_log is 'last week', expected a day (UTC)"),
+        (
+            {"max_gap_days": "many"},
+            "var max_gap_days of dataset my_log is 'many', expected a number that is not negative, or null",
+        ),
+        (
+            {"future_tolerance": -1},
+            "var future_tolerance of dataset my_log is '-1', expected a number that is not negative",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_var_that_cannot_be_read_is_named(given: dict, message: str, project: Project) -> None:
     result = project.dbt("parse", dataset_vars=MY_LOG | given)
     assert result.returncode != 0

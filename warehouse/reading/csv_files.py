@@ -50,8 +50,10 @@ def fields_of_first_line(file: str, delim: str, quote: str, remedy: str) -> tupl
         if head.startswith(mark):
             raise ReadingError(f"Raw file {file} is {encoding}, not UTF-8. {AS_UTF8.format(encoding)} {remedy}")
     if b"\0" in head[:200] and _is_utf16(head[:200]):
-        raise ReadingError(f"Raw file {file} looks like UTF-16 without a byte-order mark, not UTF-8. "
-                           f"{AS_UTF8.format('UTF-16LE')} {remedy}")  # fmt: skip
+        raise ReadingError(
+            f"Raw file {file} looks like UTF-16 without a byte-order mark, not UTF-8. "
+            f"{AS_UTF8.format('UTF-16LE')} {remedy}"
+        )
     text = head.decode("utf-8-sig", errors="replace").replace("\0", "\ufffd")
     fields = _first_record(text, delim, quote)
     return [field.strip() for field in fields], "\ufffd" not in "".join(fields)

@@ -296,10 +296,11 @@ def _parquet_selects(
     from_path = _from_path(request, source_file)
     types = dict(names)
     expressions = [
-        f"{from_path[name]} as {quoted(name)}" if name in from_path
+        f"{from_path[name]} as {quoted(name)}"
+        if name in from_path
         else f"{as_text('t.' + inner[name], types[name], shapes[name], _what(name))} as {quoted(name)}"
         for name in request.columns
-    ]  # fmt: skip
+    ]
     alias = f"t({', '.join(inner_name for inner_name in (f'c{n}' for n in range(len(names))))})" if by_position else "t"
     scan = parquet_files.scan([f"{folder}/{found.path}" for found in files])
     return [

@@ -12,10 +12,17 @@ from duckdb.sqltypes import DuckDBPyType
 from warehouse.reading.errors import ReadingError
 
 TIMES = {"date", "time", "time with time zone", "timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns"} | {
-    "timestamp with time zone", "timestamptz_ns"}  # fmt: skip
+    "timestamp with time zone",
+    "timestamptz_ns",
+}
 WITH_ZONE = {"timestamp with time zone", "timestamptz_ns"}
 NUMBERS = {"tinyint", "smallint", "integer", "bigint", "hugeint", "utinyint", "usmallint", "uinteger", "ubigint"} | {
-    "uhugeint", "float", "double", "decimal", "bignum"}  # fmt: skip
+    "uhugeint",
+    "float",
+    "double",
+    "decimal",
+    "bignum",
+}
 # Below it, every whole number has its own float; from it on, one float represents several.
 FIRST_INEXACT = {"float": 2**24, "double": 2**53}
 

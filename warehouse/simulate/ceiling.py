@@ -45,9 +45,12 @@ def ceiling_report(out: Path, on_rows: Callable[[int], None] = lambda rows: None
     met = _met_before(truth)
     z = np.log(truth.millionths / (PROBABILITY_STEPS - truth.millionths))
     effects = {
-        "nothing": 0.0, "mood": drawn["mood"], "match": drawn["match"],
-        "known_pair": np.where(met, drawn["pair"], 0), "new_pair": np.where(met, 0, drawn["pair"]),
-    }  # fmt: skip
+        "nothing": 0.0,
+        "mood": drawn["mood"],
+        "match": drawn["match"],
+        "known_pair": np.where(met, drawn["pair"], 0),
+        "new_pair": np.where(met, 0, drawn["pair"]),
+    }
     report: dict = {"left_out": []}
     for title, name in LEFT_OUT:
         z = z - effects[name]

@@ -24,9 +24,24 @@ N_GROUPS = max(t.group for t in TOPICS) + 1
 GROUP_OF_TOPIC = np.array([t.group for t in TOPICS])
 # Values of the deep features that are ids, merchants (9) apart.
 CODE_COUNTS = {
-    0: 2, 1: 7, 2: 6, 3: N_TOPICS, 4: 200, 5: 4, 6: 24, 7: 7, 8: N_GROUPS,
-    10: 6, 11: 40, 12: 100, 13: 31, 15: 30, 16: 5, 17: 500, 18: 10,
-}  # fmt: skip
+    0: 2,
+    1: 7,
+    2: 6,
+    3: N_TOPICS,
+    4: 200,
+    5: 4,
+    6: 24,
+    7: 7,
+    8: N_GROUPS,
+    10: 6,
+    11: 40,
+    12: 100,
+    13: 31,
+    15: 30,
+    16: 5,
+    17: 500,
+    18: 10,
+}
 N_AGES, N_GENDERS, N_TIERS = 7, 2, 6
 
 

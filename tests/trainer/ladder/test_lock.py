@@ -73,8 +73,12 @@ def test_it_is_there_before_anything_is_fitted(stage: Any, inline: Any, tmp_path
     assert (lock.seeds, list(lock.stages), lock.read_before) == ([1, 2], ["00_gbdt", "01_b", "02_c"], [])
     assert lock.content_hash == json.loads((folder / "01_b/seed_1/lineage.json").read_text())["content_hash"]
     assert found["family"] | {"critical_value": 0, "lock": 0} == {
-        "declared": 3, "of_them_here": 3, "undeclared": 0, "critical_value": 0, "lock": 0
-    }  # fmt: skip
+        "declared": 3,
+        "of_them_here": 3,
+        "undeclared": 0,
+        "critical_value": 0,
+        "lock": 0,
+    }
     page = markdown(found)
     assert "Declared before test was read (ladder.lock): 3 rungs, seeds 1, 2, 3 comparisons" in page
     assert "Before any rung was fitted: the smallest difference in AUC that" in page

@@ -95,8 +95,13 @@ def test_what_is_equal_or_unknown_isnt_shown() -> None:
     assert (equal["difference"], equal["low"], equal["high"], equal["verdict"]) == (0, 0, 0, "not shown")
     few = Comparison(0.1, np.array([0.01] * 9 + [np.nan] * 20), ())
     assert interval_of(few, 2, 100) == {
-        "difference": 0.1, "low": None, "high": None, "error": None, "smallest": None, "verdict": "not shown"
-    }  # fmt: skip
+        "difference": 0.1,
+        "low": None,
+        "high": None,
+        "error": None,
+        "smallest": None,
+        "verdict": "not shown",
+    }
     rng = np.random.default_rng(0)
     clear = Comparison(0.1, rng.normal(0, 0.01, 500), ())
     assert alone(clear, 1000)["verdict"] == "higher"

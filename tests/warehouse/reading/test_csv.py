@@ -67,8 +67,10 @@ def test_header_names_the_columns_of_files_without(tmp_path: Path) -> None:
     write(tmp_path, "b.tsv.gz", gzip.compress(b"u3\ti3\t1\n"))
     names = {"header": ["user", "item", "label"], "delim": "\t", "quote": ""}
     assert rows(tmp_path, "csv", "*.tsv", ["label", "user"], **names) == [
-        ("0", "u1", "a.tsv", 1), ("1", "u2", "a.tsv", 2), ("1", "u3", "b.tsv.gz", 1)
-    ]  # fmt: skip
+        ("0", "u1", "a.tsv", 1),
+        ("1", "u2", "a.tsv", 2),
+        ("1", "u3", "b.tsv.gz", 1),
+    ]
     write(tmp_path, "c.tsv", b"u4\ti4\n")
     said = error(tmp_path, "csv", "*.tsv", ["label", "user"], **names)
     assert said.startswith(
@@ -127,7 +129,7 @@ PLAIN = b"a,b\n1,2\n" * 2000
         ("a.csv.xz", b"x", "Left out: a.csv.xz: compressed in a way that can't be read"),
     ],
     ids=lambda value: value if isinstance(value, str) else "content",  # a gzip holds the time it was made at
-)  # fmt: skip
+)
 def test_what_is_no_csv_is_named_with_its_remedy(name: str, content: bytes, message: str, tmp_path: Path) -> None:
     write(tmp_path, name, content)
     said = error(tmp_path, "csv", "*.csv", ["a", "b"])

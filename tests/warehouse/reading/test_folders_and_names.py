@@ -72,8 +72,19 @@ def test_the_folders_above_the_raw_folder_are_no_columns(tmp_path: Path) -> None
 
 
 def test_names_that_readers_use_themselves(tmp_path: Path) -> None:
-    own = {"filename": ["f"], "file_row_number": [7], "file_index": [8], "_partition": ["p"], "User_ID": [1],
-           "user_id": ["u1"], "source": ["s"], "c0": ["c"], "t": ["t"], "select": ["k"], 'q"q': ["q"]}  # fmt: skip
+    own = {
+        "filename": ["f"],
+        "file_row_number": [7],
+        "file_index": [8],
+        "_partition": ["p"],
+        "User_ID": [1],
+        "user_id": ["u1"],
+        "source": ["s"],
+        "c0": ["c"],
+        "t": ["t"],
+        "select": ["k"],
+        'q"q': ["q"],
+    }
     write(tmp_path, "a.parquet", **own)
     columns = list(own)
     assert rows(tmp_path, "parquet", "*.parquet", columns) == [
@@ -96,8 +107,10 @@ def test_columns_stand_anywhere_and_come_and_go(tmp_path: Path) -> None:
     write(tmp_path, "b.parquet", x=["b"], new=[1.5], user_id=["2"], __index_level_0__=[9])
     write(tmp_path, "c.parquet", X=["other"], x=["c"], user_id=[3.0])
     assert [row[:2] for row in rows(tmp_path, "parquet", "*.parquet", ["x", "user_id"])] == [
-        ("a", "1"), ("b", "2"), ("c", "3")
-    ]  # fmt: skip
+        ("a", "1"),
+        ("b", "2"),
+        ("c", "3"),
+    ]
     write(tmp_path, "d.parquet", user_id=[4])
     assert error(tmp_path, "parquet", "*.parquet", ["x", "user_id"]) == (
         f"Raw file {tmp_path}/d.parquet lacks the column x. Its first line has 1: user_id. Mend it."

@@ -69,8 +69,14 @@ SCALARS: dict[pa.DataType, st.SearchStrategy] = {
     pa.null(): st.none(),
 }
 TIMES = {type_ for type_ in SCALARS if pa.types.is_temporal(type_)}
-NUMBERS = {type_ for type_ in SCALARS if pa.types.is_integer(type_) or pa.types.is_floating(type_) or
-           pa.types.is_decimal(type_) or pa.types.is_boolean(type_)}  # fmt: skip
+NUMBERS = {
+    type_
+    for type_ in SCALARS
+    if pa.types.is_integer(type_)
+    or pa.types.is_floating(type_)
+    or pa.types.is_decimal(type_)
+    or pa.types.is_boolean(type_)
+}
 
 
 def as_array(values: list, type_: pa.DataType) -> pa.Array:
