@@ -59,4 +59,5 @@ def from_arrow(array: pa.Array) -> pa.Array:
         encoded = array.cast(pa.large_binary()).dictionary_encode()
         names = encoded.dictionary.to_pylist()
         return pa.array([of_name(name) if name else None for name in names], pa.int64()).take(encoded.indices)
-    raise ValueError(f"of the type {kind}, expected int64 (BIGINT)")
+    gaps = " (pandas turns whole numbers with gaps into those: read with dtype_backend='pyarrow')"
+    raise ValueError(f"of the type {kind}{gaps if pa.types.is_floating(kind) else ''}, expected int64 (BIGINT)")

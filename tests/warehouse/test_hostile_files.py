@@ -104,7 +104,7 @@ def test_a_name_that_is_a_pattern_is_refused(name: str, project: Project) -> Non
     raw = project.folder / "data/raw/antm2c"
     raw.mkdir(parents=True, exist_ok=True)
     (raw / name).write_bytes(HEADER + event(b"unseen"))
-    result = project.dbt("run", "--select", "src_antm2c", dataset_vars=ANTM2C)
+    result = project.dbt("run", "--select", "+src_antm2c", dataset_vars=ANTM2C)
     (raw / name).unlink()
     assert result.returncode == 1
     assert f"Raw file data/raw/antm2c/{name} has one of * ? [ ] \\ in its path" in " ".join(result.stdout.split())
