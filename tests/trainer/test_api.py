@@ -87,7 +87,7 @@ def test_a_run_with_texts(name: str, rich: Any, stage: Any, vectors: Any, tmp_pa
     table = rows_of(marts)
     frame = table.to_pandas(types_mapper=pd.ArrowDtype)
     found = pd.Series(load_run(tmp_path / "run").predict(frame), index=table["event_id"].to_pylist())
-    with pytest.raises(TrainerError, match="double .*dtype_backend='pyarrow'"):
+    with pytest.raises(TrainerError, match=r"double .*dtype_backend='pyarrow'"):
         load_run(tmp_path / "run").predict(table.to_pandas())
     saved = pq.read_table(tmp_path / "run" / "predictions.parquet").to_pandas().set_index("event_id").probability
     np.testing.assert_allclose(found.loc[saved.index], saved, atol=1e-6)
