@@ -38,7 +38,7 @@ def test_the_warehouse_hashes_side_and_text() -> None:
     digits = hashlib.md5("title:咖啡".encode()).hexdigest()[:16]
     assert [text_id("title", "咖啡")] == as_ids([digits]).tolist()
     sql = f"select cast(cast(unhex('{digits}') as bit) as bigint)"  # macros/dialect.sql, bits_of_hex
-    assert [text_id("title", "咖啡")] == list(duckdb.execute(sql).fetchone())
+    assert [text_id("title", "咖啡")] == list(duckdb.sql(sql).fetchall()[0])
 
 
 def test_columns_of_any_kind_are_read() -> None:

@@ -46,6 +46,7 @@
 {%- endmacro %}
 
 {% macro is_refreshed() -%}
+    {%- do day_var('refresh_from') -%}  {#- an error if it is none -#}
     {{ return(execute and target.type == 'duckdb' and model.resource_type == 'model' and (model.config.materialized == 'mart'
         or model.config.materialized == 'incremental' and config.get('incremental_strategy') == 'by_day')) }}
 {%- endmacro %}
