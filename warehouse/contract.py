@@ -24,6 +24,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from storage import atomic
+
 MODELS = Path(__file__).parent / "models"
 BEGIN = re.compile(r"^(?P<indent> *)# copied:(?P<what>.*)$")
 WHAT = re.compile(r" (?P<model>\w+) v(?P<version>\d+)(?:: (?P<patterns>.+))?")
@@ -126,7 +128,7 @@ def rewritten(folder: Path) -> dict[Path, str]:
 
     A copy may be of a copy: files are rewritten until nothing changes.
     """
-    texts = {path: path.read_text() for path in sorted(folder.rglob("*.y*ml"))}
+    texts = {path: path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.y*ml"))}
     for _ in range(10):
         columns = {
             (model, version): found for text in texts.values() for model, version, found in described_columns(text)
@@ -153,7 +155,7 @@ def main(arguments: list[str]) -> int:
         lines = difflib.unified_diff(path.read_text().splitlines(), text.splitlines(), str(path), "originals", n=1)
         print("\n".join(line.rstrip("\n") for line in lines))
         if "--check" not in arguments:
-            path.write_text(text)
+            atomic.text(path, text)
             print(f"Wrote {path}")
     if "--check" in arguments and stale:
         print("error: copies differ from their originals. Run python -m warehouse.contract.", file=sys.stderr)

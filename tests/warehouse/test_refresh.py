@@ -263,7 +263,7 @@ MUTANTS = (
     (Edit(ROWS, "n_impressions > 0 and day < date", "n_impressions > 0 and day > date '2024-02-01' and day < date"),
      "feat_user_v2"),
     (Edit("warehouse/models/features/feat_user_history_v2.sql", "where n_impressions > 0 and",
-          "where n_impressions > 0 and{{ ' ' ~ in_days('day') ~ ' and' if refreshes_days() }}"),
+          "where n_impressions > 0 and{{ ' ' ~ in_days('day') ~ ' and' if is_incremental() }}"),
      "feat_user_history_v2"),
     (Edit("warehouse/models/staging/touched_days.sql", "events.known_date >= first_known.day",
           "events.known_date > first_known.day"), "training_examples_v1"),

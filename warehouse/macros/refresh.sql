@@ -61,8 +61,6 @@
     {{ return(not refresh_plan().is_full if is_refreshed() else model.resource_type == 'model' and dbt.is_incremental()) }}
 {%- endmacro %}
 
-{% macro refreshes_days() -%} {{ return(is_incremental()) }} {%- endmacro %}
-
 {% macro refresh_plan() -%}
     {#-
       What this build does to this model:

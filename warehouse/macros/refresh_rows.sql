@@ -40,7 +40,7 @@
 {% macro are_shown(keys, daily, condition='n_shown > 0') -%}
     {#- The keys of this row are shown on one of the days to recompute. No other key needs its history. -#}
     {%- do read_touched_days() -%}
-    {%- if refreshes_days() -%}
+    {%- if is_incremental() -%}
         ({{ keys | join(', ') }}) in (
             select shown.{{ keys | map('replace', 'events.', '') | join(', shown.') }}
             from {{ daily }} as shown where shown.{{ condition }} and {{ in_days('shown.day') }})
@@ -53,7 +53,7 @@
       of a key are merged into one, dated the day before that reach: it counts in every _cum and in no _7d. `sums` are summed, of
       `firsts` the minimum is kept and of `lasts` the maximum.
     -#}
-    {%- if refreshes_days() -%}
+    {%- if is_incremental() -%}
         {%- set days = refresh_plan().days -%}
         {%- set reach = "greatest(as_of_date, date '" ~ shifted(days, -8)[0] ~ "')" %}
     select
@@ -85,7 +85,7 @@
 
 {% macro on_cut_days(day) -%}
     {%- do read_touched_days() -%}
-    {%- if refreshes_days() -%}
+    {%- if is_incremental() -%}
         {{ in_dates(day, cut_days()) }}
     {%- else -%} true {%- endif -%}
 {%- endmacro %}
@@ -98,7 +98,7 @@
 {% macro with_whole_days(moments, keys, daily) -%}
     {#- The rows of `moments` that lie on cut days, and one row for each other day that a window contains as a whole. -#}
     select * from {{ moments }}
-    {%- if refreshes_days() %}
+    {%- if is_incremental() %}
     {%- set days = refresh_plan().days %}
     {%- set day = "greatest(day, date '" ~ shifted(days, -8)[0] ~ "')" %}
     where {{ on_cut_days('day') }}
