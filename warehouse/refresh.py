@@ -3,7 +3,7 @@
 A table's record stands in its comment and is written in the transaction that writes its rows:
 
     load   up to which load it is current: never ahead of what it reads
-    sql    hash of the SQL, vars and types that it was built from, and of the views it reads
+    sql    hash of the SQL, vars, types and DuckDB's version that it was built from, and of the views it reads
     built  the dbt invocation that last built it in full
     read   `built` of each table that it reads: once one of those is built in full again, so is this one
     wrote  the dbt invocation that last wrote rows; a mart's folder must be of the same one
@@ -14,7 +14,12 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import duckdb
+
+from warehouse.places import in_project
 
 MARK = "refresh: "
 RAW_LOG = "source."  # raw files are no table: raw_files says what is new about them
@@ -96,9 +101,9 @@ def upstream_of(
 def _plan(asked: dict[str, Any], upstream: Upstream, records: Mapping[str, dict | None], invocation: str) -> dict:
     """is_full: all rows, and why, if the reason is the node's own. Otherwise what is new since load `since`."""
     mine = records.get(asked["relation"])
-    if mine and asked["mart_build"] not in (None, mine["wrote"]):
+    if mine and asked["mart"] and _last_writer(asked["mart"]) != mine["wrote"]:
         mine = None
-    text = json.dumps([asked["text"], sorted(upstream.views.items())])
+    text = json.dumps([asked["text"], duckdb.__version__, sorted(upstream.views.items())])
     record = {
         "load": upstream.load,
         "sql": hashlib.md5(text.encode()).hexdigest(),
@@ -118,3 +123,9 @@ def _plan(asked: dict[str, Any], upstream: Upstream, records: Mapping[str, dict 
         kept = {"built": mine["built"], "wrote": mine["wrote"], "load": load}
         return {"is_full": False, "why": None, "since": mine["load"], "record": record | kept}
     return {"is_full": True, "why": why, "since": 0, "record": record}
+
+
+def _last_writer(mart: str) -> str | None:
+    """Return the dbt invocation that wrote a mart's folder: another database's, or Spark's, may have been the last."""
+    record = Path(in_project(mart)) / "_build/build.json"
+    return json.loads(record.read_text())["invocation_id"] if record.is_file() else None

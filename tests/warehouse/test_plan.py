@@ -1,6 +1,7 @@
 """What a build does to a table, from the records in the tables' comments: warehouse/refresh.py by itself."""
 
 import json
+from pathlib import Path
 
 from warehouse.refresh import plan_refresh
 
@@ -22,7 +23,7 @@ def plan(node: str, tables: Tables, views: dict[str, str] | None = None, **given
         "parents": NODES[node][3],
         "full_refresh": False,
         "is_root": node == EVENTS,
-        "mart_build": None,
+        "mart": None,
     } | given
     request = {"invocation": given.pop("now", "now"), "nodes": NODES, "asked": {node: asked}}
     return json.loads(plan_refresh(json.dumps(request), json.dumps(tables), json.dumps(views or VIEWS)))[node]
@@ -75,10 +76,13 @@ def test_another_sql_or_view_is_a_full_build() -> None:
     assert plan(COUNTS, EVERYTHING, full_refresh=True)["why"] == "--full-refresh"
 
 
-def test_a_mart_that_another_database_wrote_is_built_in_full() -> None:
-    assert plan(FEATURES, EVERYTHING, mart_build="another")["is_full"]
-    assert plan(FEATURES, EVERYTHING, mart_build="")["is_full"], "its folder is gone"
-    assert not plan(FEATURES, EVERYTHING, mart_build="now")["is_full"]
+def test_a_mart_that_another_database_wrote_is_built_in_full(tmp_path: Path) -> None:
+    mart = str(tmp_path)
+    assert plan(FEATURES, EVERYTHING, mart=mart)["is_full"], "its folder is gone"
+    (tmp_path / "_build").mkdir()
+    for writer in ("another", "now"):
+        (tmp_path / "_build/build.json").write_text(json.dumps({"invocation_id": writer}))
+        assert plan(FEATURES, EVERYTHING, mart=mart)["is_full"] == (writer == "another")
 
 
 def test_without_the_record_of_a_parent_a_table_is_built_in_full_each_time() -> None:

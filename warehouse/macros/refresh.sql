@@ -83,8 +83,9 @@
     {%- else -%}
         {%- do store_result('refresh_plan', response=nothing) -%}  {#- what full_build_text() is rendered by -#}
         {%- set asked = {'relation': this | string, 'text': full_build_text(), 'full_refresh': dbt.should_full_refresh(),
-            'mart_build': mart_build() if model.config.materialized == 'mart' else none, 'is_root': model.name == 'raw_files'} -%}
-        {%- set plan = dict(nothing, **plans_of({model.unique_id: asked})[model.unique_id]) -%}
+            'mart': marts_dir() ~ '/' ~ this.identifier if model.config.materialized == 'mart' else none, 'is_root': model.name == 'raw_files'} -%}
+        {%- set plan = dict(nothing, **plan_of(model.unique_id, asked, days=not has_parent('raw_files') and model.name != 'raw_files',
+            files=has_parent('raw_files'))) -%}
         {%- if not plan.is_full -%}{%- do plan.update(news_since(plan)) -%}{%- endif -%}
     {%- endif -%}
     {%- do store_result('refresh_plan', response=plan) -%}
@@ -92,56 +93,64 @@
 {%- endmacro %}
 
 {% macro full_build_text() -%}
-    {#- What the rows depend on: the SQL of a full build (macros and vars included), the contract and the version of DuckDB. -#}
+    {#- What the rows depend on: the SQL of a full build (macros and vars included) and the contract. -#}
     {%- set columns = [] -%}
     {%- for name, column in model.columns.items() -%}{%- do columns.append([name, column.get('data_type', '')]) -%}{%- endfor -%}
     {%- set record = dict(build_record(0), invocation_id='') if model.config.materialized == 'mart' else {} -%}
-    {%- set engine = run_query("select version()").columns[0][0] -%}
-    {{ return(local_md5(tojson([render(model.raw_code), columns, model.config.materialized, config.get('partition_by'), record,
-        engine]))) }}
+    {{ return(local_md5(tojson([render(model.raw_code), columns, model.config.materialized, config.get('partition_by'), record]))) }}
 {%- endmacro %}
 
-{% macro mart_build() -%}
-    {#- The dbt invocation that wrote the mart's folder: another database's, or Spark's, may have been the last. -#}
-    {%- set record = literal(marts_dir() ~ '/' ~ this.identifier ~ '/_build/build.json') -%}
-    {%- set is_there = run_query("select count(*) from glob(" ~ record ~ ")").columns[0][0] -%}
-    {{ return(run_query("select invocation_id from read_json(" ~ record ~ ")").columns[0][0] | string if is_there else '') }}
+{% macro plan_of(id, asked, days=false, files=false, records_of_tests=none) -%}
+    {#- The plan of one node. On request with the days and the raw files that are new to it, sorted. -#}
+    {%- call statement('plan', fetch_result=true, auto_begin=false) %}
+    with planned as materialized (
+        select cast({{ plans_of({id: asked}, records_of_tests) }} as json) as plans
+    )
+    select
+        cast(plans as varchar) as plans,
+        {{ days_since('since') if days else "'[]'" }} as days,
+        {{ files_since('since') if files else "'[]'" }} as files
+    from (select plans, cast(json_extract(plans, '$.*.since')[1] as bigint) as since from planned) as asked
+    {%- endcall -%}
+    {%- set found = load_result('plan').table.rows[0] -%}
+    {{ return(dict(fromjson(found['plans'])[id], days=fromjson(found['days']), files=fromjson(found['files']))) }}
 {%- endmacro %}
 
-{% macro plans_of(asked, of_tests="'{}'") -%}
-    {#- By node: warehouse/refresh.py decides, from the graph and from the records in the comments of tables and marts. -#}
+{% macro plans_of(asked, records_of_tests=none) -%}
+    {#- SQL: plans by node. warehouse/refresh.py decides, from the graph and from the records in the comments of tables and marts. -#}
     {%- set nodes = {} -%}
     {%- for id, node in graph.nodes.items() if node.resource_type == 'model' -%}
         {%- do nodes.update({id: [node.relation_name, node.config.materialized, node.checksum.checksum, node.depends_on.nodes]}) -%}
         {%- if id in asked -%}{%- do asked[id].update({'parents': node.depends_on.nodes}) -%}{%- endif -%}
-    {%- endfor -%}
-    {%- set request = literal(tojson({'invocation': invocation_id, 'nodes': nodes, 'asked': asked})) -%}
-    {%- call statement('records', fetch_result=true, auto_begin=false) %}
-    select plan_refresh(
-        {{ request }},
-        cast(json_merge_patch(coalesce((
-            select json_group_object('"' || concat_ws('"."', database_name, schema_name, name) || '"', comment)
+    {%- endfor %}
+    plan_refresh(
+        {{ literal(tojson({'invocation': invocation_id, 'nodes': nodes, 'asked': asked})) }},
+        (
+            select cast(coalesce(json_group_object(relation, comment), '{}') as varchar)
             from (
-                select database_name, schema_name, table_name as name, comment from duckdb_tables()
+                select {{ relation_text('table_name') }} as relation, comment from duckdb_tables()
                 union all
-                select database_name, schema_name, view_name as name, comment from duckdb_views() where not internal
+                select {{ relation_text('view_name') }}, comment from duckdb_views() where not internal
+                {%- if records_of_tests %}
+                union all
+                {{ records_of_tests }}
+                {%- endif %}
             ) as relations
-        ), '{}'), {{ of_tests }}) as varchar),
-        cast(coalesce((
-            select json_group_object('"' || concat_ws('"."', database_name, schema_name, view_name) || '"', sql)
+        ),
+        (
+            select cast(coalesce(json_group_object({{ relation_text('view_name') }}, sql), '{}') as varchar)
             from duckdb_views()
             where not internal and not starts_with(view_name, 'raw_scan_')
-        ), '{}') as varchar)
+        )
     )
-    {%- endcall -%}
-    {{ return(fromjson(load_result('records').table.columns[0][0])) }}
 {%- endmacro %}
+
+{% macro relation_text(name) -%} '"' || concat_ws('"."', database_name, schema_name, {{ name }}) || '"' {%- endmacro %}
 
 {% macro news_since(plan) -%}
     {%- set meta = config.get('meta', {}) -%}
     {%- set requested = day_var('refresh_from') is not none -%}
-    {%- set files = files_since(plan.since) if has_parent('raw_files') else [] -%}
-    {%- set days = [] if has_parent('raw_files') or model.name == 'raw_files' else days_since(plan.since) -%}
+    {%- set files, days = plan.files, plan.days -%}
     {%- set is_current = not files if has_parent('raw_files') else not days if meta.get('refresh')
         else plan.since == plan.record.load and not requested -%}
     {%- set news = {'files': files, 'days': days or ['1900-01-01'], 'is_current': is_current and model.name != 'raw_files'} -%}
@@ -177,16 +186,21 @@
 {%- endmacro %}
 
 {% macro files_since(load) -%}
-    {{ return(run_query("select distinct file from " ~ ref_by_name('raw_files') ~ " where reason is null and load > " ~ load
-        ~ " order by file").columns[0].values() | list) }}
+    {#- SQL: the raw files of later loads, as a JSON list. -#}
+    {%- set raw_files = load_relation(ref_by_name('raw_files')) -%}
+    {{ json_list('file', "(select file from " ~ raw_files ~ " where reason is null and load > " ~ load ~ ")") if raw_files else "'[]'" }}
 {%- endmacro %}
 
 {% macro days_since(load) -%}
-    {#- The days of later loads. With var refresh_from, every day of the log from that one on, whether anything is new or not. -#}
-    {%- set first = day_var('refresh_from') -%}
-    {{ return(run_query("select distinct cast(day as varchar) as day from (select day from " ~ ref_by_name('touched_days')
-        ~ " where load > " ~ load ~ (" union all select unnest([event_date, known_date]) from " ~ ref_by_name('stg_events') ~ " where known_date >= " ~ literal(first)
-        if first else "") ~ ") where day is not null order by day").columns[0].values() | list) }}
+    {#- SQL: the days of later loads, as a JSON list. With var refresh_from, every day of the log from that one on, whether anything is new or not. -#}
+    {%- set first, touched_days, events = day_var('refresh_from'), load_relation(ref_by_name('touched_days')), load_relation(ref_by_name('stg_events')) -%}
+    {%- set later = "select day from " ~ touched_days ~ " where load > " ~ load -%}
+    {%- set requested = " union all select unnest([event_date, known_date]) from " ~ events ~ " where known_date >= " ~ literal(first) -%}
+    {{ json_list('cast(day as varchar)', "(" ~ later ~ (requested if first and events else "") ~ ")") if touched_days else "'[]'" }}
+{%- endmacro %}
+
+{% macro json_list(value, rows) -%}
+    (select cast(to_json(list_sort(coalesce(list(distinct {{ value }}) filter (where {{ value }} is not null), []))) as varchar) from {{ rows }})
 {%- endmacro %}
 
 {% macro log_refresh() -%}

@@ -36,34 +36,34 @@
         {{ return({'is_full': true}) }}
     {%- endif -%}
     {%- set kept = load_result('test_scope') -%}
-    {%- set scope = kept.response if kept else plans_of_tests([model.unique_id])[model.unique_id] -%}
-    {%- if not kept and not scope.is_full -%}
-        {%- do scope.update({'days': days_since(scope.since), 'files': files_since(scope.since)}) -%}
-    {%- endif -%}
+    {%- set scope = kept.response if kept else plan_of(model.unique_id, asked_of_test(model.unique_id), days=true, files=true,
+        records_of_tests=records_of_tests([model.unique_id])) -%}
     {%- do store_result('test_scope', response=scope) -%}
     {{ return(scope) }}
 {%- endmacro %}
 
-{% macro plans_of_tests(ids) -%}
-    {%- set asked = {} -%}
-    {%- for id in ids -%}
-        {%- do asked.update({id: {'relation': id, 'text': graph.nodes[id].raw_code, 'full_refresh': false, 'is_root': false,
-            'mart_build': none, 'parents': graph.nodes[id].depends_on.nodes}}) -%}
-    {%- endfor -%}
-    {%- set known = load_relation(tests_passed()) is not none -%}
-    {{ return(plans_of(asked, "(select cast(json_group_object(test, record) as varchar) from " ~ tests_passed() ~ ")" if known else "'{}'")) }}
+{% macro asked_of_test(id) -%}
+    {{ return({'relation': id, 'text': graph.nodes[id].raw_code, 'full_refresh': false, 'is_root': false, 'mart': none,
+        'parents': graph.nodes[id].depends_on.nodes}) }}
+{%- endmacro %}
+
+{% macro records_of_tests(ids) -%}
+    {%- if load_relation(tests_passed()) is not none -%}
+        {{ return("select test, record from " ~ tests_passed() ~ " where test in (" ~ quoted(ids) ~ ")") }}
+    {%- endif -%}
 {%- endmacro %}
 
 {% macro record_passed_tests(results) -%}
     {#- on-run-end: records up to which load each test has passed. A build that is killed records nothing. -#}
     {%- if execute and target.type == 'duckdb' and not flags.EMPTY -%}
-        {%- set passed = [] -%}
+        {%- set passed = {} -%}
         {%- for result in results if result.node.resource_type == 'test' and result.status == 'pass' -%}
-            {%- do passed.append(result.node.unique_id) -%}
+            {%- do passed.update({result.node.unique_id: asked_of_test(result.node.unique_id)}) -%}
         {%- endfor -%}
         {%- if passed -%}
             {%- set rows = ["(null, null)"] -%}
-            {%- for id, plan in plans_of_tests(passed).items() if plan.record.load is not none -%}
+            {%- set plans = fromjson(run_query("select " ~ plans_of(passed, records_of_tests(passed.keys()))).columns[0][0]) -%}
+            {%- for id, plan in plans.items() if plan.record.load is not none -%}
                 {%- do rows.append("(" ~ literal(id) ~ ", " ~ literal("refresh: " ~ tojson(plan.record)) ~ ")") -%}
             {%- endfor -%}
             {%- do run_query("create table if not exists " ~ tests_passed() ~ " (test varchar primary key, record varchar)") -%}
