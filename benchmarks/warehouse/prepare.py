@@ -50,15 +50,26 @@ def _split(part: Path, history: Path, day: Path) -> None:
             out.write(text[cut:])
 
 
-def project(folder: Path, log: Path) -> Path:
-    """A fresh copy of the dbt project that reads `log`, all days but the last."""
+def project(folder: Path, log: Path, checkout: Path = ROOT) -> Path:
+    """A fresh copy of the checkout's dbt project that reads `log`, all days but the last."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    shutil.copytree(ROOT / "warehouse", folder / "warehouse", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(checkout / "warehouse", folder / "warehouse", ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("dbt_project.yml", "profiles.yml"):
-        shutil.copy(ROOT / name, folder)
+        shutil.copy(checkout / name, folder)
     (folder / "data/raw/simulated").mkdir(parents=True)
     add_files(folder, log / "history")
+    return folder
+
+
+def checkout_of(commit: str, folder: Path) -> Path:
+    """The files of an earlier commit."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    with subprocess.Popen(["git", "archive", commit], cwd=ROOT, stdout=subprocess.PIPE) as archive:
+        subprocess.run(["tar", "-x", "-C", str(folder)], stdin=archive.stdout, check=True)
+    if archive.returncode:
+        raise SystemExit(f"git archive {commit} failed: expected a commit of this repository.")
     return folder
 
 

@@ -1,11 +1,12 @@
 """What the warehouse costs, and the same features by what one would take instead.
 
-    python benchmarks/warehouse/run.py [--events 11190985] [--quick]
+    python benchmarks/warehouse/run.py [--events 11190985] [--quick] [--before COMMIT]
 
 On one simulated log, in one run, a process a step; wall, CPU (user and system, of all its processes) and peak memory:
 
   csv       raw CSV to training_examples v1 (`dbt run`), raw CSV to everything with all tests (`dbt build`), both
-            without the last day; then `dbt build` again after that day's files were added
+            without the last day; then `dbt build` again after that day's files were added. With --before the same by
+            an earlier commit, each step right before ours
   features  the v1 features and the training table from a Parquet of events: our SQL, Polars, Spark local[2]; every
             column must have the same checksum. And our SQL on the other DuckDB
   feast     Feast's historical retrieval of those features (it joins, others compute), on as many rows as it manages
@@ -29,7 +30,18 @@ import duckdb
 sys.path.insert(0, str(Path(__file__).parent))
 from checksums import require_equal
 from measure import Cost, measured
-from prepare import FEAST, OTHER_DUCKDB, POLARS, add_files, feast_python, pip_folder, project, simulated_log
+from prepare import (
+    FEAST,
+    OTHER_DUCKDB,
+    POLARS,
+    ROOT,
+    add_files,
+    checkout_of,
+    feast_python,
+    pip_folder,
+    project,
+    simulated_log,
+)
 
 HERE = Path(__file__).parent
 STEPS = ("csv", "features", "feast")
@@ -64,15 +76,27 @@ class Bench:
         (self.args.out or self.cache / f"results-{self.args.events}.json").write_text(json.dumps(record, indent=1))
 
     def csv(self, log: Path) -> None:
-        folder = project(self.work / "project", log)
+        checkouts = {"": ROOT}
+        if self.args.before:
+            before = checkout_of(self.args.before, self.work / "before")
+            checkouts = {f", {self.args.before}": before} | checkouts
+        folders = {who: self.work / f"project{who}" for who in checkouts}
+
+        def step(name: str, words: list[str], *, afresh: bool) -> None:
+            for who, checkout in checkouts.items():
+                folder = project(folders[who], log, checkout) if afresh else folders[who]
+                # An earlier commit's Python comes before the installed one.
+                self.step(name + who, [DBT, *words, *VARS], folder, {"PYTHONPATH": str(checkout)})
+
         if not self.args.quick:
-            self.step("CSV to training_examples v1", [DBT, "run", *VARS, "--select", "+training_examples_v1"], folder)
-            folder = project(folder, log)
-        self.step("CSV to everything, with tests", [DBT, "build", *VARS], folder)
+            step("CSV to training_examples v1", ["run", "--select", "+training_examples_v1"], afresh=True)
+        step("CSV to everything, with tests", ["build"], afresh=True)
+        folder = folders[""]
         self.found["full_build"] = node_seconds(folder)
         shutil.copytree(folder / "target/compiled/first_impression/warehouse/models", self.work / "compiled")
-        add_files(folder, log / "day")
-        self.step("one day's refresh, with tests", [DBT, "build", *VARS], folder)
+        for each in folders.values():
+            add_files(each, log / "day")
+        step("one day's refresh, with tests", ["build"], afresh=False)
         self.found["refresh"] = node_seconds(folder)
         database = folder / "data/simulated.duckdb"
         with duckdb.connect(database, read_only=True, config={"file_search_path": str(folder)}) as connection:
@@ -82,7 +106,8 @@ class Bench:
         columns = contract["model.first_impression.training_examples.v1"]["columns"].values()
         computed = [column["name"] for column in columns if column["config"]["meta"]["role"] in ("feature", "level")]
         (self.work / "columns.json").write_text(json.dumps([name for name in computed if not name.startswith("ctx_")]))
-        shutil.rmtree(folder / "data")
+        for each in folders.values():
+            shutil.rmtree(each / "data")
 
     @property
     def events(self) -> Path:
@@ -178,6 +203,8 @@ def report(bench: Bench) -> str:
     base = {"features": "features: First Impression", "one day": "CSV to everything, with tests"}
     for name, cost in bench.costs.items():
         reference = next((bench.costs.get(other) for start, other in base.items() if name.startswith(start)), None)
+        if bench.args.before and name.endswith(bench.args.before):
+            reference = bench.costs.get(name.removesuffix(f", {bench.args.before}"))
         ratios = f"{cost.wall_s / reference.wall_s:.2f}x | {cost.cpu_s / reference.cpu_s:.2f}x" if reference else " | "
         lines.append(f"| {name} | {cost.wall_s:.1f} | {cost.cpu_s:.1f} | {cost.rss_gb:.2f} | {ratios} |")
     ours = bench.costs.get("features: First Impression")
@@ -196,6 +223,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=11_190_985)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--quick", action="store_true", help="leave out the build of v1 by itself")
+    parser.add_argument("--before", metavar="COMMIT", help="measure this commit's builds too")
     parser.add_argument("--only", choices=STEPS, action="append", help="csv must have run before the others")
     parser.add_argument(
         "--feast-seconds", type=float, default=120, help="no larger size after one that takes a third of it"
