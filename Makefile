@@ -5,8 +5,8 @@ BIN := .venv/bin
 DATASET ?= movielens
 EVENTS ?= 200000
 SEED ?= 1
-MART ?= training_examples_v1
 RUNS := runs/$(DATASET)
+FIT = $(BIN)/trainer fit --marts data/marts/$(DATASET) --seed $(SEED) --force --stage
 VARS := --vars '{dataset: $(DATASET)}'
 
 .PHONY: demo ladder test check lint lint-python lock contract proof chaos bench bench-warehouse bench-trainer docs clean
@@ -26,7 +26,7 @@ VARS := --vars '{dataset: $(DATASET)}'
 lock:
 	uv pip compile --quiet --universal --python-version 3.11 --extra dev --no-annotate --custom-compile-command 'make lock' $(LOCK) --output-file constraints.txt pyproject.toml
 
-# ---- the path, end to end: raw log -> marts -> two models -> a report
+# ---- the path, end to end: raw log -> marts -> two priors, trees as of the day, trees and a network as of the instant -> a report
 demo: .venv/installed
 ifeq ($(DATASET),simulated)
 	$(BIN)/warehouse simulate --events $(EVENTS) --out data/raw/simulated
@@ -34,9 +34,11 @@ else ifeq ($(DATASET),movielens)
 	$(BIN)/warehouse fetch movielens
 endif
 	$(BIN)/dbt build $(VARS)
-	$(BIN)/trainer fit --stage trainer/stages/00_gbdt.yaml --marts data/marts/$(DATASET) --mart $(MART) --run $(RUNS)/00_gbdt --seed $(SEED) --force
-	$(BIN)/trainer fit --stage trainer/stages/01_dnn.yaml --marts data/marts/$(DATASET) --mart $(MART) --run $(RUNS)/01_dnn --seed $(SEED) --force
-	$(BIN)/trainer report --runs $(RUNS)/00_gbdt --runs $(RUNS)/01_dnn --output $(RUNS)/report.html
+	$(FIT) 00_floor --run $(RUNS)/00_floor
+	$(FIT) 00_gbdt --run $(RUNS)/00_gbdt_v1 --mart training_examples_v1
+	$(FIT) 00_gbdt --run $(RUNS)/00_gbdt
+	$(FIT) 01_dnn --run $(RUNS)/01_dnn
+	$(BIN)/trainer report --runs $(RUNS)/00_floor --runs $(RUNS)/00_gbdt_v1 --runs $(RUNS)/00_gbdt --runs $(RUNS)/01_dnn --output $(RUNS)/report.html
 
 # ---- every rung over three seeds, each step with its interval
 ladder: .venv/installed
