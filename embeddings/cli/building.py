@@ -1,0 +1,113 @@
+"""build."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from embeddings.cli.common import DEFAULT_ENCODER, DEFAULT_STORE, AsJson, Marts, Store, note, out
+from embeddings.cli.progress import doing, progress
+from embeddings.errors import require_extra
+
+
+def build(
+    marts: Marts,
+    encoder: Annotated[str, typer.Option(help="A name of the catalogue, a folder, or a hub id.")] = DEFAULT_ENCODER,
+    only: Annotated[str, typer.Option(help="all, or cold: texts of rows whose user or item is zero or few.")] = "all",
+    user_texts: Annotated[
+        str, typer.Option(help="Whole user texts with --only all: cold, all or none of them.")
+    ] = "cold",
+    store: Store = DEFAULT_STORE,
+    pooling: Annotated[
+        str | None,
+        typer.Option(help="mean, cls, last, max, ... (cls+mean joins two); needed where the model doesn't say."),
+    ] = None,
+    template: Annotated[str | None, typer.Option(help="Text around a text, for example 'query: {text}'.")] = None,
+    dtype: Annotated[str, typer.Option(help="auto, int8, bf16 or fp32.")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; by default the physical cores.")] = None,
+    max_tokens: Annotated[int | None, typer.Option(help="Cut texts to this many tokens.")] = None,
+    shard_texts: Annotated[int | None, typer.Option(min=1, help="Texts a shard: what a kill can cost.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Encode the texts that have no vector yet. It can be killed at any time: the same command continues.
+
+    Example: [bold]embeddings build --marts data/marts/movielens --encoder e5-small[/]
+
+    For the cold texts: [bold]embeddings build --marts data/marts/movielens --encoder smollm2 --only cold[/]
+    """
+    require_extra("embeddings", "`embeddings build`")
+    from dataclasses import asdict
+
+    from embeddings.build import build as build_vectors
+    from embeddings.encoder import Encoder
+    from embeddings.texts import read_texts
+
+    with doing("reading texts"):
+        texts = read_texts(marts)
+    if texts.repaired:
+        note(
+            f"{len(texts.repaired):,} texts are not valid UTF-8; their bad bytes read U+FFFD."
+            f" The first: {texts.repaired[0]}"
+        )
+    with doing(f"loading {encoder}"):
+        ready = Encoder.open(
+            encoder,
+            pooling=pooling,
+            template=template,
+            dtype=dtype,
+            device=device,
+            threads=threads,
+            max_tokens=max_tokens,
+        )
+    for message in ready.notes:
+        note(message)
+    with progress() as (started, advance):
+        report = build_vectors(
+            texts,
+            ready,
+            store,
+            only=only,
+            user_texts=user_texts,
+            shard_texts=shard_texts,
+            started=started,
+            progress=advance,
+        )
+    if as_json:
+        print(json.dumps(asdict(report), indent=1))
+        return
+    saving = report.saving
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column()
+    table.add_column(justify="right")
+    rows = [
+        ("encoded now", report.n_encoded),
+        ("had a vector already", report.n_already_there),
+        ("only in rows of warm users and items", report.n_warm_only),
+        ("whole user texts left out (--user-texts none)", report.n_unasked),
+        ("in no row", report.n_unused),
+        ("empty: no vector, flagged", report.n_empty),
+        ("of all texts", report.n_texts),
+    ]
+    for label, count in rows:
+        if count or label in ("encoded now", "of all texts"):
+            table.add_row(label, f"{count:,}")
+    out.print(table)
+    rate = f", {report.n_encoded / report.seconds:,.0f} a second" if report.n_encoded and report.seconds > 0 else ""
+    out.print(
+        f"{report.n_encoded:,} texts in {report.seconds:,.1f} s{rate}, {ready.recipe.dtype};"
+        f" {saving.tokens_encoded:,} tokens.",
+        highlight=False,
+    )
+    if saving.n_left_out:
+        line = f"Left out {saving.n_left_out:,} texts ({saving.tokens_left_out:,} tokens,"
+        line += f" {saving.share_left_out:.0%} of all)"
+        if saving.seconds_saved is not None:
+            line += f": at this speed they would have taken {saving.seconds_saved:,.0f} s"
+        out.print(line + ".", highlight=False, soft_wrap=True)
+    if report.n_cut:
+        note(f"{report.n_cut:,} texts were longer than {ready.recipe.max_tokens} tokens and lost their end.")
+    out.print(f"Vectors: {report.store}", highlight=False, soft_wrap=True)
