@@ -9,11 +9,13 @@ import typer
 from storage import installed
 from storage.terminal import print_anything
 from warehouse import fetch
+from warehouse.prove import command as prove
 from warehouse.simulate.__main__ import app as simulate
 
 print_anything()
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True)
 app.command("fetch")(fetch.main)
+app.command("prove")(prove.main)
 app.add_typer(simulate, name="simulate")
 
 

@@ -1,0 +1,71 @@
+"""The command `warehouse prove`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from storage import atomic, installed
+
+from . import output
+from .errors import ProofError
+
+
+def main(
+    project_dir: Annotated[Path | None, typer.Option(help="Folder of dbt_project.yml; default: this one.")] = None,
+    profiles_dir: Annotated[Path | None, typer.Option(help="Folder of profiles.yml, as dbt takes it.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Another profile than the project's.")] = None,
+    target: Annotated[str | None, typer.Option(help="Another target than the profile's; a DuckDB one.")] = None,
+    vars_: Annotated[str | None, typer.Option("--vars", help="dbt's vars: '{dataset: my_log}'.")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed draws other events.", min=0)] = 7,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write everything to this file as JSON; - for standard output.")
+    ] = None,
+) -> None:
+    """Prove on a sample of your own log that no feature knows too much: with less to see, none may have another value.
+
+    stg_events must be built; the features needn't be. Exit code 1: a feature moved; 2: no proof was possible.
+
+    Example: warehouse prove --vars '{dataset: movielens}'
+    """
+    started = time.monotonic()
+    to_stdout = str(json_file) == "-"
+    out = Console(highlight=False, stderr=to_stdout)
+    if not out.is_terminal:
+        out.width = 160
+    if problem := installed.lacking("warehouse", "warehouse prove"):
+        raise _refused(problem)
+    from .project import Place, compiled
+    from .proof import prove
+
+    place = Place(project_dir, profiles_dir, profile, target, vars_)
+    try:
+        with Console(stderr=True).status("compiling the project with dbt") as status:
+            project = compiled(place)
+            proof = prove(project, seed, lambda step: status.update(f"rebuilding: {step}"))
+    except ProofError as error:
+        raise _refused(str(error)) from error
+    if to_stdout:
+        typer.echo(json.dumps(output.document(proof), default=str))
+    elif json_file:
+        atomic.text(json_file, json.dumps(output.document(proof), default=str, indent=2) + "\n")
+    for of_mart in proof.marts:
+        out.print(output.table(of_mart))
+    out.print(output.described(proof), markup=False)
+    for line in output.conclusions(proof):
+        out.print(line, markup=False)
+    out.print(f"{time.monotonic() - started:.0f} s", markup=False)
+    sys.stdout.flush()
+    if not proof.holds:
+        raise typer.Exit(1)
+
+
+def _refused(message: str) -> typer.Exit:
+    typer.echo(f"error: {message}", err=True)
+    return typer.Exit(2)
