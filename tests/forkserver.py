@@ -68,8 +68,8 @@ def simulate() -> Callable[[], object]:
 
 
 def dbt() -> Callable[[], object]:
-    """dbt after a parse of the project: it imports and generates most of its code on first use."""
-    for module in ("dbt.adapters.duckdb", "dbt.task.build", "numpy", "pyarrow.parquet"):
+    """dbt, and the warehouse command that runs it, after a parse: it imports most of its code on first use."""
+    for module in ("dbt.adapters.duckdb", "dbt.task.build", "numpy", "pyarrow.parquet", "warehouse.prove.proof"):
         import_module(module)
     main = import_module("dbt.cli.main")
     with tempfile.TemporaryDirectory() as folder:
@@ -78,7 +78,8 @@ def dbt() -> Callable[[], object]:
         for _ in range(2):  # the second time it reads what the first has written, as its children will
             # The static parser starts threads, which no fork outlives.
             assert main.dbtRunner().invoke(["--quiet", "parse", "--no-static-parser", *options]).success
-    return main.cli
+    warehouse = import_module("warehouse.cli").app
+    return lambda: warehouse() if sys.argv[0] == "warehouse" else main.cli()
 
 
 def spark() -> Callable[[], object]:

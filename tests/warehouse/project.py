@@ -142,6 +142,13 @@ class Project:
             server = of("spark" if target == "spark" else "dbt")
             return server.run("dbt", "--no-use-colors", *arguments, "--vars", given, cwd=cwd or self.folder)
 
+    def prove(self, *arguments: str, target: str = "") -> subprocess.CompletedProcess:
+        """Run `warehouse prove` as a user would, from the project root."""
+        given = json.dumps(MY_LOG)
+        with self.parsed_before(given, target):
+            options = ("--target", target) if target else ()
+            return of("dbt").run("warehouse", "prove", "--vars", given, *options, *arguments, cwd=self.folder)
+
     @contextmanager
     def parsed_before(self, *key: str) -> Iterator[None]:
         """Give dbt what it last parsed under these vars, here or in another copy: it parses files that differ again."""

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, given, settings
 
 from tests.warehouse.bad_input import Row, as_table, every_value, logs
 from tests.warehouse.compiled import Built, Compiled
-from tests.warehouse.proofs import REFERENCE, SETTINGS, agree
+from tests.warehouse.proofs import REFERENCE, SETTINGS
+from warehouse.prove.verdicts import agree
 
 LONG = os.environ.get("GENERATED_LOGS")
 given_logs = settings(

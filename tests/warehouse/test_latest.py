@@ -9,8 +9,8 @@ import pytest
 
 from tests.warehouse.logs import SURFACES, random_log
 from tests.warehouse.project import MY_LOG, Edit, Project
-from tests.warehouse.proofs import agree
 from tests.warehouse.reference import Settings, features_v1
+from warehouse.prove.verdicts import agree
 
 KEYS = {"user": ("user_id",), "item": ("item_id",), "user_item": ("user_id", "item_id")}
 LATEST = [f"feat_{name}_latest" for name in ("scene", *KEYS)]

@@ -5,11 +5,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from tests.warehouse.any_feature import unproven
 from tests.warehouse.compiled import Compiled
 from tests.warehouse.logs import random_log
 from tests.warehouse.project import Edit, Project
-from tests.warehouse.proofs import Sample, lost_or_made
+from tests.warehouse.proofs import Sample, lost_or_made, unproven
 
 
 @pytest.fixture(scope="module")

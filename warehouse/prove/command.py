@@ -13,7 +13,6 @@ from rich.console import Console
 
 from storage import atomic, installed
 
-from . import output
 from .errors import ProofError
 
 
@@ -41,6 +40,7 @@ def main(
         out.width = 160
     if problem := installed.lacking("warehouse", "warehouse prove"):
         raise _refused(problem)
+    from . import output
     from .project import Place, compiled
     from .proof import prove
 
@@ -54,7 +54,10 @@ def main(
     if to_stdout:
         typer.echo(json.dumps(output.document(proof), default=str))
     elif json_file:
-        atomic.text(json_file, json.dumps(output.document(proof), default=str, indent=2) + "\n")
+        try:
+            atomic.text(json_file, json.dumps(output.document(proof), default=str, indent=2) + "\n")
+        except OSError as error:
+            raise _refused(f"--json {json_file} can't be written: {error.strerror}.") from error
     for of_mart in proof.marts:
         out.print(output.table(of_mart))
     out.print(output.described(proof), markup=False)

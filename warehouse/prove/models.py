@@ -61,7 +61,8 @@ class Models:
         Raises: ProofError if a model is no SQL, or reads events from elsewhere than stg_events.
         """
         graph = _Graph(manifest)
-        models, inputs = [], {}
+        models: list[Model] = []
+        inputs: dict[str, None] = {}
         for node in graph.between():
             if node["config"]["materialized"] == "ephemeral":
                 continue  # part of the SQL of what reads it
@@ -164,7 +165,7 @@ class _Graph:
         # A dependency may be there for the order of the build alone: what is read, DuckDB's parser says.
         read = _tables_of(node["compiled_code"])
         past = self.above(self.events["unique_id"])
-        found = {}
+        found: dict[str, None] = {}
         for key in self.parents(node["unique_id"]):
             parent = self.nodes[key]
             relation = parent.get("relation_name")

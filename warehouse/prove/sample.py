@@ -15,7 +15,7 @@ from .errors import ProofError
 
 # Up to how many events of each kind are drawn; an event may be of several. What is left of `all` is drawn at random.
 SIZES = {
-    "all": 2500,
+    "all": 2000,
     "busy": 1200,  # of users with long histories, at most per_user each
     "per_user": 60,
     "new": 300,  # of users with one to three events
@@ -90,7 +90,7 @@ users as materialized (
 busy as (
     (select user_id from users order by least(n_days, 20) desc, drawn, user_id limit {busy} // {per_user} // 2)
     union
-    (select user_id from users where n >= 10 order by drawn, user_id limit {busy} // {per_user} // 2)
+    (select user_id from users where n >= 10 order by hash(user_id, {seed}), user_id limit {busy} // {per_user} // 2)
 ),
 
 new as (
