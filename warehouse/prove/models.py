@@ -168,8 +168,8 @@ class _Graph:
         found: dict[str, None] = {}
         for key in self.parents(node["unique_id"]):
             parent = self.nodes[key]
-            relation = parent.get("relation_name")
-            is_read = relation is not None and _plain(relation) in read
+            relation = parent.get("relation_name") or ""
+            is_read = bool(relation) and _plain(relation) in read
             if key in past and (is_read or parent["resource_type"] == "source"):
                 raise ProofError(
                     f"{_name(node)} reads {_name(parent)}, which {EVENTS} is made of: events that come that way can't"
