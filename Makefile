@@ -66,9 +66,14 @@ lint-python: .venv/installed-dev
 contract: .venv/installed
 	$(BIN)/python -m warehouse.contract
 
-# ---- the point-in-time proofs by themselves, with the list of mutants and what caught each
+# ---- the point-in-time proofs by themselves: warehouse prove on a small simulated log, brute force, and the mutants with what caught each
+PROOF := target/proof
 proof: .venv/installed-dev
-	$(BIN)/python -m pytest -n 2 -v -rP tests/warehouse/test_point_in_time.py tests/warehouse/test_any_feature.py tests/warehouse/test_mutants.py | grep -E 'PASS|FAIL|ERROR|^mutant|^proven|^not brute|passed|failed'; exit $${PIPESTATUS[0]}
+	rm -rf $(PROOF) && mkdir -p $(PROOF) && cp -r warehouse dbt_project.yml profiles.yml $(PROOF)
+	$(BIN)/warehouse simulate --events 20000 --out $(PROOF)/data/raw/simulated
+	cd $(PROOF) && $(CURDIR)/$(BIN)/dbt --quiet run --vars '{dataset: simulated}' --select +stg_events
+	cd $(PROOF) && $(CURDIR)/$(BIN)/warehouse prove --vars '{dataset: simulated}'
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -v -rP tests/warehouse/test_mutants.py tests/warehouse/test_point_in_time.py tests/warehouse/test_any_feature.py tests/warehouse/test_prove.py | grep -E 'PASS|FAIL|ERROR|^mutant|^proven|^not brute|passed|failed'; exit $${PIPESTATUS[0]}
 
 # ---- kill -9 at random moments, full disks, two at once; CHAOS_SEED=2 draws others, CHAOS_KILLS=10 fewer, CHAOS_SECONDS=150 more
 chaos: .venv/installed-dev
