@@ -344,7 +344,9 @@ def all_vars() -> str:
     declared = yaml.safe_load((ROOT / "dbt_project.yml").read_text(encoding="utf-8"))["vars"]
     said = comments()
     own = [name for name in declared if name != "datasets"]
-    blocks = list(dict.fromkeys(["adapter", *(key for block in declared["datasets"].values() for key in block)]))
+    blocks = list(
+        dict.fromkeys(["adapter", "raw_dir", *(key for block in declared["datasets"].values() for key in block)])
+    )
     given = [name for name in said if name not in own and name not in blocks]
 
     def rows(names: Iterable[str], default: bool) -> list[list[str]]:

@@ -10,7 +10,7 @@ HERE = Path(__file__).parent
 SLOW = (
     "warehouse/test_spark_parity.py",
     "warehouse/test_refresh.py",
-    "system/test_bring_your_own_log.py",
+    "system/test_own_project.py",
     "warehouse/test_mutants.py",
     "system/test_demo.py",
     "system/test_docs.py",

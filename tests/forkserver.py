@@ -261,16 +261,17 @@ def serve(command: Callable[[], Callable[[], object]]) -> object:
 class ForkServer:
     """The warm parent of a command's processes."""
 
-    def __init__(self, command: str, number: int = 1) -> None:
+    def __init__(self, command: str, number: int = 1, site: Path = ROOT) -> None:
         self.number = number
         self.cpu = 0.0  # seconds that its children took
+        path = {"PYTHONPATH": os.pathsep.join(dict.fromkeys((str(site), str(ROOT))))}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.forkserver", command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            cwd=ROOT,
-            env=os.environ | ENVIRONMENT,
+            cwd=site,
+            env=os.environ | ENVIRONMENT | path,
         )
 
     def run(self, *argv: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
@@ -300,9 +301,12 @@ class ForkServer:
 
 
 @functools.cache
-def of(command: str, number: int = 1) -> ForkServer:
-    """The command's server in this test process, started when it is first asked for; `of("trainer", 2)`: another."""
-    server = ForkServer(command, number)
+def of(command: str, number: int = 1, site: Path = ROOT) -> ForkServer:
+    """The command's server in this test process, started when it is first asked for; `of("trainer", 2)`: another.
+
+    site: where the packages come from: the checkout, or a folder into which the wheel was installed.
+    """
+    server = ForkServer(command, number, site)
     atexit.register(server.close)
     return server
 

@@ -1,4 +1,4 @@
-"""The `warehouse` command: what makes raw logs. The models themselves are built by dbt."""
+"""The `warehouse` command: raw logs, and a project on one's own. The models themselves are built by dbt."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ import typer
 from storage import installed
 from storage.terminal import print_anything
 from warehouse import fetch
+from warehouse.init.command import main as init
 from warehouse.prove import command as prove
 from warehouse.simulate.__main__ import app as simulate
 
 print_anything()
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True)
+app.command("init")(init)
 app.command("fetch")(fetch.main)
 app.command("prove")(prove.main)
 app.add_typer(simulate, name="simulate")
@@ -21,9 +23,9 @@ app.add_typer(simulate, name="simulate")
 
 @app.callback()
 def _main(version: Annotated[bool, installed.version_option("warehouse")] = False) -> None:
-    """Raw logs for the feature warehouse: fetch a public one, or simulate one whose true probabilities are known.
+    """The feature warehouse on a log: of your own, a public one, or a simulated one whose true probabilities are known.
 
-    Example: warehouse fetch movielens
+    Example: warehouse init my_shop --log 'logs/*.parquet'
 
     Then: dbt build
     """

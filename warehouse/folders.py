@@ -66,6 +66,7 @@ class Plugin(BasePlugin):
         """Runs before dbt-duckdb connects to the database."""
         if self.creds is not None and ":" not in self.creds.path:  # :memory:, md:
             self.creds.path = in_project(self.creds.path)
+            Path(self.creds.path).parent.mkdir(parents=True, exist_ok=True)
         Table.print_table = partialmethod(Table.print_table, max_column_width=80)
 
     def configure_connection(self, conn: DuckDBPyConnection) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -20,32 +19,13 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from typer.testing import CliRunner
 
+from tests.system.conftest import PACKAGES, ignored
 from tests.system.pages import app_of
 from tests.trainer.conftest import make_toy
 from tests.warehouse.project import ROOT
 
-PACKAGES = ("trainer", "embeddings", "warehouse", "storage")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 Bare = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def ignored(folder: str, names: list[str]) -> set[str]:
-    return {name for name in names if name == "__pycache__" or name.endswith((".egg-info", ".pyc"))}
-
-
-@pytest.fixture(scope="module")
-def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the sdist and of the wheel that was built from it, without the network."""
-    source, out = (tmp_path_factory.mktemp(name) for name in ("source", "dist"))
-    for name in PACKAGES:
-        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignored)
-    for name in ("pyproject.toml", "README.md", "LICENSE", "dbt_project.yml", "profiles.yml"):
-        shutil.copy(ROOT / name, source)
-    done = subprocess.run(
-        [sys.executable, "-m", "build", "--no-isolation", "--outdir", out, source], capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    return out
 
 
 def core() -> Iterator[str]:
@@ -62,33 +42,17 @@ def core() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def bare(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Bare:
+def bare(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Bare:
     """`bare(*arguments)` runs Python where there is nothing but the wheel and what its core requires."""
     home = tmp_path_factory.mktemp("bare")
-    site, work = home / "site", home / "work"
-    work.mkdir()
-    (wheel,) = dist.glob("*.whl")
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "-q",
-            "--no-deps",
-            "--no-compile",
-            "--disable-pip-version-check",
-            "--target",
-            site,
-            wheel,
-        ],
-        check=True,
-    )
+    required, work = home / "required", home / "work"
+    for folder in (required, work):
+        folder.mkdir()
     for name in core():
         for file in metadata.files(name) or ():
             top = file.parts[0]
-            if top not in ("..", "__pycache__") and not (site / top).exists():
-                (site / top).symlink_to(Path(str(metadata.distribution(name).locate_file(top))))
+            if top not in ("..", "__pycache__") and not (required / top).exists():
+                (required / top).symlink_to(Path(str(metadata.distribution(name).locate_file(top))))
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
@@ -97,7 +61,11 @@ def bare(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Bare:
             cwd=work,
             capture_output=True,
             text=True,
-            env=environment | {"PYTHONPATH": str(site), "FIRST_IMPRESSION_CACHE": str(home / "cache")},
+            env=environment
+            | {
+                "PYTHONPATH": os.pathsep.join(map(str, (site, required))),
+                "FIRST_IMPRESSION_CACHE": str(home / "cache"),
+            },
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done
@@ -122,9 +90,9 @@ def test_the_wheel_holds_a_whole_dbt_project(bare: Bare) -> None:
     """What a folder needs to become a project: the two files at its root, and all that they name."""
     warehouse = bare.site / "warehouse"
     for name in ("dbt_project.yml", "profiles.yml"):
-        copy = warehouse / "project" / name
+        copy = warehouse / name
         assert not copy.is_symlink() and copy.read_bytes() == (ROOT / name).read_bytes()
-    for path in ("models", "macros", "tests"):
+    for path in ("models", "macros", "data_tests"):
         names = {p.relative_to(ROOT / "warehouse") for p in (ROOT / "warehouse" / path).rglob("*") if p.is_file()}
         assert names and all((warehouse / name).is_file() for name in names if name.suffix != ".pyc")
 

@@ -200,7 +200,7 @@ def test_a_file_that_makes_earlier_rows_repeats_is_a_full_build(nearly: Project,
 
 def test_data_tests_look_at_new_rows_until_they_pass(nearly: Project, tmp_path: Path) -> None:
     project = copy_of(nearly, tmp_path / "project")
-    (project.folder / "warehouse/tests/no_new_item.sql").write_text(
+    (project.folder / "warehouse/data_tests/no_new_item.sql").write_text(
         "select * from {{ ref('stg_events') }} where item_id = 'i-new' and {{ in_tested_days('event_date') }}"
     )
     compiled = project.folder / "target/compiled/first_impression/warehouse/models/staging/staging.yml"

@@ -18,10 +18,9 @@ import sys
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 import pytest
 
-from tests.system.test_bring_your_own_log import SCHEMA, Checkout, add_pages, compare_with, pages_of
+from tests.system.own_project import OwnProject, compare_with, pages_of, pages_table
 from tests.warehouse.odd_logs import odd_rows, with_odd_types
 from tests.warehouse.project import MY_LOG, ROOT, Edit, Project
 from tests.warehouse.reading.test_builds import ADAPTER, NO_IDS
@@ -175,7 +174,7 @@ def test_no_empty_table_passes_for_a_mart(tmp_path: Path) -> None:
     """An empty result stops the build, and so does the mutant: a table over partitions that nobody registered."""
     project = Project(tmp_path / "project")
     models = project.folder / "warehouse/models"
-    for folder in (models, project.folder / "warehouse/tests"):
+    for folder in (models, project.folder / "warehouse/data_tests"):
         shutil.rmtree(folder)
     models.mkdir()
     macros = project.folder / "warehouse/macros"
@@ -213,7 +212,7 @@ def test_no_empty_table_passes_for_a_mart(tmp_path: Path) -> None:
 
 PARTITIONED = Edit(
     ADAPTER,
-    "raw_parquet('*.parquet', columns, 'Copy the Parquet files of my log there.')",
+    "raw_parquet('*.parquet', columns, 'Copy the Parquet files of my_log there.')",
     "raw_parquet('**/*.parquet', columns + ['part'], 'Copy them.', partitions=['part'])",
 )
 PART = Edit(ADAPTER, "title as item_title", "concat(title, coalesce(part, 'none')) as item_title")
@@ -255,11 +254,12 @@ def test_rows_on_spark(tmp_path: Path) -> None:
 
 
 def test_the_same_pages_on_spark(tmp_path: Path) -> None:
-    """The second log of docs/bring-your-own-log.md."""
-    checkout = Checkout(tmp_path / "checkout")
-    add_pages(checkout)
+    """A project of one's own, its adapter as `warehouse init` wrote it."""
+    project = OwnProject(tmp_path, "pages")
     files = {"a.parquet": pages_of(120, seed=1)}
-    checkout.deliver(pa.Table.from_pylist(files["a.parquet"], SCHEMA), "data/raw/pages/a.parquet")
-    checkout.dbt("dbt run --target spark --select +stg_events --vars '{dataset: pages}'")
-    stored = checkout.folder / "data/spark/pages/warehouse/pages.db"
-    compare_with(checkout, files, f"'{stored}/{{}}/*.parquet'")
+    project.deliver(pages_table(files["a.parquet"]), "a.parquet")
+    project.init("--log", "logs/*.parquet")
+    project.dbt("dbt deps")
+    project.dbt("dbt run --target spark --select +stg_events --vars '{dataset: pages}'")
+    stored = project.folder / "data/spark/pages/warehouse/pages.db"
+    compare_with(project, files, f"'{stored}/{{}}/*.parquet'")

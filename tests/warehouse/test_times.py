@@ -69,7 +69,7 @@ class Times:
     def __init__(self, folder: Path):
         self.project = Project(folder)
         self.models = folder / "warehouse/models"
-        for unneeded in (self.models, folder / "warehouse/tests"):
+        for unneeded in (self.models, folder / "warehouse/data_tests"):
             shutil.rmtree(unneeded)
         self.models.mkdir()
 

@@ -31,7 +31,7 @@
 {%- endmacro %}
 
 {% macro raw_dir() -%}
-    {{ return(var('raw_dir', 'data/raw/' ~ var('dataset'))) }}
+    {{ return(dataset_var('raw_dir', 'data/raw/' ~ var('dataset'))) }}
 {%- endmacro %}
 
 {% macro marts_dir() -%}

@@ -182,7 +182,7 @@
 {%- endmacro %}
 
 {% macro has_parent(name) -%}
-    {{ return(('model.' ~ project_name ~ '.' ~ name) in model.depends_on.nodes) }}
+    {{ return(('model.' ~ model.package_name ~ '.' ~ name) in model.depends_on.nodes) }}
 {%- endmacro %}
 
 {% macro files_since(load) -%}

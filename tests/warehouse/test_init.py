@@ -1,0 +1,434 @@
+"""`warehouse init` without a build: what it takes each column for, what it asks, writes, leaves alone and refuses.
+
+That its projects build is tests/system/test_own_project.py.
+"""
+
+import datetime as dt
+import gzip
+import json
+import random
+import re
+from collections import Counter
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from tests.warehouse.logs import FIRST_DAY, random_log
+from tests.warehouse.project import ROOT, code_block
+from warehouse.cli import app
+from warehouse.init.files import has_header
+from warehouse.init.macros import macro
+
+GUIDE = ROOT / "docs/bring-your-own-log.md"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("logs").mkdir()
+    return tmp_path
+
+
+def init(*options: str, answers: str = "") -> dict:
+    done = CliRunner().invoke(app, ["init", *options, "--json"], input=answers)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def refused(*options: str) -> str:
+    done = CliRunner().invoke(app, ["init", *options])
+    assert done.exit_code == 2, done.output
+    return " ".join(done.output.split())
+
+
+def rows(n: int = 300, seed: int = 1, **more) -> list[dict]:
+    """Impressions; more: columns that are functions of a random generator."""
+    draw = random.Random(seed)
+    return [
+        {
+            "user": f"u{draw.randrange(30)}",
+            "item": f"i{draw.randrange(30)}",
+            "ts": FIRST_DAY + dt.timedelta(minutes=draw.randrange(20 * 1440)),
+            "clicked": int(draw.random() < 0.3),
+        }
+        | {name: value(draw) for name, value in more.items()}
+        for _ in range(n)
+    ]
+
+
+def parquet(table: list[dict] | pa.Table, name: str = "a.parquet") -> None:
+    path = Path("logs") / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table if isinstance(table, pa.Table) else pa.Table.from_pylist(table), path)
+
+
+def csv(lines: list[str], name: str = "a.csv") -> None:
+    Path("logs", name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def lines_of(table: list[dict], sign: str = ",", header: bool = True) -> list[str]:
+    return [*([sign.join(table[0])] if header else []), *(sign.join(str(v) for v in row.values()) for row in table)]
+
+
+def block(project: str = "shop") -> dict:
+    return yaml.safe_load(Path(project, "dbt_project.yml").read_text())["vars"]["datasets"][project]
+
+
+# ---- what columns are
+
+
+def test_the_adapter_is_the_guides() -> None:
+    (columns,) = re.findall(r"for a log with the columns\n`(.+)`", GUIDE.read_text(encoding="utf-8"))
+    log = random_log(1500)
+    assert columns.split(", ") == log.column_names
+    parquet(log)
+    init("my_log", "--log", "logs/*.parquet")
+    assert Path("my_log/models/src_my_log.sql").read_text() == code_block(GUIDE, "sql")
+    of_the_guide = yaml.safe_load(code_block(GUIDE, "yaml"))["my_log"]
+    found = block("my_log")
+    for name in ("ctx_dense", "ctx_ids", "user_text_parts", "entity_separator"):
+        assert found[name] == of_the_guide[name]
+    assert set(found["scenes"]) == set(of_the_guide["scenes"])
+
+
+def test_scenes_are_counted_and_days_split_at_70_and_80_percent() -> None:
+    table = rows(1000, scene=lambda draw: draw.choice(["home", "home", "02", "off"]))
+    parquet(table[:400], "a.parquet")
+    parquet(table[400:], "b.parquet")
+    told = init("shop", "--log", "logs/*.parquet")
+    assert told["scenes"] == dict(Counter(row["scene"] for row in table))
+    assert block()["scenes"] == list(told["scenes"]), "as texts: 02 and off too"
+    assert told["rows"] == 1000
+    days = sorted({row["ts"].date() for row in table})
+    before = {day: sum(row["ts"].date() < day for row in table) / 1000 for day in days}
+    for name, share in (("val_from", 0.7), ("test_from", 0.8)):
+        day = dt.datetime.fromisoformat(told[name])
+        assert day.time() == dt.time()
+        assert abs(before[day.date()] - share) == min(abs(one - share) for one in before.values())
+
+
+def test_a_log_of_one_day_is_split_at_instants() -> None:
+    table = [row | {"ts": FIRST_DAY + dt.timedelta(seconds=n)} for n, row in enumerate(rows(100))]
+    parquet(table)
+    told = init("shop", "--log", "logs")
+    assert (told["val_from"], told["test_from"]) == ("2024-01-01 00:01:09", "2024-01-01 00:01:19")
+
+
+def test_context_is_what_is_no_other_outcome() -> None:
+    parquet(
+        [
+            row | {"secret": row["clicked"] * 10 + n % 3, "day_part": n % 4, "constant": 1, "note": f"text {n}"}
+            for n, row in enumerate(
+                rows(
+                    price=lambda draw: draw.random(),
+                    device=lambda draw: draw.choice("abc"),
+                    bought=lambda draw: int(draw.random() < 0.1),
+                    dwell_ms=lambda draw: draw.randrange(10_000),
+                    fresh=lambda draw: draw.random() < 0.5,
+                )
+            )
+        ]
+    )
+    told = init("shop", "--log", "logs/*.parquet", "--label", "clicked")
+    assert told["columns"]["ctx_dense"] == "price, day_part"
+    assert told["columns"]["ctx_ids"] == "device"
+    assert "AUC 1.00" in told["unused"]["secret"]
+    assert set(told["unused"]) == {"secret", "constant", "note", "bought", "dwell_ms", "fresh"}
+    sql = Path("shop/models/src_shop.sql").read_text()
+    for name, why in told["unused"].items():
+        assert f"--   {name}: {why}" in sql
+    told = init("shop", "--log", "logs/*.parquet", "--label", "clicked", "--context", "fresh,dwell_ms")
+    assert (told["columns"]["ctx_dense"], told["columns"]["ctx_ids"]) == ("dwell_ms", "fresh")
+
+
+SLATE = pa.list_(pa.struct({"product_id": pa.int64(), "click": pa.bool_(), "position": pa.int64()}))
+
+
+@pytest.mark.parametrize("shape", ["lists", "structs", "texts", "json", "pairs"])
+def test_pages_of_items(shape: str) -> None:
+    draw, table, n = random.Random(3), [], 0
+    for row in rows(400):
+        size = draw.randrange(1, 5)
+        items, clicks = [draw.randrange(99) for _ in range(size)], [int(draw.random() < 0.3) for _ in range(size)]
+        n += size
+        page = {"user": row["user"], "ts": row["ts"]}
+        match shape:
+            case "lists":
+                page |= {"items": items, "clicks": clicks}
+            case "structs":
+                page["slate"] = [
+                    {"product_id": item, "click": bool(click), "position": k}
+                    for k, (item, click) in enumerate(zip(items, clicks, strict=True))
+                ]
+            case "texts":
+                page |= {"items": "|".join(map(str, items)), "clicks": "|".join(map(str, clicks))}
+            case "json":
+                page |= {"items": json.dumps(items), "clicks": json.dumps(clicks)}
+            case "pairs":
+                page["impressions"] = " ".join(f"N{i}-{c}" for i, c in zip(items, clicks, strict=True))
+        table.append(page)
+    if shape in ("lists", "structs"):
+        parquet(table)
+    else:
+        csv(lines_of(table, "\t"), "a.tsv")
+    told = init("shop", "--log", "logs")
+    assert told["rows"] == n
+    sources = {
+        "structs": ("slate.product_id", "slate.click"),
+        "pairs": ("impressions.item", "impressions.label"),
+    }.get(shape, ("items", "clicks"))
+    assert (told["columns"]["item_id"], told["columns"]["label"]) == sources
+    assert "impression.source_position," in Path("shop/models/src_shop.sql").read_text()
+
+
+@pytest.mark.parametrize("sign", [",", ";", "\t", "|"])
+@pytest.mark.parametrize("header", [True, False])
+def test_csv_with_and_without_header(sign: str, header: bool) -> None:
+    table = rows(title=lambda draw: f"a title {draw.randrange(9)}")
+    text = "\n".join(lines_of(table, sign, header)) + "\n"
+    with gzip.open("logs/a.csv.gz", "wt", encoding="utf-8") as file:
+        file.write(text)
+    options = () if header else ("--columns", ",".join(table[0]))
+    told = init("shop", "--log", "logs/*.csv", *options)
+    assert told["rows"] == len(table)
+    assert told["columns"]["item_title"] == "title"
+    sql = Path("shop/models/src_shop.sql").read_text()
+    assert ("header=header" in sql) != header
+    assert (f"delim={sign!r}" in sql) == (sign != ",")
+
+
+def test_a_header_is_told_from_values() -> None:
+    assert has_header([["id", "clicks"], ["1", "2"]])
+    assert has_header([["user", "word"], ["ann", "x"], ["bob", "y"]])
+    assert not has_header([["1", "2"], ["3", "4"]])
+    assert not has_header([["ann", "x"], ["bob", "ann"], ["ann", "x"]])
+    assert not has_header([["a", "2024-01-01 10:00:00"], ["b", "2024-01-02 10:00:00"]])
+
+
+def test_columns_in_folder_names_and_odd_names() -> None:
+    for part in ("home", "search"):
+        table = [{"Gäste {{x}}": row["user"], "order": row["item"], **row} for row in rows(60, seed=len(part))]
+        parquet(
+            [{k: v for k, v in row.items() if k not in ("user", "item")} for row in table], f"scene={part}/p.parquet"
+        )
+    told = init("shop", "--log", "logs/**/*.parquet", "--user", "Gäste {{x}}", "--item", "order")
+    assert told["scenes"] == {"home": 60, "search": 60}
+    sql = Path("shop/models/src_shop.sql").read_text()
+    assert "partitions=['scene']" in sql
+    assert "cast({{ adapter.quote('Gäste {{x}}') }} as string) as user_id" in sql
+    assert "cast({{ adapter.quote('order') }} as string) as item_id" in sql
+
+
+def test_times_are_read_by_the_rules_of_the_build() -> None:
+    texts = {
+        "2024-03-01 09:05:30.25": "2024-03-01 09:05:30.250000",
+        "2024-03-01T09:05+02:00": "2024-03-01 07:05:00",
+        "1709283930": "2024-03-01 09:05:30",
+        "01.03.2024": None,
+        "2024-03-01 09:05 PM": None,
+    }
+    for text, expected in texts.items():
+        (found,) = duckdb.execute(
+            f"select cast({macro('instant')('t')} as varchar) from (select ? as t)", [text]
+        ).fetchone()
+        assert (found and dt.datetime.fromisoformat(found)) == (expected and dt.datetime.fromisoformat(expected)), text
+
+
+@pytest.mark.parametrize(
+    ("written", "options", "told"),
+    [
+        ("%d.%m.%Y %H:%M", (), ""),
+        ("%m/%d/%Y %I:%M:%S %p", (), ""),  # a day above 12 tells
+        ("%H Uhr, %d.%m.%y", ("--time-format", "%H Uhr, %d.%m.%y"), ""),
+        ("%H Uhr, %d.%m.%y", (), "Say how to read it with --time-format"),
+        ("%d.%m.%Y %H:%M", ("--time-format", "%m.%d.%Y %H:%M"), "doesn't read column ts"),
+    ],
+)
+def test_other_forms_of_time(written: str, options: tuple[str, ...], told: str) -> None:
+    csv(lines_of([row | {"ts": f"{row['ts']:{written}}"} for row in rows()], ";"))
+    if told:
+        assert told in refused("shop", "--log", "logs", *options)
+    else:
+        assert init("shop", "--log", "logs", *options)["val_from"].startswith("2024-01-1")
+
+
+def test_a_time_that_can_mean_two_days_is_asked_for() -> None:
+    table = [row | {"ts": f"{row['ts'].replace(day=1 + row['ts'].day % 12):%m/%d/%Y %H:%M}"} for row in rows()]
+    csv(lines_of(table))
+    said = refused("shop", "--log", "logs")
+    assert "which format is it? Answer with --time-format FORMAT: %m/%d/%Y %H:%M %d/%m/%Y %H:%M" in said
+
+
+# ---- asking
+
+
+def test_a_terminal_is_asked_until_the_answer_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("warehouse.init.asking.is_terminal", lambda: True)
+    parquet(rows(bought=lambda draw: int(draw.random() < 0.1), stars=lambda draw: draw.randrange(1, 6)))
+    told = init("shop", "--log", "logs", answers="nothing\nstars\n'>=9'\n'>=4'\n")
+    assert told["columns"]["label"] == "stars, >=4"
+
+
+def test_elsewhere_all_questions_are_in_one_error_and_nothing_is_written() -> None:
+    csv(lines_of(rows(), header=False))
+    said = refused("shop", "--log", "logs")
+    for option in ("--user", "--item", "--label"):
+        assert f"Answer with {option} COLUMN" in said
+    assert "column_4 text, 2 different: 0, 1" in said
+    assert not Path("shop").exists()
+
+
+# ---- again
+
+
+def test_again_changes_nothing_that_was_edited() -> None:
+    parquet(rows(bought=lambda draw: int(draw.random() < 0.1)))
+    options = ("shop", "--log", "logs/*.parquet", "--label")
+    first = init(*options, "clicked")
+    before = {path: path.read_bytes() for path in Path("shop").rglob("*") if path.is_file()}
+    again = init(*options, "clicked")
+    assert (again["written"], again["updated"], again["left_alone"]) == ([], [], [])
+    assert sorted(again["unchanged"]) == sorted(first["written"])
+    assert before == {path: path.read_bytes() for path in before}
+
+    settings = Path("shop/dbt_project.yml")
+    settings.write_text(settings.read_text() + "# mine\n")
+    Path("shop/profiles.yml").unlink()
+    told = init(*options, "bought")
+    assert told["left_alone"] == ["dbt_project.yml"]
+    assert told["written"] == ["profiles.yml"]
+    assert "models/src_shop.sql" in told["updated"]
+    assert settings.read_text().endswith("# mine\n")
+    assert "cast(bought as string) as label" in Path("shop/models/src_shop.sql").read_text()
+    assert init(*options, "clicked")["left_alone"] == ["dbt_project.yml"], "edited, however often it is run"
+
+
+def test_files_around_the_project_are_linked_into_it() -> None:
+    parquet(rows(), "../a.parquet")
+    told = init("shop", "--log", "a.parquet")
+    assert told["raw_dir"] == block()["raw_dir"] == "data/raw/shop"
+    assert pq.read_table("shop/data/raw/shop/a.parquet").num_rows == 300
+    assert init("shop", "--log", "a.parquet")["written"] == []
+
+
+# ---- bad input
+
+
+def bad(name: str) -> tuple[str, ...]:
+    """Make a log that can't be brought in; its options."""
+    good = rows()
+    match name:
+        case "no file":
+            csv(["x"], "notes.md")
+            return ("shop", "--log", "logs/*.csv")
+        case "no folder":
+            return ("shop", "--log", "nowhere/*.csv")
+        case "an empty folder":
+            return ("shop", "--log", "logs")
+        case "an empty file":
+            parquet(good)
+            Path("logs/b.parquet").touch()
+            return ("shop", "--log", "logs/*.parquet")
+        case "only a header":
+            csv(["user,item,ts,clicked"])
+        case "mixed headers":
+            csv(lines_of(good), "a.csv")
+            csv(lines_of(good, header=False), "b.csv")
+        case "two kinds":
+            csv(lines_of(good))
+            parquet(good)
+            return ("shop", "--log", "logs/*")
+        case "JSON":
+            csv(["{}"], "a.json")
+            return ("shop", "--log", "logs/*.json")
+        case "several files":
+            parquet(good, "a.parquet")
+            parquet(good, "b.parquet")
+            parquet(good, "c.parquet")
+            return ("shop", "--log", "logs/a.parquet", "logs/b.parquet")
+        case "no common column":
+            parquet([{"a": 1}], "a.parquet")
+            parquet([{"b": 1}], "b.parquet")
+            return ("shop", "--log", "logs/*.parquet")
+        case "a damaged file":
+            csv(["no Parquet"], "a.parquet")
+        case "a folder of others":
+            parquet(good)
+            Path("shop").mkdir()
+            Path("shop/mine.txt").touch()
+        case "a file":
+            parquet(good)
+            Path("shop").touch()
+        case "a name that is none":
+            parquet(good)
+            return ("my-shop", "--log", "logs")
+        case "a taken name":
+            parquet(good)
+            return ("first_impression", "--log", "logs")
+        case "no such column":
+            parquet(good)
+            return ("shop", "--log", "logs", "--label", "bougth")
+        case "a rating":
+            parquet([row | {"clicked": n % 5} for n, row in enumerate(good)])
+        case "words for labels":
+            parquet([row | {"clicked": ("view", "click", "buy")[n % 3]} for n, row in enumerate(good)])
+        case "a positive value that isn't there":
+            parquet([row | {"clicked": ("view", "click")[n % 2]} for n, row in enumerate(good)])
+            return ("shop", "--log", "logs", "--positive", "clik")
+        case "no time":
+            parquet([row | {"ts": f"noon, day {n}"} for n, row in enumerate(good)])
+        case "one time":
+            parquet([row | {"ts": FIRST_DAY} for row in good])
+        case "too many scenes":
+            parquet([row | {"place": n} for n, row in enumerate(good + good)])
+            return ("shop", "--log", "logs", "--scene", "place")
+        case "an event id that repeats":
+            parquet([row | {"page": n // 2} for n, row in enumerate(good)])
+            return ("shop", "--log", "logs", "--event-id", "page")
+        case "no delimiter":
+            csv([f"{n} " * (n % 7) for n in range(50)])
+    return ("shop", "--log", "logs")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("no file", "No file matches {here}/logs/*.csv. Correct --log. Left out: notes.md: does not match *.csv"),
+        ("no folder", "--log nowhere/*.csv: there is no folder nowhere"),
+        ("an empty folder", "is a folder that holds no CSV or Parquet file"),
+        ("an empty file", "logs/b.parquet is empty (0 bytes)"),
+        ("only a header", "has no rows, only headers"),
+        ("mixed headers", "logs/a.csv begins with the names of its columns, {here}/logs/b.csv doesn't"),
+        ("two kinds", "files of several kinds that match: .csv, .parquet"),
+        ("JSON", "is .json: write the log as CSV or Parquet"),
+        ("several files", "Give one pattern for all of them, in quotes so that the shell leaves it alone"),
+        ("no common column", "have no column in common. The first has a"),
+        ("a damaged file", "logs/a.parquet is not a whole Parquet file"),
+        ("a folder of others", "The folder shop is there, and `warehouse init` didn't write it"),
+        ("a file", "shop is a file"),
+        ("a name that is none", "'my-shop' can't be the name of a dbt project, which is lower-case letters"),
+        ("a taken name", "The name first_impression is taken"),
+        ("no such column", "--label bougth: the log has no such column. It has user, item, ts, clicked"),
+        (
+            "a rating",
+            "The label clicked isn't 0 or 1, but holds 0, 1, 2, 3. Which values are positive? Answer with --p",
+        ),
+        ("words for labels", "Which values are positive? Answer with --positive VALUES: buy 33.3% of the rows click"),
+        ("a positive value that isn't there", "--positive clik makes no row positive. The column holds click, view"),
+        ("no time", "Column ts holds noon, day 0"),
+        ("one time", "too few different times to split"),
+        ("too many scenes", "--scene place has 600 different values, expected 1 to 300"),
+        ("an event id that repeats", "--event-id page repeats or is missing in some rows"),
+        ("no delimiter", "No delimiter gives the lines of {here}/logs/a.csv the same number of fields"),
+    ],
+)
+def test_bad_input_is_told_what_to_do(name: str, message: str, home: Path) -> None:
+    options = bad(name)
+    before = sorted(str(path) for path in home.rglob("*"))
+    assert message.replace("{here}", str(home)) in refused(*options)
+    assert sorted(str(path) for path in home.rglob("*")) == before, "nothing half-written"
