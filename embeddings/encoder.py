@@ -13,9 +13,9 @@ import numpy as np
 
 from embeddings import int8
 from embeddings.batching import plan_batches
-from embeddings.catalogue import Model, resolve
 from embeddings.errors import EmbeddingsError, require_extra
 from embeddings.head import Head, Normalize, labels
+from embeddings.model import Model, resolve
 from embeddings.recipe import DTYPES, Recipe, Template
 from embeddings.torch_engine import TorchEngine, cuda_wanted, fast_bf16, fast_tokenizer
 

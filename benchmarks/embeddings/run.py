@@ -51,7 +51,7 @@ def _peer(encoder: str, threads: int):
     import torch
     from sentence_transformers import SentenceTransformer
 
-    from embeddings.catalogue import resolve
+    from embeddings.model import resolve
 
     torch.set_num_threads(threads)
     here = resolve(encoder)

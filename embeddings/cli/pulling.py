@@ -59,7 +59,8 @@ def pull(
     Example: [bold]embeddings pull e5-small[/]
     """
     from embeddings import int8
-    from embeddings.catalogue import catalogue, is_pulled, resolve
+    from embeddings.catalogue import catalogue, is_pulled
+    from embeddings.model import resolve
     from embeddings.pull import pull as pull_model
 
     with doing(f"pulling {name}") as say:

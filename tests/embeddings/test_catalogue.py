@@ -3,7 +3,8 @@ import json
 import pytest
 
 from embeddings import EmbeddingsError, Template
-from embeddings.catalogue import Entry, cache_dir, catalogue, model_folder, resolve
+from embeddings.catalogue import Entry, cache_dir, catalogue, model_folder
+from embeddings.model import resolve
 
 
 def test_what_the_catalogue_promises():

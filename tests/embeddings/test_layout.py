@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from embeddings import EmbeddingsError, Encoder, Recipe
-from embeddings.catalogue import resolve
+from embeddings.model import resolve
 from tests.embeddings.st_folders import TEXTS, Plan, put, random_plan, vectors, write
 
 LONGEST = 64  # of the tiny model

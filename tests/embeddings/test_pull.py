@@ -6,7 +6,8 @@ import zipfile
 import pytest
 
 from embeddings import EmbeddingsError
-from embeddings.catalogue import SOURCE_FILE, _check_pulled, catalogue, file_sha256, is_pulled, model_folder, resolve
+from embeddings.catalogue import SOURCE_FILE, catalogue, check_pulled, file_sha256, is_pulled, model_folder
+from embeddings.model import resolve
 from embeddings.pull import pull
 
 
@@ -123,7 +124,7 @@ def test_a_pulled_model_is_checked_before_it_is_used(fake):
     assert resolve("minilm").folder == folder
     weights = folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes() + b"\0")
-    _check_pulled.cache_clear()
+    check_pulled.cache_clear()
     with pytest.raises(EmbeddingsError, match=r"model\.safetensors isn't what was pulled: its sha256 differs"):
         resolve("minilm")
     weights.unlink()

@@ -71,7 +71,8 @@ Console(stderr=True).print(text)
 
 def test_a_home_is_said_to_be_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from embeddings import EmbeddingsError
-    from embeddings.catalogue import cache_dir, resolve
+    from embeddings.catalogue import cache_dir
+    from embeddings.model import resolve
     from trainer.base.errors import TrainerError
     from trainer.columns.build import cache_root
 

@@ -128,7 +128,7 @@ def test_a_pipe_gets_results_and_no_bars(marts: Path) -> None:
 
 
 def test_fetch_and_pull_tell_programs_where_things_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from embeddings import catalogue, pull
+    from embeddings import catalogue, model, pull
 
     monkeypatch.setattr("warehouse.fetch.fetch", lambda dataset, raw, cache: raw / dataset)
     found = CliRunner().invoke(app_of("warehouse"), ["fetch", "movielens", "--raw", "here", "--json"])
@@ -136,7 +136,7 @@ def test_fetch_and_pull_tell_programs_where_things_are(tmp_path: Path, monkeypat
     monkeypatch.setattr(catalogue, "is_pulled", lambda name: True)
     monkeypatch.setattr(pull, "pull", lambda name, **_: tmp_path / name)
     monkeypatch.setattr(
-        catalogue, "resolve", lambda name: type("Model", (), {"kind": "decoder", "revision": "r1", "folder": tmp_path})
+        model, "resolve", lambda name: type("Model", (), {"kind": "decoder", "revision": "r1", "folder": tmp_path})
     )
     pulled = CliRunner().invoke(app_of("embeddings"), ["pull", "smollm2", "--json"])
     assert json.loads(pulled.stdout)["folder"] == str(tmp_path / "smollm2")
