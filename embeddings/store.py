@@ -15,10 +15,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -27,24 +26,11 @@ from embeddings.catalogue import file_sha256
 from embeddings.errors import EmbeddingsError
 from embeddings.locking import exclusive
 from embeddings.recipe import Recipe
+from embeddings.shards import SHARD_NAME, Ids, Shard, as_ids, check_shard, damage, map_shard, write_shard
 from storage import atomic
-from storage import text_ids as ids_of_texts
 
 FORMAT = 2
 MANIFEST = "manifest.json"
-SHARD_NAME = r"\d{6,}-[0-9a-f]{64}\.safetensors"
-
-Ids = Collection[int] | Collection[str] | np.ndarray  # integers, or texts that stand for them (storage.text_ids)
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A finished file. Units: n_texts texts, n_bytes bytes."""
-
-    file: str
-    sha256: str
-    n_texts: int
-    n_bytes: int
 
 
 class VectorStore:
@@ -174,19 +160,8 @@ class VectorStore:
         """Ids (n,) and vectors (n, dim) of a shard, mapped; its hash is checked the first time."""
         if shard.file not in self._maps:
             path = self.path / "shards" / shard.file
-            n_bytes = path.stat().st_size if path.exists() else None
-            if n_bytes != shard.n_bytes:
-                state = "is missing" if n_bytes is None else f"has {n_bytes:,} bytes instead of {shard.n_bytes:,}"
-                raise EmbeddingsError(
-                    f"The shard {path} {state}. Run `embeddings check --repair` to drop it, then `embeddings build` to"
-                    f" encode its {shard.n_texts:,} texts again."
-                )
-            if _sha256(path, path.stat().st_mtime_ns) != shard.sha256:
-                raise EmbeddingsError(
-                    f"The shard {path} doesn't match its sha256: it is damaged. Run `embeddings check --repair` to drop"
-                    f" it, then `embeddings build` to encode its {shard.n_texts:,} texts again."
-                )
-            self._maps[shard.file] = _map_file(path)
+            check_shard(path, shard)
+            self._maps[shard.file] = map_shard(path)
         return self._maps[shard.file]
 
     # -- writing ---------------------------------------------------------------------------------------------------
@@ -214,21 +189,17 @@ class VectorStore:
     def check(self, *, repair: bool = False, progress: Callable[[int], None] = lambda n_bytes: None) -> list[str]:
         """Compare every shard with the manifest by size and sha256.
 
-        Args: repair, drop what is damaged (inside `writer` only), so that the next build makes it again; progress, told
-            of bytes as they are checked.
-        Returns: what is wrong, a line a shard; nothing when all is well.
+        Args: repair, drop what is damaged (inside `writer` only), so that the next build makes it again; progress, called with
+            the number of bytes checked.
+        Returns: what is wrong, one line per shard; nothing when all is well.
         """
         problems, sound = [], []
         for shard in self.shards:
-            path = self.path / "shards" / shard.file
-            if not path.exists():
-                problems.append(f"{shard.file}: missing ({shard.n_texts:,} texts)")
-            elif path.stat().st_size != shard.n_bytes:
-                problems.append(f"{shard.file}: {path.stat().st_size:,} bytes, expected {shard.n_bytes:,}")
-            elif file_sha256(path) != shard.sha256:
-                problems.append(f"{shard.file}: content doesn't match its sha256")
-            else:
+            problem = damage(self.path / "shards" / shard.file, shard)
+            if problem is None:
                 sound.append(shard)
+            else:
+                problems.append(f"{shard.file}: {problem}")
             progress(shard.n_bytes)
         if repair and problems:
             self._replace(sound)
@@ -263,20 +234,8 @@ class VectorStore:
             (self.path / "shards" / name).unlink(missing_ok=True)
 
     def _write_shard(self, ids_N: np.ndarray, vectors_ND: np.ndarray) -> Shard:
-        from safetensors.numpy import save_file
-
-        aside = self.path / "shards" / ".writing"
-        try:
-            arrays = {"ids": np.ascontiguousarray(ids_N), "vectors": np.ascontiguousarray(vectors_ND, np.float32)}
-            save_file(arrays, aside)
-            digest = file_sha256(aside)
-            number = 1 + max((int(shard.file.split("-")[0]) for shard in self.shards), default=0)
-            final = self.path / "shards" / f"{number:06d}-{digest}.safetensors"
-            n_bytes = aside.stat().st_size
-            atomic.publish(aside, final)
-        finally:
-            aside.unlink(missing_ok=True)
-        return Shard(final.name, digest, len(ids_N), n_bytes)
+        number = 1 + max((int(shard.file.split("-")[0]) for shard in self.shards), default=0)
+        return write_shard(self.path / "shards", number, ids_N, vectors_ND)
 
     def _write_manifest(self) -> None:
         manifest = {
@@ -296,7 +255,7 @@ class VectorStore:
                 continue
             digest = path.stem.partition("-")[2]
             if path.suffix == ".safetensors" and digest == file_sha256(path):
-                ids_N, vectors_ND = _map_file(path)
+                ids_N, vectors_ND = map_shard(path)
                 # What is in the store already was rewritten by a `drop` that was killed: the listed copy counts.
                 if vectors_ND.shape[1] == self.dim and not self.has(ids_N).any():
                     self.shards.append(Shard(path.name, digest, len(ids_N), path.stat().st_size))
@@ -330,38 +289,3 @@ def find_store(root: Path | str, encoder: str) -> VectorStore:
     raise EmbeddingsError(
         f"No vectors of {encoder!r} under {root}: found {keys}. Make them: `embeddings build --encoder {encoder}`."
     )
-
-
-def as_ids(text_ids: Ids) -> np.ndarray:
-    """Shapes: N ids -> (N,), int64. Raises: EmbeddingsError for what is no id."""
-    try:
-        return ids_of_texts.as_ids(text_ids)
-    except ValueError as error:
-        raise EmbeddingsError(
-            f"A text id is {error}. Expected the column text_id of a texts mart; `dbt build` makes one."
-        ) from None
-
-
-def _map_file(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Ids (n,) int64 and vectors (n, dim) float32 of a shard.
-
-    The vectors are a memory map (safetensors: uint64 header length, JSON header, data).
-    """
-    with path.open("rb") as file:
-        n_header = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(n_header))
-
-    def mapped(name: str, dtype: type) -> np.ndarray:
-        start = 8 + n_header + header[name]["data_offsets"][0]
-        return np.memmap(path, dtype, "r", offset=start, shape=tuple(header[name]["shape"]))
-
-    if header["ids"]["dtype"] == "I64":
-        return np.array(mapped("ids", np.int64)), mapped("vectors", np.float32)
-    ids_NW = np.array(mapped("ids", np.uint8))  # format 1
-    return ids_of_texts.as_ids(ids_NW.view(f"S{ids_NW.shape[1]}")[:, 0].tolist()), mapped("vectors", np.float32)
-
-
-@cache
-def _sha256(path: Path, changed_ns: int) -> str:
-    """A file's hash, taken once a process while the file stays as it is."""
-    return file_sha256(path)
