@@ -189,8 +189,8 @@ class VectorStore:
     def check(self, *, repair: bool = False, progress: Callable[[int], None] = lambda n_bytes: None) -> list[str]:
         """Compare every shard with the manifest by size and sha256.
 
-        Args: repair, drop what is damaged (inside `writer` only), so that the next build makes it again; progress, called with
-            the number of bytes checked.
+        Args: repair, drop what is damaged (inside `writer` only), so that the next build makes it again; progress,
+            called with the number of bytes checked.
         Returns: what is wrong, one line per shard; nothing when all is well.
         """
         problems, sound = [], []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,9 +90,12 @@ def declare(
     rungs: Sequence[Rung],
     seeds: Sequence[int],
     content_hash: str,
-    smallest_effect: dict[str, Any] | None = None,
+    smallest_effect: Callable[[], dict[str, Any]] | None = None,
 ) -> Lock:
-    """The declaration for these rows: the one in the folder, or a new one, which is written before it is returned."""
+    """The declaration for these rows: the one in the folder, or a new one, which is written before it is returned.
+
+    smallest_effect: called only for a new one, since it takes long.
+    """
     earlier = read_lock(folder)
     if earlier is not None and earlier.content_hash == content_hash:
         return earlier
@@ -104,7 +107,7 @@ def declare(
         datetime.now(UTC).isoformat(timespec="seconds"),
         sorted(done.parent.relative_to(folder).as_posix() for done in folder.glob("*/seed_*/DONE")),
         [*earlier.replaces, earlier.content_hash] if earlier else [],
-        smallest_effect,
+        smallest_effect() if smallest_effect else None,
     )
     folder.mkdir(parents=True, exist_ok=True)
     atomic.text(folder / FILE, json.dumps(asdict(lock), indent=2, ensure_ascii=False) + "\n")

@@ -19,7 +19,7 @@ from trainer.columns.build import open_mart
 from trainer.columns.store import Columns
 from trainer.config import parse_stage
 from trainer.contract.schema import Contract
-from trainer.ladder.lock import FILE, Lock, comparisons_of, declare, read_lock
+from trainer.ladder.lock import FILE, Lock, comparisons_of, declare
 from trainer.ladder.power import smallest_effect
 from trainer.ladder.rungs import Rung, why_redo
 from trainer.ladder.table import NO_AUC
@@ -108,14 +108,17 @@ def make_runs(
 
 def _declared(folder: Path, rungs: list[Rung], seeds: list[int], contract: Contract, columns: Columns) -> Lock:
     """The declaration in the folder, made now where there is none for these rows; says what it comes to."""
-    earlier = read_lock(folder)
-    if earlier is not None and earlier.content_hash == columns.content_hash:
-        return earlier
-    with working("What this log can show"):
-        effect = smallest_effect(contract, columns, len(comparisons_of(rungs)))
+    new: list[dict[str, Any]] = []
+
+    def effect() -> dict[str, Any]:
+        with working("What this log can show"):
+            new.append(smallest_effect(contract, columns, len(comparisons_of(rungs))))
+        return new[0]
+
     lock = declare(folder, rungs, seeds, columns.content_hash, effect)
-    console.print(f"Declared {len(lock.comparisons)} comparisons in {folder / FILE}.")
-    console.print(effect["said"], soft_wrap=True, markup=False)
+    if new:
+        console.print(f"Declared {len(lock.comparisons)} comparisons in {folder / FILE}.")
+        console.print(new[0]["said"], soft_wrap=True, markup=False)
     return lock
 
 
