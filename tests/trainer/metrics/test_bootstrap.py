@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 
-from trainer.metrics import bootstrap, metrics
+from trainer.metrics import bootstrap, metrics, ranking
 
 DATA = st.lists(st.tuples(st.booleans(), st.integers(0, 12), st.integers(0, 4)), min_size=3, max_size=90)
 
@@ -51,16 +51,16 @@ def test_two_ways_every_metric_equals_itself_on_repeated_rows(data: list[tuple[b
 def test_many_rows_go_in_blocks_and_many_samples_in_turns() -> None:
     """Blocks end at ties, large weights leave the byte: against scikit-learn, weights and all."""
     rng = np.random.default_rng(0)
-    n = 3 * metrics._BLOCK_ROWS + 17
+    n = 3 * ranking._BLOCK_ROWS + 17
     p = np.where(rng.random(n) < 0.6, rng.random(n).round(2), rng.random(n))
     p[: n // 2] = 0.5  # one tie longer than a block
     label, user, item = rng.integers(0, 2, n), rng.integers(0, 30, n), rng.integers(0, 20, n)
     for most in (4, 300):
-        user_RU = rng.integers(0, most, (metrics._BLOCK_SAMPLES + 3, 30))
-        item_RI = rng.integers(0, 4, (metrics._BLOCK_SAMPLES + 3, 20))
+        user_RU = rng.integers(0, most, (ranking._BLOCK_SAMPLES + 3, 30))
+        item_RI = rng.integers(0, 4, (ranking._BLOCK_SAMPLES + 3, 20))
         found = metrics.auc_samples(label, p, user, user_RU, item, item_RI)
         assert len(found) == len(user_RU)
-        for r in (0, metrics._BLOCK_SAMPLES - 1, metrics._BLOCK_SAMPLES, len(found) - 1):
+        for r in (0, ranking._BLOCK_SAMPLES - 1, ranking._BLOCK_SAMPLES, len(found) - 1):
             weight = user_RU[r][user] * item_RI[r][item]
             assert found[r] == pytest.approx(reference.roc_auc_score(label, p, sample_weight=weight), abs=1e-12)
 
