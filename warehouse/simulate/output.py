@@ -15,11 +15,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet as pq
 
 from storage import atomic
@@ -27,12 +25,11 @@ from storage import atomic
 from .bayes import Truth, bayes_report
 from .columns import TRUTH_SCHEMA, log_schema, make_block
 from .events import Block, Drawn, Intercepts, plan, solve_intercepts
-from .parameters import COLUMNS, FIRST_DAY, MODEL_VERSION, PROBABILITY_STEPS, Parameters
+from .log_files import CsvFile, ParquetFile, as_csv
+from .parameters import FIRST_DAY, MODEL_VERSION, PROBABILITY_STEPS, Parameters
 from .world import World, make_world
 
 LOG_BYTES_A_ROW = {"csv": 450, "parquet": 220}  # rather more than measured, with the truth's share
-ROW_GROUP = 262_144
-CSV_OPTIONS = pa.csv.WriteOptions(include_header=False, quoting_style="needed", batch_size=4096)
 
 
 class SimulationError(Exception):
@@ -153,13 +150,13 @@ def _write(request: Request, p: Parameters, folder: Path, threads: int, on_rows:
     names = request.file_names()
     kept = Kept(request.events)
     with ExitStack() as stack:
-        truth = stack.enter_context(_ParquetFile(folder / "truth" / "true_probabilities.parquet", TRUTH_SCHEMA))
-        parts: list[_CsvFile | _ParquetFile] = []
+        truth = stack.enter_context(ParquetFile(folder / "truth" / "true_probabilities.parquet", TRUTH_SCHEMA))
+        parts: list[CsvFile | ParquetFile] = []
         for name in names:
             if request.format == "csv":
-                parts.append(stack.enter_context(_CsvFile(folder / name)))
+                parts.append(stack.enter_context(CsvFile(folder / name)))
             else:
-                parts.append(stack.enter_context(_ParquetFile(folder / name, log_schema())))
+                parts.append(stack.enter_context(ParquetFile(folder / name, log_schema())))
         for block, log, truth_rows, rows in _made(world, intercepts, blocks, names, request.format, threads):
             parts[block.part].write(log)
             truth.write(truth_rows)
@@ -200,7 +197,7 @@ def _made(
         # The last of several parts has log_time by the minute, as one public copy of the real log does.
         short = len(names) > 1 and block.part == len(names) - 1
         log, truth, rows = make_block(world, intercepts, block, names[block.part], short)
-        return block, (_as_csv(log) if form == "csv" else log.cast(log_schema())), truth, rows
+        return block, (as_csv(log) if form == "csv" else log.cast(log_schema())), truth, rows
 
     waiting: deque[Future[_Made]] = deque()
     with ThreadPoolExecutor(threads) as pool:
@@ -214,60 +211,6 @@ def _made(
         finally:
             for future in waiting:
                 future.cancel()
-
-
-def _as_csv(log: pa.Table) -> pa.Buffer:
-    out = pa.BufferOutputStream()
-    pa.csv.write_csv(log, out, CSV_OPTIONS)
-    return out.getvalue()
-
-
-class _CsvFile:
-    """One part: the header, then blocks of finished lines."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")
-        self._file.write((",".join(COLUMNS) + "\n").encode())
-
-    def write(self, lines: pa.Buffer) -> None:
-        self._file.write(lines)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._file.close()
-
-
-class _ParquetFile:
-    """One Parquet file; small blocks are gathered into row groups."""
-
-    def __init__(self, path: Path, schema: pa.Schema) -> None:
-        # A row's own name never repeats: a dictionary would be as long as the column.
-        unique = [name for name in ("event_id", "row_number", "log_time") if name in schema.names]
-        dictionary = [name for name in schema.names if name not in unique]
-        encoding = {"event_id": "DELTA_BYTE_ARRAY"} if "event_id" in unique else None
-        self._writer = pq.ParquetWriter(
-            path, schema, compression="zstd", compression_level=1, use_dictionary=dictionary, column_encoding=encoding
-        )
-        self._tables: list[pa.Table] = []
-
-    def write(self, table: pa.Table) -> None:
-        self._tables.append(table)
-        if sum(t.num_rows for t in self._tables) >= ROW_GROUP:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._tables:
-            self._writer.write_table(pa.concat_tables(self._tables).combine_chunks(), row_group_size=ROW_GROUP)
-            self._tables = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._flush()
-        self._writer.close()
 
 
 class Kept:
