@@ -18,6 +18,7 @@ SLOW = (
     "warehouse/test_any_feature.py",
     "warehouse/simulate/test_truth.py",
     "warehouse/simulate/test_log.py",
+    "warehouse/simulate/test_folder.py",
     "embeddings/test_retrieval.py",
     "embeddings/test_encoder.py",
     "warehouse/test_point_in_time.py",

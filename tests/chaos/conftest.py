@@ -13,7 +13,7 @@ import pytest
 
 from tests.chaos.harness import SEED, Scene, contents
 from tests.forkserver import of
-from tests.trainer.conftest import make_toy
+from tests.trainer.toys import make_toy
 from tests.warehouse.logs import random_log
 from tests.warehouse.project import Project
 

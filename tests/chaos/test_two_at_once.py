@@ -17,7 +17,7 @@ from storage.atomic import exchange
 from tests.chaos.conftest import MODELS
 from tests.chaos.harness import SEED, Scene, contents
 from tests.forkserver import ForkServer, of
-from tests.trainer.conftest import make_toy
+from tests.trainer.toys import make_toy
 from trainer.columns.build import open_mart
 from warehouse.folders import publish_folder
 

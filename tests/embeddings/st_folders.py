@@ -233,3 +233,7 @@ def main(plain: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+
+
+def dense(n_in=32, n_out=16, seed=0.5, activation="Tanh"):
+    return ("dense", n_in, n_out, True, activation, False, seed)

@@ -23,7 +23,7 @@ from tests.system.pages import (
     run_in_process,
     simple_commands,
 )
-from tests.trainer.conftest import make_rich
+from tests.trainer.toys import make_rich
 from tests.warehouse.project import ROOT
 
 FENCES = [fence for page in PAGES for fence in fences(page)]

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from docs.make_reference import PROGRAMS
 from embeddings import Recipe, Template, VectorStore
 from tests.system.pages import app_of, command_of, parse, run_in_process, simple_commands
-from tests.trainer.conftest import make_rich, write_vectors
+from tests.trainer.toy_texts import write_vectors
+from tests.trainer.toys import make_rich
 from trainer.config import load_stage
 
 

@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 
 from embeddings import Recipe, Template, VectorStore
 from tests.system.pages import run_in_process, simple_commands
-from tests.trainer.conftest import Mart, make_rich, make_toy, write_vectors
+from tests.trainer.toy_texts import write_vectors
+from tests.trainer.toys import Mart, make_rich, make_toy
 from tests.warehouse.project import ROOT
 from tests.warehouse.test_mutants import MUTANTS
 from warehouse.fetch import app as fetch

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import trainer
-from tests.trainer.serving.test_score import rows_of
+from tests.trainer.serving.scoring import rows_of
 from trainer import TrainerError, load_run
 from trainer.run.directory import fit_run
 from trainer.serving.score import score_file

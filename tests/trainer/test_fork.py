@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from tests.trainer.serving.test_score import rows_of
+from tests.trainer.serving.scoring import rows_of
 from trainer.run.directory import fit_run
 
 ROOT = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from embeddings import VectorStore, find_store
-from tests.trainer.conftest import as_of_before, numbered
+from tests.trainer.toys import as_of_before, numbered
 from trainer.base.errors import TrainerError
 from trainer.columns.build import open_columns
 from trainer.columns.store import Columns

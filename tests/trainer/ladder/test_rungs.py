@@ -11,7 +11,7 @@ import pytest
 
 import trainer
 from embeddings import VectorStore
-from tests.trainer.conftest import numbered
+from tests.trainer.toys import numbered
 from trainer.base import code_hash as code
 from trainer.base.errors import TrainerError
 from trainer.columns.build import open_mart

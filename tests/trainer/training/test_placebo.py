@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.trainer.conftest import numbered
+from tests.trainer.toys import numbered
 from trainer.base.errors import TrainerError
 from trainer.columns.build import open_columns
 from trainer.contract.read import read_contract
