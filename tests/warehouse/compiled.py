@@ -14,9 +14,12 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from tests.warehouse.logs import random_log
-from tests.warehouse.project import Edit, Project
+from tests.warehouse.project import Edit, Project, dumped
+from warehouse.prove.models import Models
+from warehouse.prove.proof import Proof, prove_sample
 from warehouse.reading.scan import raw_scan
 
 MALFORMED = "source_file varchar, source_line bigint, problem varchar, line varchar, n_lines_taken_in bigint"
@@ -38,8 +41,10 @@ class Compiled:
     """
 
     def __init__(self, folder: Path):
-        self.project = Project(folder)
-        self.project.build_marts(random_log(60))
+        self.project = _smaller(Project(folder))
+        self.project.write_log(random_log(60))
+        self._dbt("run", "--select", "raw_files")
+        self._dbt("compile", "--select", "+training_examples")
         nodes = self._nodes()
         self.models: dict[str, str] = {}
         self.needed: dict[int, set[str]] = {}  # by version of training_examples
@@ -59,22 +64,20 @@ class Compiled:
         self.columns = random_log(1).column_names
 
     def mutated(self, folder: Path, edits: tuple[Edit, ...]) -> "Compiled":
-        """The same with edits made to the project: dbt compiles the models that these change."""
+        """The same with edits made to the project."""
         mutant = copy.copy(self)
-        mutant.project = Project(folder, edits)
+        mutant.project = _smaller(Project(folder, edits))
         shutil.copytree(self.project.folder / "data", folder / "data", dirs_exist_ok=True)
-        state = ("--state", str(self.project.folder / "target"))
-        command = ("compile", "--full-refresh", "--select", "state:modified,+training_examples", *state)
-        result = mutant.project.dbt(*command)
-        assert result.returncode == 0, result.stdout
-        changed = {
-            node["relation_name"]: node["compiled_code"]
-            for node in mutant._nodes().values()
-            if node["resource_type"] == "model" and node.get("compiled_code")
-        }
-        assert changed, "the edits change no model"
-        mutant.models = self.models | changed
+        mutant._dbt("compile", "--full-refresh", "--select", "+training_examples")
+        nodes = mutant._nodes().values()
+        compiled = {node["relation_name"]: node["compiled_code"] for node in nodes if node.get("compiled_code")}
+        mutant.models = {relation: compiled[relation] for relation in self.models}
+        assert mutant.models != self.models, "the edits change no model"
         return mutant
+
+    def _dbt(self, *command: str) -> None:
+        result = self.project.dbt(*command)
+        assert result.returncode == 0, result.stdout
 
     def _nodes(self) -> dict[str, dict]:
         return json.loads((self.project.folder / "target/manifest.json").read_text())["nodes"]
@@ -83,6 +86,13 @@ class Compiled:
         request = {"kind": "parquet", "folder": "data/raw/my_log", "pattern": "*.parquet", "remedy": ""}
         with contextlib.chdir(self.project.folder):
             return json.loads(raw_scan(json.dumps(request | {"columns": self.columns}), "{}"))["sql"]
+
+    def prove(self, log: pa.Table) -> Proof:
+        """What `warehouse prove` finds in these models, on all of `log`."""
+        models = Models.of(json.loads((self.project.folder / "target/manifest.json").read_text()))
+        with duckdb.connect(config={"threads": 1}) as connection:
+            connection.execute("set TimeZone = 'UTC'")
+            return prove_sample(models, [connection], self.build(log).events)
 
     def build(self, log: pa.Table, versions: tuple[int, ...] = (1, 2)) -> Built:
         """Stage `log` as the one raw file there is, and build these versions of the mart."""
@@ -106,3 +116,34 @@ class Compiled:
                 table("rejected_events", "source_row"),
                 {version: table(f"training_examples_v{version}", "event_id") for version in versions},
             )
+
+
+def _smaller(project: Project) -> Project:
+    """The project without what no training_examples needs: dbt parses and compiles it in less time."""
+    project.variant = "training_examples alone"
+    models = project.folder / "warehouse/models"
+    shutil.rmtree(project.folder / "warehouse/tests")
+    for path in (models / "monitoring", models / "sources/movielens", models / "sources/antm2c"):
+        shutil.rmtree(path)
+    for path in (*models.rglob("*_latest.*"), *models.rglob("*unit_tests.yml"), models / "exposures.yml"):
+        path.unlink()
+    there = {path.stem for path in models.rglob("*.sql")}
+    for path in models.rglob("*.yml"):
+        document = _without_tests(yaml.safe_load(path.read_text()))
+        described = document.get("models", [])
+        if isinstance(described, list):
+            stems = [
+                {model["name"], *(f"{model['name']}_v{v['v']}" for v in model.get("versions", []))}
+                for model in described
+            ]
+            document["models"] = [model for model, stem in zip(described, stems, strict=True) if stem & there]
+        path.write_text(dumped(document))
+    path = project.folder / "dbt_project.yml"
+    path.write_text(dumped(yaml.safe_load(path.read_text()) | {"on-run-end": []}))
+    return project
+
+
+def _without_tests(part: object) -> object:
+    if isinstance(part, dict):
+        return {key: _without_tests(value) for key, value in part.items() if key != "data_tests"}
+    return [_without_tests(each) for each in part] if isinstance(part, list) else part

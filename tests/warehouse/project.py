@@ -103,6 +103,7 @@ class Project:
     def __init__(self, folder: Path, edits: tuple[Edit, ...] = (), root: Path = ROOT):
         self.folder = folder
         self.parsed_as: tuple[str, ...] | None = None
+        self.variant = ""  # projects with other files than the rest: what was parsed of one is of little use to another
         folder.mkdir(parents=True)
         shutil.copytree(root / "warehouse", folder / "warehouse", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copy(root / "profiles.yml", folder)
@@ -138,14 +139,14 @@ class Project:
         """Run dbt as a user would, from the project root or from `cwd`. The exit status is the caller's to judge."""
         given = json.dumps(dataset_vars or MY_LOG, ensure_ascii=False)
         target = arguments[arguments.index("--target") + 1] if "--target" in arguments else ""
-        with self.parsed_before(given, target):
+        with self.parsed_before(given, target, self.variant):
             server = of("spark" if target == "spark" else "dbt")
             return server.run("dbt", "--no-use-colors", *arguments, "--vars", given, cwd=cwd or self.folder)
 
     def prove(self, *arguments: str, target: str = "") -> subprocess.CompletedProcess:
         """Run `warehouse prove` as a user would, from the project root."""
         given = json.dumps(MY_LOG)
-        with self.parsed_before(given, target):
+        with self.parsed_before(given, target, self.variant):
             options = ("--target", target) if target else ()
             return of("dbt").run("warehouse", "prove", "--vars", given, *options, *arguments, cwd=self.folder)
 

@@ -151,6 +151,20 @@ def test_without_a_mutant_nothing_is_caught(log: pa.Table, sample: Sample, compi
         assert unproven(mart, compiled.project.contracts()[version]) == []
 
 
+def test_leaking_mutants_are_named_by_warehouse_prove(compiled: Compiled, tmp_path: Path) -> None:
+    """Three at once, each with the features that it makes leak, and no other."""
+    leaking = {1: ("today included", "whole-log prior"), 2: ("outcome known when shown",)}
+    edits = [edit for version, names in leaking.items() for name in names for edit in MUTANTS[version][name]]
+    proof = compiled.mutated(tmp_path / "project", tuple(edits)).prove(random_log(500))
+    by_day, by_instant = ({feature.name for feature in mart.leaks} for mart in proof.marts)
+    keys = ("user", "item", "user_item")
+    assert {f"{key}_n_{what}_7d" for key in keys for what in ("impressions", "clicks")} | {"prior_rate"} < by_day
+    assert not {f"{key}_n_{what}_cum" for key in keys for what in ("impressions", "clicks")} & by_day
+    assert {f"{key}_n_clicks_{window}" for key in keys for window in ("7d", "cum", "today")} < by_instant
+    assert not proof.holds
+    print(f"\nmutants of {', '.join(name for names in leaking.values() for name in names)}: named by warehouse prove")
+
+
 BY_HASH = "case hash(event_id) % 3 when 0 then 'val' when 1 then 'test' else 'train' end"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from tests.warehouse.compiled import Compiled
 from tests.warehouse.logs import FIRST_DAY, random_log, with_column
 from tests.warehouse.project import Project
 from tests.warehouse.proofs import REFERENCE, SETTINGS, Sample, features_of, lost_or_made
@@ -25,6 +26,17 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture(scope="module")
 def marts(project: Project, log: pa.Table) -> dict[int, pa.Table]:
     return project.build_marts(log)
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
+    """The models' SQL, which makes the marts of a log in a second; what dbt builds of it is the same."""
+    return Compiled(tmp_path_factory.mktemp("compiled") / "project")
+
+
+def test_the_compiled_models_make_the_marts_that_dbt_builds(marts: dict, compiled: Compiled, log: pa.Table) -> None:
+    for version, mart in compiled.build(log).marts.items():
+        assert mart.select(marts[version].column_names).equals(marts[version])
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -48,7 +60,9 @@ def test_every_event_is_one_row(version: int, marts: dict, log: pa.Table) -> Non
 
 
 @pytest.mark.parametrize("hours", [8 * 24, 21 * 24 + 15, 35 * 24])
-def test_no_feature_moves_when_the_future_is_scrambled(hours: int, marts: dict, log: pa.Table, tmp_path: Path) -> None:
+def test_no_feature_moves_when_the_future_is_scrambled(
+    hours: int, marts: dict, log: pa.Table, compiled: Compiled
+) -> None:
     """Every label known at or after a moment is flipped; no feature of an event up to that moment may move.
 
     In v1 no feature may move on any later event of the same day either: it is as of that day's start.
@@ -58,7 +72,7 @@ def test_no_feature_moves_when_the_future_is_scrambled(hours: int, marts: dict, 
         1 - clicked if known_at >= moment else clicked
         for clicked, known_at in zip(log["clicked"].to_pylist(), log["ingested_at"].to_pylist(), strict=True)
     ]
-    scrambled = Project(tmp_path / "project").build_marts(with_column(log, "clicked", flipped))
+    scrambled = compiled.build(with_column(log, "clicked", flipped)).marts
     for version, mart in marts.items():
         before = [
             row["event_date"] <= moment.date() if version == 1 else row["event_at"] <= moment
