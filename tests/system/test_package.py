@@ -117,8 +117,8 @@ def test_the_core_fits_scores_and_loads_a_run(bare: Bare) -> None:
 
 LACKING = [
     ("trainer export --run run --output run.onnx", "export", "onnxscript"),
-    ("trainer report --runs run --output report.html", "report", "matplotlib"),
-    ("trainer ladder --dataset toy", "report", "matplotlib"),
+    ("trainer report --runs run --output report.html", "report", "vl-convert-python"),
+    ("trainer ladder --dataset toy", "report", "vl-convert-python"),
     ("trainer fit --stage 00_gbdt --marts marts --run tracked --track mlflow", "tracking", "mlflow"),
     ("embeddings pull e5-small", "embeddings", "transformers"),
     ("embeddings build --marts marts", "embeddings", "transformers"),

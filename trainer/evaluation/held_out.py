@@ -20,7 +20,7 @@ _COLUMNS = ("event_id", "user_id", "item_id", "scene", "user_level", "item_level
 
 @dataclass(frozen=True)
 class HeldOut:
-    """One split of one run, in the order of the mart's columns. Legend: B rows.
+    """One split of one run, or both held-out ones, in the order of the mart's columns. Legend: B rows.
 
     scene_B, user_level_B, item_level_B: strings; levels None where the mart has no such column
     user_B: 0 .. users-1, in the order of the user ids' text: the same users get the same numbers in every run; so items
@@ -37,6 +37,7 @@ class HeldOut:
     items: int
     scene_B: np.ndarray
     level_B: dict[str, np.ndarray]
+    split_B: np.ndarray
 
     @property
     def rows(self) -> Rows:
@@ -51,11 +52,13 @@ class HeldOut:
         return out
 
 
-def read_held_out(run: Path, split: str = "test") -> HeldOut:
-    """Raises: TrainerError when predictions.parquet is damaged, or older than these columns."""
+def read_held_out(run: Path, split: str | None = "test") -> HeldOut:
+    """split: None for validation and test together.
+
+    Raises: TrainerError when predictions.parquet is damaged, or older than these columns."""
     path = run / "predictions.parquet"
     try:
-        table = pq.read_table(path, filters=pc.field("split") == split)
+        table = pq.read_table(path, filters=None if split is None else pc.field("split") == split)
     except (OSError, pa.ArrowException) as error:
         raise TrainerError(f"{path} can't be read ({error}). Train the run again with `trainer fit`.") from None
     for name in _COLUMNS:
@@ -68,7 +71,7 @@ def read_held_out(run: Path, split: str = "test") -> HeldOut:
     levels = {g: _strings(table[f"{g}_level"]) for g in ("user", "item") if table[f"{g}_level"].null_count < len(table)}
     return HeldOut(
         run.resolve().name,
-        split,
+        split or "held-out",
         table["event_id"].combine_chunks(),
         table["label"].to_numpy().astype(np.uint8),
         table["probability"].to_numpy(),
@@ -78,6 +81,7 @@ def read_held_out(run: Path, split: str = "test") -> HeldOut:
         items,
         _strings(table["scene"]),
         levels,
+        _strings(table["split"]),
     )
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from trainer.columns.ragged import ids_of
+from trainer.columns.ragged import Lists, ids_of
 from trainer.columns.store import Columns, evenly_spaced
 from trainer.contract.schema import SPLITS, Contract
 from trainer.inputs.text import cold_rows, texts_of_rows
@@ -34,8 +34,9 @@ def text_facts(fitted: Fitted, contract: Contract, columns: Columns) -> dict[str
     """What texts.json holds; None for a stage that reads no texts.
 
     coverage: for each encoder and column of text ids, by split: distinct texts, those with a vector, those that train
-    doesn't hold. neighbours: titles that train holds most often, by cosine of whitened vectors; None without titles
-    or a texts mart, and for a placebo. fallback: what the language model encoded; None without one, or a texts mart.
+    doesn't hold; rows, those with a text that has a vector. neighbours: titles that train holds most often, by cosine
+    of whitened vectors; None without titles or a texts mart, and for a placebo. fallback: what the language model
+    encoded; None without one, or a texts mart.
     """
     inputs = fitted.inputs
     main = inputs.texts or inputs.llm
@@ -66,9 +67,12 @@ def _coverage(fitted: Fitted, columns: Columns, kind: str, space: TextSpace) -> 
     table = _table(fitted, columns, space)
     names = [name for name in space.means if name in {c.name for c in columns.texts}]
     found: dict[str, dict[str, np.ndarray]] = {}
+    read: dict[str, np.ndarray] = {}
     for split in SPLITS:
         rows = columns.rows(split)
-        found[split] = texts_of_rows(columns, names, cold_rows(columns, rows) if kind == "llm" else rows)
+        read[split] = cold_rows(columns, rows) if kind == "llm" else rows
+        found[split] = texts_of_rows(columns, names, read[split])
+    lists = {c.name: c.codes for c in columns.texts}
     groups = dict(fitted.inputs.text_columns)
     return [
         {
@@ -81,12 +85,25 @@ def _coverage(fitted: Fitted, columns: Columns, kind: str, space: TextSpace) -> 
                     "texts": len(found[split][name]),
                     "with_vector": int(table[found[split][name], -1].sum()),
                     "new": int((~np.isin(found[split][name], found["train"][name])).sum()),
+                    "rows": len(read[split]),
+                    "rows_with_vector": _rows_with(columns, lists[name], read[split], table[:, -1] > 0),
                 }
                 for split in SPLITS
             },
         }
         for name in names
     ]
+
+
+def _rows_with(columns: Columns, lists: Lists, rows_N: np.ndarray, has: np.ndarray) -> int:
+    """How many of the rows hold a text that has a vector. has: by code."""
+    n = 0
+    for s in range(0, len(rows_N), _POOL):
+        begin, codes_K = lists.take(rows_N[s : s + _POOL])
+        seen = np.concatenate([[0], np.cumsum(has[codes_K])])[begin]
+        n += int((seen[1:] > seen[:-1]).sum())
+        columns.release_pages()
+    return n
 
 
 def _neighbours(fitted: Fitted, columns: Columns, texts: ds.Dataset, space: TextSpace) -> dict[str, Any] | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from storage import atomic
-from trainer.report.charts import claim_of, ladder_chart, standalone
+from trainer.report.charts import beside, claim_of, ladder_charts, standalone
 
 HEAD = (
     "rung",
@@ -37,7 +37,7 @@ def halves(columns: int) -> tuple[list[int], list[int]]:
 def write_pages(folder: Path, ladder: dict[str, Any]) -> None:
     """Write the three files, each whole or not at all; ladder.json last."""
     folder.mkdir(parents=True, exist_ok=True)
-    atomic.text(folder / "ladder.svg", standalone(ladder_chart(ladder)))
+    atomic.text(folder / "ladder.svg", standalone(beside(f"The ladder on {ladder['dataset']}", ladder_charts(ladder))))
     atomic.text(folder / "ladder.md", markdown(ladder))
     atomic.text(folder / "ladder.json", json.dumps(ladder, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 

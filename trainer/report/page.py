@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import base64
+import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup, escape
 
 from storage import atomic
 from trainer.metrics.metrics import ANY
-from trainer.report import charts
+from trainer.report import charts, pictures
+from trainer.report.findings import findings, groups_of
 from trainer.report.ladder_table import HEAD, family_lines, halves, row_of
 from trainer.report.related import find_ceiling, find_ladder
 from trainer.report.runs import read_run, short_names
@@ -26,9 +30,7 @@ COLUMNS = (
     ("ne", "NE"),
     ("ece", "ECE"),
 )
-_TOP = 15  # inputs in a chart
-_ROWS_A_CELL = 300  # with fewer a cell doesn't stretch the scale of colours
-_LINES = 6  # runs in a chart whose lines cross
+_FOLDED = 12  # scenes in a table before the smaller ones are folded away
 
 
 def write_report(
@@ -46,27 +48,60 @@ def write_report(
     """
     loaded = [read_run(run, name) for run, name in zip(runs, names or short_names(runs), strict=True)]
     ceiling = find_ceiling(bayes, loaded[0]["dataset"]["dataset"])
+    groups, left_out = groups_of(loaded)
+    style, script = _asset("report.css"), charts.bundle() + _asset("report.js")
     html = (
         _environment()
         .get_template("report.html.j2")
         .render(
+            style=Markup(style),
+            script=Markup(script),
+            policy=_policy(style, script),
             runs=loaded,
             columns=COLUMNS,
             ceiling=ceiling,
             any=ANY,
-            scenes=list(dict.fromkeys(s for run in loaded for s in run["metrics"]["splits"]["test"]["scenes"])),
+            scenes=_scenes(loaded),
+            folded=_FOLDED,
+            findings=findings(groups, left_out),
             datasets=_together(loaded, "dataset", ("dataset", "mart", "splits", "stand_ins")),
             ladder=_ladder(find_ladder(ladder, loaded)),
-            auc_chart=_auc(loaded, ceiling),
-            cube_charts=dict(_cubes(loaded)),
-            calibration_charts=_calibrations(loaded),
-            learning_charts=[chart for r in loaded if (chart := charts.learning_chart(r["name"], r["training"]))],
-            importance_charts=_importances(loaded),
-            drifts=_drifts(loaded),
+            auc_charts=pictures.auc_charts(loaded, groups, ceiling),
+            cube_charts=dict(pictures.cubes(loaded)),
+            calibration_charts=pictures.calibrations(loaded),
+            learning_charts=pictures.learning(loaded),
+            importance_charts=pictures.importances(loaded),
+            drifts=[pictures.drift(one) for one in _together(loaded, "drift")],
             texts=_texts(loaded),
         )
     )
     atomic.text(output, html)
+
+
+def _asset(name: str) -> str:
+    return (_TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    """The page's Content-Security-Policy: this style, this script, and nothing from anywhere.
+
+    A run's names and texts are data; should one of them ever get into the page as markup, it runs nothing.
+    """
+
+    def hashed(text: str) -> str:
+        return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
+
+    own = f"script-src {hashed(script)}; style-src {hashed(style)}"
+    return f"default-src 'none'; base-uri 'none'; form-action 'none'; {own}"
+
+
+def _scenes(loaded: list[dict[str, Any]]) -> list[str]:
+    """All scenes of the runs' test rows, the largest first."""
+    sizes: dict[str, int] = {}
+    for run in loaded:
+        for scene, one in run["metrics"]["splits"]["test"]["scenes"].items():
+            sizes[scene] = max(sizes.get(scene, 0), one["n"])
+    return sorted(sizes, key=lambda scene: -sizes[scene])
 
 
 def _environment() -> jinja2.Environment:
@@ -81,6 +116,7 @@ def _environment() -> jinja2.Environment:
         "score": lambda v: "–" if v is None else f"{v:.4f}",
         "percent": lambda v: "–" if v is None else f"{v:.1%}",
         "count": lambda v: f"{v:,}",
+        "coded": lambda v: Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(v)))),
         "short": lambda v: "–" if v is None else f"{v:,.4g}",
     }
     return environment
@@ -106,63 +142,7 @@ def _ladder(ladder: dict[str, Any] | None) -> dict[str, Any] | None:
     head = [*HEAD, *(["gap to Bayes closed"] if gap else [])]
     lines = [head, *(row_of(line, gap) for line in ladder["rungs"])]
     tables = [[[line[k] for k in columns] for line in lines] for columns in halves(len(head))]
-    return ladder | {"chart": charts.ladder_chart(ladder), "tables": tables, "notes": family_lines(ladder)}
-
-
-def _auc(loaded: list[dict[str, Any]], ceiling: dict[tuple[str, str, str], float | None] | None) -> str:
-    tests = [(run["name"], run["metrics"]["splits"]["test"]) for run in loaded]
-    rows = [{"name": name, "auc": t["auc"], "low": t["auc_low"], "high": t["auc_high"]} for name, t in tests]
-    return charts.auc_chart(rows, (ceiling or {}).get((ANY, ANY, ANY)))
-
-
-def _cubes(loaded: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, str]]]:
-    """For each run its heat maps by measure; all runs share a measure's scale."""
-
-    def values(run: dict[str, Any], measure: str, least: int = 0) -> list[float]:
-        return [c[measure] for row in run["cube"] for c in row["cells"] if c[measure] is not None and c["n"] >= least]
-
-    scales = {
-        m: [v for run in loaded for v in values(run, m, _ROWS_A_CELL) or values(run, m)] for m in ("auc", "alpha")
-    }
-    for run in loaded:
-        yield (
-            run["name"],
-            {
-                m: charts.cube_chart(run["name"], run["cube"], m, min(all_), max(all_))
-                for m, all_ in scales.items()
-                if values(run, m)
-            },
-        )
-
-
-def _calibrations(loaded: list[dict[str, Any]]) -> list[str]:
-    """Small multiples by scene, a few runs each, so that every line keeps a colour of its own."""
-    out = []
-    for s in range(0, len(loaded), _LINES):
-        some = [run for run in loaded[s : s + _LINES] if run["calibration"][ANY]]
-        panels = dict.fromkeys(panel for run in some for panel in run["calibration"])
-        lines = {p: [(run["name"], run["calibration"].get(p, [])) for run in some] for p in panels}
-        if some:
-            shown = {"all scenes": lines.pop(ANY)} | lines
-            out.append(charts.calibration_chart(f"Calibration of {', '.join(r['name'] for r in some)}", shown))
-    return out
-
-
-def _importances(loaded: list[dict[str, Any]]) -> list[str]:
-    return [
-        charts.importance_chart(f"{run['name']}, {what}", rows[:_TOP])
-        for run in loaded
-        for what, rows in run["importance"].items()
-        if rows
-    ]
-
-
-def _drifts(loaded: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Runs on the same rows have the same drift: once for them all."""
-    return [
-        one | {"top": one["drift"][:_TOP], "chart": charts.drift_chart(", ".join(one["names"]), one["drift"][:_TOP])}
-        for one in _together(loaded, "drift")
-    ]
+    return ladder | {"charts": charts.ladder_charts(ladder), "tables": tables, "notes": family_lines(ladder)}
 
 
 def _texts(loaded: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]] | None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import csv
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from trainer.base.errors import TrainerError
 from trainer.base.files import read_json
 from trainer.base.readable import readable
 from trainer.evaluation.drift import read_drift
+from trainer.evaluation.held_out import HeldOut, read_held_out
 from trainer.evaluation.importance_file import read_importance
+from trainer.evaluation.paired import auc_of, interval
 from trainer.metrics.metrics import ANY, MIN_CLASS, calibration, without_small
 
 _SCENE_BINS = 10
@@ -32,6 +37,8 @@ def short_names(runs: list[Path]) -> list[str]:
 def read_run(run: Path, name: str) -> dict[str, Any]:
     """metrics, training, dataset, lineage, timing, cube, calibration by scene; importance, drift, texts if written.
 
+    held: the test rows, None for predictions of an older trainer, which then have no intervals.
+
     Raises: TrainerError where a file that every run has can't be read.
     """
     with readable(run):
@@ -43,10 +50,16 @@ def read_run(run: Path, name: str) -> dict[str, Any]:
         }
         loaded["metrics"]["splits"] = {k: without_small(v) for k, v in loaded["metrics"]["splits"].items()}
         texts = read_json(run / "texts.json") if (run / "texts.json").exists() else None
+        held = None
+        with suppress(TrainerError):
+            held = read_held_out(run)
+        cube = _cube(cells)
+        _add_intervals(held, cube, loaded["metrics"]["splits"]["test"])
         return loaded | {
             "name": name,
+            "held": held,
             "folder": run,
-            "cube": _cube(cells),
+            "cube": cube,
             "texts": texts,
             "calibration": _calibration(predictions, list(loaded["metrics"]["splits"]["test"]["scenes"])),
             "importance": read_importance(run),
@@ -72,14 +85,43 @@ def _calibration(predictions: pa.Table, scenes: list[str]) -> dict[str, list[dic
     return out
 
 
+def _add_intervals(held: HeldOut | None, cube: list[dict[str, Any]], test: dict[str, Any]) -> None:
+    """One interval for each AUC on the page, by users and items as the ladder's: overall, by scene, by pair of levels.
+
+    The bootstrap of users alone in metrics.json is narrower, and would stand beside these.
+    """
+    for one in (test, *test["scenes"].values()):
+        one["auc_low"] = one["auc_high"] = None
+    if held is None:
+        return
+
+    def of(in_B: np.ndarray) -> tuple[float | None, float | None]:
+        estimate = auc_of([held], in_B)
+        found = interval(estimate, held) if estimate else {"low": None, "high": None}
+        return found["low"], found["high"]
+
+    everything = np.ones(len(held.label_B), bool)
+    for scene, one in ((None, test), *test["scenes"].items()):
+        if one["auc"] is not None:
+            one["auc_low"], one["auc_high"] = of(everything if scene is None else held.scene_B == scene)
+    for row in cube:
+        cell = row["cells"][0]
+        if cell["auc"] is not None:
+            in_B = everything
+            for group in ("user", "item"):
+                if (level := row[f"{group}_level"]) != ANY:
+                    in_B = in_B & (held.level_B[group] == level)
+            cell["low"], cell["high"] = of(in_B)
+
+
 def _cube(cells: list[dict[str, str]]) -> list[dict[str, Any]]:
     """Rows user level x item level, each with its cells in the order of the scenes."""
     rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for cell in cells:
-        numbers = {key: float(cell[key]) if cell.get(key) else None for key in ("auc", "auc_low", "auc_high", "alpha")}
+        numbers = {key: float(cell[key]) if cell.get(key) else None for key in ("auc", "alpha")}
         n, positives = int(cell["n"]), int(cell["positives"])
         if min(positives, n - positives) < MIN_CLASS:
-            numbers |= dict.fromkeys(("auc", "auc_low", "auc_high"))
-        one = numbers | {"scene": cell["scene"], "n": n, "positives": positives}
+            numbers |= {"auc": None}
+        one = numbers | {"low": None, "high": None, "scene": cell["scene"], "n": n, "positives": positives}
         rows.setdefault((cell["user_level"], cell["item_level"]), []).append(one)
     return [{"user_level": u, "item_level": i, "cells": found} for (u, i), found in rows.items()]

@@ -66,10 +66,17 @@ def test_coverage_by_column_and_split(rich: Any, described: Any) -> None:
         train = distinct(mart, row["column"], own & mart.split("train"))
         for split, counts in row["splits"].items():
             there = distinct(mart, row["column"], own & mart.split(split))
+            of_rows = [
+                {v for v in (value if isinstance(value, list) else [value]) if v} - without[row["encoder"]]
+                for value, take in zip(mart.rows[row["column"]], own & mart.split(split), strict=True)
+                if take
+            ]
             assert counts == {
                 "texts": len(there),
                 "with_vector": len(there - without[row["encoder"]]),
                 "new": len(there - train),
+                "rows": len(of_rows),
+                "rows_with_vector": sum(map(bool, of_rows)),
             }
     assert found["coverage"][0]["splits"]["test"]["new"] == 1, "t39 is in test alone"
     assert found["coverage"][0]["group"] == "item"

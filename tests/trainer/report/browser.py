@@ -13,6 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+# Those in a folded part stay as they are until it is opened.
+_ALL_DRAWN = """new Promise((done, fail) => { const end = Date.now() + 60000;
+(function look() {
+  const left = [...document.querySelectorAll("figure.chart:not(.drawn)")].filter(e => e.checkVisibility());
+  if (left.length == 0) done();
+  else if (Date.now() > end) fail(left.length + " charts not drawn");
+  else setTimeout(look, 50); })(); })"""
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -64,6 +71,13 @@ class Browser:
         self.call("Emulation.setEmulatedMedia", media=medium, features=[scheme])
         self.call("Page.navigate", url=path.resolve().as_uri())
         self.ask("new Promise(r => document.readyState == 'complete' ? r() : addEventListener('load', r))")
+
+    def draw(self) -> None:
+        """Bring every chart into sight, and wait until its live picture is there."""
+        height = self.ask("document.documentElement.scrollHeight")
+        width = self.ask("innerWidth")
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.ask(_ALL_DRAWN)
 
     def ask(self, expression: str) -> Any:
         """The value of a JavaScript expression on the page."""

@@ -16,12 +16,13 @@ from trainer.run.directory import fit_run
 pytestmark = pytest.mark.skipif(find() is None, reason="no chromium is installed")
 
 # What each drawing shows: its size, and how many shapes and words in it have an extent.
-FIGURES = """[...document.querySelectorAll("svg")].map(svg => {
+FIGURES = """[...document.querySelectorAll("figure.chart svg")].filter(e => e.checkVisibility()).map(svg => {
   const frame = svg.getBoundingClientRect();
-  const drawn = [...svg.querySelectorAll("path, use, text")].filter(e => {
+  const drawn = [...svg.querySelectorAll("path, use, text, line")].filter(e => {
     const box = e.getBoundingClientRect(); return box.width + box.height > 0; });
   return {title: svg.getAttribute("aria-label"), width: frame.width, height: frame.height,
-    words: drawn.filter(e => e.tagName == "text").length, shapes: drawn.filter(e => e.tagName != "text").length};
+    live: !!svg.closest(".live"), words: drawn.filter(e => e.tagName == "text").length,
+    shapes: drawn.filter(e => e.tagName != "text").length};
 })"""
 CLIPPED = """[...document.querySelectorAll("section *")].filter(e => {
   const box = e.getBoundingClientRect();
@@ -55,10 +56,12 @@ def test_it_is_drawn_whole_at_any_width_and_says_nothing_on_the_console(page: Pa
         papers = []
         for dark in (False, True):
             chromium.open(page, width, dark=dark)
+            chromium.draw()
             assert chromium.ask("document.documentElement.scrollWidth") <= width
             assert chromium.ask(CLIPPED) == []
             figures = chromium.ask(FIGURES)
-            assert len(figures) == 10, "AUC, calibration, drift; 3 heat maps; 2 learning curves, 2 of importance"
+            assert len(figures) == 14, "AUC 2, calibration 4, drift; 3 heat maps; learning 2, importance 2"
+            assert all(figure["live"] for figure in figures)
             for figure in figures:
                 assert min(figure["width"], figure["height"]) > 60, figure
                 assert min(figure["words"], figure["shapes"]) > 3, figure
@@ -75,7 +78,11 @@ def test_it_prints_on_white_and_to_its_end(page: Path, chromium: Browser) -> Non
     chromium.open(page, 718, dark=True, medium="print")
     assert chromium.ask("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert chromium.ask("document.documentElement.scrollWidth") <= 718
+    still = "[...document.querySelectorAll('.still svg')].filter(e => e.getBoundingClientRect().height > 30).length"
+    assert chromium.ask(still) == chromium.ask("document.querySelectorAll('figure.chart').length"), (
+        "paper has no scripts"
+    )
     hidden = "[...document.querySelectorAll('details *')].filter(e => e.tagName == 'TD' && !e.checkVisibility()).length"
     assert chromium.ask(hidden) == 0
-    scrolls = "[...document.querySelectorAll('.wide, figure')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
+    scrolls = "[...document.querySelectorAll('.wide, .still')].filter(e => e.scrollWidth > e.clientWidth + 1).length"
     assert chromium.ask(scrolls) == 0, "paper doesn't scroll"

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from html.parser import HTMLParser
@@ -9,13 +11,14 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from tests.trainer.toys import numbered
 from trainer.base.errors import TrainerError
 from trainer.evaluation.drift import read_drift
 from trainer.report import write_report
 from trainer.report.runs import short_names
 from trainer.run.directory import fit_run
 
-VOID = {"meta", "br", "link", "img", "path", "use"}
+VOID = {"meta", "br", "link", "img", "path", "use", "line"}
 
 
 class Balanced(HTMLParser):
@@ -45,6 +48,17 @@ class Balanced(HTMLParser):
             assert self.open.pop() == tag
 
 
+def without_scripts(html: str) -> tuple[str, list[tuple[str, str]]]:
+    """The page without what is in <script>, and that: (type, text)."""
+    found = re.findall(r'<script(?: type="([^"]+)")?>(.*?)</script>', html, re.DOTALL)
+    return re.sub(r"<script(?: type=\"[^\"]+\")?>.*?</script>", "", html, flags=re.DOTALL), found
+
+
+def hashed(text: str) -> str:
+    """As a browser hashes what a policy allows."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
 def drawing(html: str, title: str) -> str:
     return re.search(rf'<svg[^>]*aria-label="{re.escape(title)}".*?</svg>', html, re.DOTALL)[0]
 
@@ -66,9 +80,17 @@ def test_one_whole_page_that_asks_nothing_of_the_network(runs: list[Path], tmp_p
     assert page.open == []
     assert len(page.ids) == len(set(page.ids)), "two drawings share an id"
     assert page.references <= set(page.ids)
-    assert not re.search(r"<script|<link|<img|@import|url\((?!#)|(src|href)=\"(?!#)", html)
+    rest, scripts = without_scripts(html)
+    assert not re.search(r"<script|<link|<img|@import|url\((?!#)|(src|href)=\"(?!#)|style=|\son\w+=", rest)
+    *data, own = scripts
+    assert data and all(kind == "application/json" and json.loads(text)["$schema"] for kind, text in data)
+    style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)[1]
+    policy = re.search(r'Content-Security-Policy" content="([^"]+)"', html)[1].replace("&#39;", "'")
+    assert policy == (
+        "default-src 'none'; base-uri 'none'; form-action 'none'; "
+        f"script-src {hashed(own[1])}; style-src {hashed(style)}"
+    ), "nothing but the page's own script and style, and no eval"
     assert "prefers-color-scheme: dark" in html
-    assert "#010101" not in html, "a placeholder colour was left in a drawing"
     assert "&lt;&amp;&gt;" in html
 
 
@@ -80,7 +102,6 @@ def test_it_shows_what_the_runs_say(runs: list[Path], tmp_path: Path) -> None:
         lineage = json.loads((run / "lineage.json").read_text())
         for value in (
             metrics["test"]["auc"],
-            metrics["test"]["auc_low"],
             metrics["val"]["log_loss"],
             metrics["test"]["scenes"]["video"]["auc"],
         ):
@@ -89,8 +110,11 @@ def test_it_shows_what_the_runs_say(runs: list[Path], tmp_path: Path) -> None:
     facts = json.loads((runs[0] / "dataset.json").read_text())["splits"]["train"]
     assert f"{facts['rows']:,}" in html
     assert "too small" in html
-    assert html.count("<svg") == 7  # AUC, calibration, drift; a learning curve and a cold-start cube each
-    assert len(re.findall(r"<g id=\"[^\"]*axes_\d\">", drawing(html, "Calibration of 00_gbdt, 01_dnn"))) == 4
+    rest, _ = without_scripts(html)
+    # AUC, its difference, drift; calibration of all and of three scenes; a learning curve and a heat map each.
+    assert rest.count("<svg") == rest.count("<figure") == 11
+    legend = drawing(html, "Calibration of 00_gbdt, 01_dnn, all scenes")
+    assert ">00_gbdt<" in legend and ">01_dnn<" in legend, "a legend names every curve"
     drifted = read_drift(runs[0])
     assert drifted == read_drift(runs[1])
     for row in drifted:
@@ -129,9 +153,13 @@ def test_what_a_text_run_read(rich: Any, texts: Any, stage: Any, vectors: Any, t
     assert section.count("Nearest others, by e5-small") == 1
     assert "Title &lt;" in section and "Title <" not in section
     assert "39 <" not in section and "97.5% with a vector" in section
+    ids = pq.read_table(marts / "training_examples_v1", columns=["title_text_id", "split"]).to_pydict()
+    missing = {None, numbered("t7")}
+    train = [i not in missing for i, s in zip(ids["title_text_id"], ids["split"], strict=True) if s == "train"]
+    assert f"<td>{sum(train) / len(train):.1%} of rows<small>40 texts, 97.5%" in section, "of rows, not of texts"
     assert "<td>user</td><td>120</td><td>80</td><td>118</td><td>98.3%</td>" in section
     assert "secret" not in html, "words of users are nobody's business"
-    assert "Mean alpha" in html
+    assert ">06_llm_fallback: mean alpha<" in html
 
 
 def test_runs_of_an_older_trainer_are_shown_without_what_they_lack(runs: list[Path], tmp_path: Path) -> None:
@@ -142,7 +170,8 @@ def test_runs_of_an_older_trainer_are_shown_without_what_they_lack(runs: list[Pa
     write_report(runs, tmp_path / "report.html")
     html = (tmp_path / "report.html").read_text()
     assert 'id="drift"' not in html and 'href="#drift"' not in html
-    assert html.count("<svg") == 6
+    assert without_scripts(html)[0].count("<svg") == 6, "no scenes, no drift, no intervals, so no differences"
+    assert 'id="findings"' not in html
     (runs[0] / "predictions.parquet").write_text("no parquet")
     with pytest.raises(TrainerError, match="can't be read as a finished run"):
         write_report(runs, tmp_path / "report.html")

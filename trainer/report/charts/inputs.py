@@ -4,36 +4,60 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainer.report.charts.svg import INK, SERIES, STYLE, as_svg, plt
+from trainer.report.charts.vega import INK, SERIES, Chart, field, told
 
 
-def importance_chart(name: str, rows: list[dict[str, Any]]) -> str:
+def importance_chart(name: str, what: str, rows: list[dict[str, Any]]) -> Chart:
     """The drop in AUC when an input is permuted, with its standard deviation over repeats; the most telling first."""
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(6, 0.9 + 0.3 * len(rows)))
-        for k, row in enumerate(rows):
-            axes.barh(k, row["drop"], color=SERIES[0], height=0.62)
-            axes.plot([row["drop"] - row["sd"], row["drop"] + row["sd"]], [k, k], color=INK, linewidth=1.2)
-        axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
-        axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.axvline(0, color=INK, linewidth=0.8)
-        axes.set_xlabel("drop in validation AUC when permuted")
-        return as_svg(figure, f"Importance in {name}")
+    values = [
+        {"name": row["name"], "drop": row["drop"], "low": row["drop"] - row["sd"], "high": row["drop"] + row["sd"]}
+        for row in rows
+    ]
+    axis = "drop in validation AUC when shuffled"
+    tooltip = told(
+        ("name", what, None), ("drop", "drop", "+.4f"), ("low", "less sd", "+.4f"), ("high", "plus sd", "+.4f")
+    )
+    return Chart(
+        f"Importance in {name}, {what}",
+        _bars(
+            values,
+            f"{name}: {what}s",
+            {"mark": {"type": "bar", "color": SERIES[0], "size": 13}, "encoding": {"x": field("drop", title=axis)}},
+            {
+                "mark": {"type": "rule", "color": INK, "strokeWidth": 1.3},
+                "encoding": {"x": field("low", title=axis), "x2": {"field": "high"}},
+            },
+            tooltip=tooltip,
+        ),
+    )
 
 
-def drift_chart(name: str, rows: list[dict[str, Any]]) -> str:
+def drift_chart(name: str, rows: list[dict[str, Any]]) -> Chart:
     """PSI of each input between train and test, the largest first, and a mark at how much it moves within train."""
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(6, 0.9 + 0.3 * len(rows)))
-        for k, row in enumerate(rows):
-            axes.barh(k, row["psi"], color=SERIES[3], height=0.62, label=None if k else "test against train")
-        within = [(row["psi_in_train"], k) for k, row in enumerate(rows) if row["psi_in_train"] is not None]
-        if within:
-            axes.plot(
-                *zip(*within, strict=True), "|", color=INK, markersize=13, markeredgewidth=2, label="within train"
-            )
-        axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
-        axes.set_ylim(len(rows) - 0.4, -0.6)
-        axes.set_xlabel("PSI")
-        figure.legend(loc="outside upper right", ncols=2)
-        return as_svg(figure, f"Drift of the inputs of {name}")
+    values = [{key: row[key] for key in ("name", "psi", "psi_in_train")} for row in rows]
+    axis = "PSI of test against train; the mark: within train"
+    return Chart(
+        f"Drift of the inputs of {name}",
+        _bars(
+            values,
+            None,
+            {"mark": {"type": "bar", "color": SERIES[3], "size": 13}, "encoding": {"x": field("psi", title=axis)}},
+            {
+                "mark": {"type": "tick", "color": INK, "thickness": 2.5, "size": 18},
+                "encoding": {"x": field("psi_in_train", title=axis)},
+            },
+            tooltip=told(("name", "input", None), ("psi", "PSI", ".3f"), ("psi_in_train", "within train", ".3f")),
+        ),
+    )
+
+
+def _bars(
+    values: list[dict[str, Any]], title: str | None, *layers: dict[str, Any], tooltip: list[dict[str, Any]]
+) -> dict[str, Any]:
+    spec = {
+        "data": {"values": values},
+        "height": 21 * len(values),
+        "encoding": {"y": field("name", "nominal", sort=None, axis={"labelLimit": 210}), "tooltip": tooltip},
+        "layer": list(layers),
+    }
+    return spec | ({"title": title} if title else {})

@@ -1,10 +1,12 @@
-"""AUC of runs and of the ladder's rungs, with intervals and the Bayes ceiling."""
+"""AUC of runs and of the ladder's rungs, and their differences, each with its interval."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from trainer.report.charts.svg import INK, SERIES, STYLE, as_svg, plt
+from trainer.report.charts.vega import INK, SERIES, Chart, field, told
+
+_VERDICTS = {"higher": SERIES[2], "lower": SERIES[1], "not shown": INK}
 
 
 def claim_of(line: dict[str, Any]) -> dict[str, Any] | None:
@@ -14,57 +16,85 @@ def claim_of(line: dict[str, Any]) -> dict[str, Any] | None:
     return line["to_previous"] and {"against": line["previous"]} | line["to_previous"]["all"]
 
 
-def ladder_chart(ladder: dict[str, Any]) -> str:
-    """Two panels, one line per rung: test AUC over seeds, and its claim, each with its interval.
+def auc_chart(title: str, rows: list[dict[str, Any]], ceiling: float | None = None) -> Chart:
+    """AUC with its interval, one line per run. rows: name, value, low, high; without an AUC a line stays empty."""
+    return Chart(title, _lines(rows, "AUC on test, 95% by users and items", ceiling))
 
-    ladder: what ladder.json holds.
-    """
-    rungs = ladder["rungs"]
-    with plt.rc_context(STYLE):
-        figure, (left, right) = plt.subplots(
-            1, 2, figsize=(9.5, 1.2 + 0.42 * len(rungs)), sharey=True, width_ratios=(3, 2)
+
+def difference_chart(title: str, rows: list[dict[str, Any]], axis: str) -> Chart:
+    """Differences in AUC with their intervals. rows: name, value, low, high, verdict, against."""
+    spec = _lines(rows, axis)
+    for layer in spec["layer"]:
+        layer["encoding"]["color"] = field("verdict", "nominal", scale=_scale(), legend=None)
+    hollow = [row for row in rows if row["value"] is not None and row["verdict"] == "not shown"]
+    inside = {"shape": "circle", "filled": True, "size": 26, "opacity": 1, "color": "var(--paper)"}
+    x = dict(spec["layer"][-1]["encoding"]["x"])
+    if hollow:
+        spec["layer"].append({"data": {"values": hollow}, "mark": {"type": "point", **inside}, "encoding": {"x": x}})
+    spec["layer"].insert(0, {"mark": {"type": "rule"}, "encoding": {"x": {"datum": 0}}})
+    spec["layer"][2]["encoding"]["tooltip"] += told(("against", "to", None), ("verdict", "verdict", None))
+    return Chart(title, spec)
+
+
+def ladder_charts(ladder: dict[str, Any]) -> list[Chart]:
+    """Test AUC of each rung over seeds; each rung's claim. ladder: what ladder.json holds."""
+    rungs, bayes = ladder["rungs"], ladder["bayes"]
+    aucs, claims = [], []
+    for line in rungs:
+        low, high = line["auc_low_high"]
+        aucs.append({"name": line["name"], "value": line["test_auc"]["mean"], "low": low, "high": high})
+        one = claim_of(line)
+        claim: dict[str, Any] = {"name": line["name"], "value": None}
+        if one and one.get("low") is not None:
+            claim |= {key: one[key] for key in ("low", "high", "verdict", "against")} | {"value": one["difference"]}
+        claims.append(claim)
+    return [
+        auc_chart(f"The ladder on {ladder['dataset']}", aucs, bayes and bayes["auc"]["all"]),
+        difference_chart(
+            f"Claims of the ladder on {ladder['dataset']}",
+            claims,
+            "difference to the rung before; texts, to themselves shuffled (hollow: not shown)",
+        ),
+    ]
+
+
+def beside(title: str, charts: list[Chart], width: int = 380) -> Chart:
+    """Several charts as one picture, for a file."""
+    return Chart(title, {"hconcat": [{"width": width} | chart.spec for chart in charts]})
+
+
+def _scale() -> dict[str, Any]:
+    return {"domain": list(_VERDICTS), "range": list(_VERDICTS.values())}
+
+
+def _lines(rows: list[dict[str, Any]], axis: str, ceiling: float | None = None) -> dict[str, Any]:
+    names = [row["name"] for row in rows]
+    known = [row for row in rows if row["value"] is not None]
+    y = field("name", "nominal", sort=None, scale={"domain": names}, axis={"labelLimit": 190, "grid": True})
+    x = {"scale": {"zero": False, "nice": True}, "axis": {"tickCount": 5, "format": ".3~f", "labelFlush": False}}
+    tooltip = told(("name", "run", None), ("value", "AUC", ".4f"), ("low", "from", ".4f"), ("high", "to", ".4f"))
+    layers: list[dict[str, Any]] = [
+        {
+            "mark": {"type": "rule", "strokeWidth": 2.5, "color": SERIES[0], "strokeCap": "round"},
+            "encoding": {"x": field("low", **x, title=axis), "x2": {"field": "high"}, "tooltip": tooltip},
+        },
+        {
+            "mark": {"type": "point", "shape": "circle", "filled": True, "size": 70, "opacity": 1, "color": SERIES[0]},
+            "encoding": {"x": field("value", **x, title=axis), "tooltip": list(tooltip)},
+        },
+    ]
+    if ceiling is not None:
+        layers.append(
+            {
+                "data": {"values": [{"value": ceiling, "said": f"Bayes {ceiling:.4f}"}]},
+                "mark": {"type": "rule", "strokeDash": [5, 4], "color": SERIES[1]},
+                "encoding": {"x": field("value", **x, title=axis), "tooltip": told(("said", "ceiling", None))},
+            }
         )
-        for k, line in enumerate(rungs):
-            low, high = line["auc_low_high"]
-            if low is not None:
-                left.plot([low, high], [k, k], color=SERIES[0], linewidth=2.5, solid_capstyle="round")
-            left.plot(line["test_auc"]["mean"], k, "o", color=SERIES[0], markersize=7)
-            one = claim_of(line)
-            if one and one.get("low") is not None:
-                shown = one["verdict"] != "not shown"
-                colour = {"higher": SERIES[2], "lower": SERIES[1]}.get(one["verdict"], INK)
-                right.plot([one["low"], one["high"]], [k, k], color=colour, linewidth=2.5 if shown else 1)
-                right.plot(
-                    one["difference"], k, "o", markersize=7, color=colour, markerfacecolor=colour if shown else "none"
-                )
-        if ladder["bayes"]:
-            ceiling = ladder["bayes"]["auc"]["all"]
-            left.axvline(ceiling, color=SERIES[1], linestyle="--", label=f"Bayes {ceiling:.4f}")
-            left.legend(loc="lower left", bbox_to_anchor=(0, 1))
-        right.axvline(0, color=INK, linewidth=0.8)
-        right.locator_params(axis="x", nbins=5)
-        left.set_yticks(range(len(rungs)), [line["name"] for line in rungs])
-        left.set_ylim(len(rungs) - 0.5, -0.5)
-        left.set_xlabel("AUC on test, 95% by user and item")
-        right.set_xlabel("to the rung before; texts, to themselves shuffled\n(hollow: not shown)")
-        return as_svg(figure, f"The ladder on {ladder['dataset']}")
-
-
-def auc_chart(rows: list[dict[str, Any]], ceiling: float | None) -> str:
-    """Test AUC with its interval, one line a run; the Bayes ceiling where it is known."""
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(figsize=(6, 0.9 + 0.42 * len(rows)))
-        for k, row in enumerate(rows):
-            if row["auc"] is None:
-                continue
-            if row["low"] is not None:
-                axes.plot([row["low"], row["high"]], [k, k], color=SERIES[0], linewidth=2.5, solid_capstyle="round")
-            axes.plot(row["auc"], k, "o", color=SERIES[0], markersize=7)
-        if ceiling is not None:
-            axes.axvline(ceiling, color=SERIES[1], linestyle="--", label=f"Bayes {ceiling:.4f}")
-            axes.legend(loc="lower left", bbox_to_anchor=(0, 1))
-        axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
-        axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.locator_params(axis="x", nbins=6)
-        axes.set_xlabel("AUC on test, 95% interval by user")
-        return as_svg(figure, "Test AUC by run")
+        layers[-1]["encoding"]["y"] = None
+    return {
+        "data": {"values": known},
+        "height": 26 * len(names),
+        "encoding": {"y": y},
+        "layer": layers,
+    }
