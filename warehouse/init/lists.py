@@ -12,7 +12,7 @@ from warehouse.init.names import ITEM, ITEM_LIST, LABEL, plain, slug
 from warehouse.init.sql import jinja_text, one_row, sql_name
 from warehouse.reading.text import Shape, literal, quoted, shape_of
 
-ALIKE = 0.98  # share of the sampled rows in which lists that belong together have the same length
+ALIKE = 0.95  # share of the sampled rows in which lists that belong together have the same length
 SEPARATORS = (" ", "|", ";", ",")
 PAIR = "(.+)[-:_]([01])"  # item and label in one word: N1234-1
 
