@@ -21,6 +21,7 @@ from tests.warehouse.project import ROOT
 
 GUIDE = ROOT / "docs/bring-your-own-log.md"
 TEXTS = ("title", "tags", "profile")
+BUILD = "dbt build --exclude test_type:unit"  # unit tests see no log: the first test runs them
 
 
 @pytest.fixture(autouse=True)
@@ -88,18 +89,25 @@ def test_the_five_commands(tmp_path: Path, site: Path) -> None:
     assert readme == commands, "the project's README goes on as the guide does"
 
 
-def test_a_page_of_items_per_row_and_no_texts(tmp_path: Path, site: Path) -> None:
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory, site: Path) -> OwnProject:
+    """A log of pages, its project written."""
+    project = OwnProject(tmp_path_factory.mktemp("own"), "pages", site)
+    project.deliver(pages_table(pages_of(500, seed=1)), "a.parquet")
+    project.init("--log", "logs/*.parquet")
+    project.dbt("dbt deps")
+    return project
+
+
+def test_a_page_of_items_per_row_and_no_texts(pages: OwnProject) -> None:
     """Built, refreshed and built in full; then with the adapter that the guide has for such a log."""
-    project = OwnProject(tmp_path, "pages", site)
+    project = pages
     files = {"a.parquet": pages_of(500, seed=1)}
     files["b.parquet"] = [*pages_of(300, seed=2), *files["a.parquet"][:20]]
     assert {"item_id is missing", "label is not 0 or 1: missing", "repeats an earlier row"} == set(
         expected_of(files)[1].values()
     )
-    project.deliver(pages_table(files["a.parquet"]), "a.parquet")
-    project.init("--log", "logs/*.parquet")
-    project.dbt("dbt deps")
-    assert "ERROR=0" in project.dbt("dbt build")
+    assert "ERROR=0" in project.dbt(BUILD)
     compare_with(project, {"a.parquet": files["a.parquet"]})
     project.deliver(pages_table(files["b.parquet"]), "b.parquet")
     assert "Refresh: 1 new raw file" in project.dbt("dbt run")
@@ -129,15 +137,6 @@ def the_guides_adapter(project: OwnProject, old: str = "", new: str = "") -> Non
     _, adapter = (fence.text for fence in fences(GUIDE) if fence.language == "sql")
     assert old in adapter
     (project.folder / "models/src_pages.sql").write_text((adapter.replace(old, new) if old else adapter) + "\n")
-
-
-@pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory, site: Path) -> OwnProject:
-    project = OwnProject(tmp_path_factory.mktemp("wrong"), "pages", site)
-    project.deliver(pages_table(pages_of(50, seed=3)), "c.parquet")
-    project.init("--log", "logs/*.parquet")
-    project.dbt("dbt deps")
-    return project
 
 
 @pytest.mark.parametrize(
@@ -176,7 +175,7 @@ def test_ratings_without_header_scenes_texts_or_ids(tmp_path: Path, site: Path) 
     assert "Which values are positive? Answer with --positive" in project.init(*options, fails=True)
     project.init(*options, "--positive", ">=3.5", "--user", "user id", "--time", "rated")
     project.dbt("dbt deps")
-    assert "ERROR=0" in project.dbt("dbt build")
+    assert "ERROR=0" in project.dbt(BUILD)
     found = project.query("select user_id, item_id, scene, label, event_at from stg_events")
     expected = {(user, str(item), "all", int(float(stars) >= 3.5), at) for user, item, stars, at in rows}
     assert set(found) == expected

@@ -10,7 +10,12 @@
     {%- if not project.startswith('/') -%}
         {%- set project = run_query("select reflect('java.lang.System', 'getProperty', 'user.dir')").columns[0][0] ~ '/' ~ project -%}
     {%- endif -%}
-    {{ return('file:' ~ project ~ '/' ~ path) }}
+    {#- Without `..`: the paths that Spark gives files have none. -#}
+    {%- set parts = [] -%}
+    {%- for part in (project ~ '/' ~ path).split('/') if part not in ('', '.') -%}
+        {%- if part == '..' -%}{%- do parts.pop() -%}{%- else -%}{%- do parts.append(part) -%}{%- endif -%}
+    {%- endfor -%}
+    {{ return('file:/' ~ parts | join('/')) }}
 {%- endmacro %}
 
 {% macro spark__raw_parts(columns, remedy, partitions, pattern) -%}
