@@ -90,8 +90,7 @@ bench-trainer: .venv/installed
 	$(BIN)/python benchmarks/trainer/run.py
 
 docs: .venv/installed
-	$(BIN)/dbt docs generate $(VARS) --static
-	@echo "The warehouse's documentation with its lineage: target/static_index.html"
+	$(BIN)/warehouse docs $(VARS)
 
 clean:
 	rm -rf target logs

@@ -8,7 +8,7 @@ import typer
 
 from storage import installed
 from storage.terminal import print_anything
-from warehouse import fetch
+from warehouse import docs_page, fetch
 from warehouse.init.command import main as init
 from warehouse.prove import command as prove
 from warehouse.simulate.__main__ import app as simulate
@@ -18,6 +18,7 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 app.command("init")(init)
 app.command("fetch")(fetch.main)
 app.command("prove")(prove.main)
+app.command("docs")(docs_page.main)
 app.add_typer(simulate, name="simulate")
 
 

@@ -82,6 +82,24 @@ def test_dbt_commands_run_by_themselves(command: str, folder: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+def test_each_models_page_shows_a_row_of_the_database(folder: Path) -> None:
+    import duckdb
+
+    done = run("warehouse docs", folder)
+    assert done.returncode == 0, done.stderr
+    page = (folder / "target/static_index.html").read_text(encoding="utf-8")
+    manifest, _ = json.JSONDecoder().raw_decode(page[page.index('{"metadata"') :])
+    models = [node for node in manifest["nodes"].values() if node["resource_type"] == "model"]
+    place = {"file_search_path": str(folder)}
+    with duckdb.connect(str(folder / "data/movielens.duckdb"), read_only=True, config=place) as connection:
+        for node in models:
+            rows = connection.execute(f"from {node['relation_name']} limit 1").fetchall()
+            assert ("**An example row" in node["description"]) == bool(rows), node["name"]
+        (users,) = (node for node in models if node["unique_id"].endswith("feat_user.v2"))
+        shown = re.search(r"\| `user_id` \| (\w+) \|", users["description"]).group(1)
+        assert connection.execute("select count(*) from feat_user_v2 where user_id = ?", [shown]).fetchone()[0]
+
+
 def test_the_makefile_runs_what_the_readme_shows() -> None:
     planned = run("make -n demo", ROOT).stdout.replace(".venv/bin/", "")
     for command in COMMANDS:

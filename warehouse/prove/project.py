@@ -59,17 +59,18 @@ class Compiled:
     models: Models
     credentials: DuckDBCredentials
 
-    @contextmanager
-    def database(self) -> Iterator[DuckDBPyConnection]:
-        """The database that `dbt build` filled, on the connection that dbt has opened; closed afterwards."""
-        from dbt.adapters.duckdb.connections import DuckDBConnectionManager
 
-        environment = DuckDBConnectionManager.env()
-        try:
-            yield environment.handle().cursor()
-        finally:
-            environment.close()
-            DuckDBConnectionManager.close_all_connections()
+@contextmanager
+def opened_database() -> Iterator[DuckDBPyConnection]:
+    """The database that `dbt build` filled, on the connection that dbt's last command opened; closed afterwards."""
+    from dbt.adapters.duckdb.connections import DuckDBConnectionManager
+
+    environment = DuckDBConnectionManager.env()
+    try:
+        yield environment.handle().cursor()
+    finally:
+        environment.close()
+        DuckDBConnectionManager.close_all_connections()
 
 
 def compiled(place: Place) -> Compiled:
@@ -82,16 +83,18 @@ def compiled(place: Place) -> Compiled:
         before = (place.project_dir or Path()) / "target/partial_parse.msgpack"
         if before.exists():
             shutil.copy(before, folder)
-        manifest = _dbt(["parse", *options])
-        credentials = _credentials(place)
+        manifest = run_dbt(["parse", *options])
+        credentials = credentials_of(place)
         wanted = nodes_to_compile(manifest.writable_manifest().to_dict())
         selected = ["fqn:" + ".".join(node["fqn"]) for node in wanted]
-        _dbt(["compile", "--full-refresh", "--indirect-selection", "empty", *options, "--select", *selected], manifest)
+        run_dbt(
+            ["compile", "--full-refresh", "--indirect-selection", "empty", *options, "--select", *selected], manifest
+        )
         document = json.loads((Path(folder) / "manifest.json").read_text(encoding="utf-8"))
     return Compiled(Models.of(document), credentials)
 
 
-def _dbt(arguments: list[str], manifest: Any = None) -> Any:
+def run_dbt(arguments: list[str], manifest: Any = None) -> Any:
     """The result of a dbt command.
 
     Raises: ProofError with what dbt said.
@@ -110,7 +113,7 @@ def _dbt(arguments: list[str], manifest: Any = None) -> Any:
     raise ProofError(f"dbt {arguments[0]} failed:\n{found.strip()}{hint}")
 
 
-def _credentials(place: Place) -> DuckDBCredentials:
+def credentials_of(place: Place, what: str = "warehouse prove runs the features' SQL") -> DuckDBCredentials:
     """What dbt's last command connects with.
 
     Raises: ProofError unless it is a DuckDB database that is there.
@@ -121,8 +124,8 @@ def _credentials(place: Place) -> DuckDBCredentials:
     credentials = adapter.config.credentials
     if adapter.type() != "duckdb":
         raise ProofError(
-            f"The target is {adapter.type()}; warehouse prove runs the features' SQL on DuckDB only. Build the log, or"
-            " some of its files, with dbt build --target duckdb, and prove it with --target duckdb."
+            f"The target is {adapter.type()}; {what} on DuckDB only. Build the log, or some of its files, with"
+            " dbt build --target duckdb, and give --target duckdb here too."
         )
     path = credentials.path
     if not credentials.is_motherduck and (":" in path or not Path(in_project(path)).exists()):

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from .alterations import alterations
 from .models import Models
-from .project import Compiled
+from .project import Compiled, opened_database
 from .rebuild import SAMPLE, in_memory, prepare, rebuilt
 from .sample import Contents, draw, with_corners
 from .verdicts import Verdicts
@@ -41,7 +41,7 @@ def prove(project: Compiled, seed: int = 7, tick: Tick = lambda _: None) -> Proo
     Raises: ProofError if nothing is built, the log is empty or a model fails.
     """
     tick("drawing a sample")
-    with project.database() as database:
+    with opened_database() as database:
         sample = draw(database, project.models.events, seed)
         inputs = {
             relation: database.sql(f"select * from {relation}").to_arrow_table() for relation in project.models.inputs

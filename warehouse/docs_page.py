@@ -1,0 +1,96 @@
+"""`warehouse docs`: dbt's documentation in one HTML file, each model's page with a row of the user's own data.
+
+dbt writes the pages from the manifest's descriptions. The rows are added to these on their way into the file, so
+neither the project nor its manifest changes.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from storage import atomic, installed
+from warehouse.prove.errors import ProofError
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+    from warehouse.prove.project import Place
+
+AMONG = 10_000  # the row with the fewest missing values of so many
+LONGEST = 120  # characters of a value
+
+
+def main(
+    project_dir: Annotated[Path | None, typer.Option(help="Folder of dbt_project.yml; default: this one.")] = None,
+    profiles_dir: Annotated[Path | None, typer.Option(help="Folder of profiles.yml, as dbt takes it.")] = None,
+    profile: Annotated[str | None, typer.Option(help="Another profile than the project's.")] = None,
+    target: Annotated[str | None, typer.Option(help="Another target than the profile's; a DuckDB one.")] = None,
+    vars_: Annotated[str | None, typer.Option("--vars", help="dbt's vars: '{dataset: my_log}'.")] = None,
+) -> None:
+    """Write the models' documentation, with their lineage and an example row of each, to target/static_index.html.
+
+    The models must be built: the rows are read from the database.
+
+    Example: warehouse docs --vars '{dataset: movielens}'
+    """
+    if problem := installed.lacking("warehouse", "warehouse docs"):
+        typer.echo(f"error: {problem}", err=True)
+        raise typer.Exit(2)
+    from warehouse.prove.project import Place
+
+    try:
+        typer.echo(f"Wrote {write_page(Place(project_dir, profiles_dir, profile, target, vars_))}")
+    except ProofError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from error
+
+
+def write_page(place: Place) -> Path:
+    """The file written. Raises: ProofError if dbt can't make the pages, or nothing is built."""
+    from dbt.task.docs import DOCS_INDEX_FILE_PATH
+
+    from warehouse.prove.project import credentials_of, opened_database, run_dbt
+
+    run_dbt(["docs", "generate", *place.options()])
+    folder = (place.project_dir or Path()) / "target"
+    manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    credentials_of(place, "warehouse docs reads its example rows")
+    with opened_database() as connection:
+        for node in manifest["nodes"].values():
+            if node["resource_type"] == "model" and (row := example_row(connection, node["relation_name"])):
+                node["description"] += as_markdown(row)
+    page = Path(DOCS_INDEX_FILE_PATH).read_text(encoding="utf-8")
+    page = page.replace('"MANIFEST.JSON INLINE DATA"', json.dumps(manifest))
+    page = page.replace('"CATALOG.JSON INLINE DATA"', (folder / "catalog.json").read_text(encoding="utf-8"))
+    atomic.text(folder / "static_index.html", page)
+    return folder / "static_index.html"
+
+
+def example_row(connection: DuckDBPyConnection, relation: str | None) -> dict[str, Any]:
+    """A row of a table or view by column, one with few missing values; empty if there is none or it isn't built."""
+    import duckdb
+
+    try:
+        columns = [name for name, *_ in connection.execute(f"describe {relation}").fetchall()]
+    except duckdb.CatalogException:
+        return {}
+    n_missing = " + ".join(f'("{name}" is null)::integer' for name in columns)
+    found = connection.execute(f"from (from {relation} limit {AMONG}) order by {n_missing} limit 1").fetchone()
+    return dict(zip(columns, found, strict=True)) if found else {}
+
+
+def as_markdown(row: dict[str, Any]) -> str:
+    """The row as a table with a line per column, the end of what dbt's page says of a model."""
+
+    def cell(value: object) -> str:
+        text = "NULL" if value is None else str(value)
+        text = text if len(text) <= LONGEST else text[: LONGEST - 2] + " …"
+        return html.escape(" ".join(text.split())).replace("|", "&#124;")
+
+    lines = [f"| `{name}` | {cell(value)} |" for name, value in row.items()]
+    return "\n\n**An example row of this database**\n\n| column | value |\n|---|---|\n" + "\n".join(lines)
