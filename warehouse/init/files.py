@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from storage.listing import Listing, list_files, summary, uncompressed
 from warehouse.init.errors import InitError
@@ -198,10 +199,10 @@ def _head(path: Path) -> str:
 
 def _records(text: str, delim: str, quote: str) -> list[list[str]]:
     """The records of a file's beginning; the last one, which may be cut, is left out if there are others."""
-    quoting = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE}
+    quoting: dict[str, Any] = {"quotechar": quote} if quote else {"quoting": csv.QUOTE_NONE}
     csv.field_size_limit(HEAD * 2)
     found = []
-    for record in csv.reader(io.StringIO(text, newline=""), delimiter=delim, **quoting):  # type: ignore[arg-type]  # two kinds of options
+    for record in csv.reader(io.StringIO(text, newline=""), delimiter=delim, **quoting):
         if record:
             found.append([value.strip() for value in record])
         if len(found) > MOST_RECORDS:

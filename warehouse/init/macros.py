@@ -7,7 +7,7 @@ import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jinja2
 
@@ -57,5 +57,5 @@ def _callable(environment: jinja2.Environment, name: str, text: str) -> Callable
 
 
 def macro(name: str) -> Callable[..., Any]:
-    found: Callable[..., Any] = _environment().globals[name]
-    return found
+    found: Any = _environment().globals[name]
+    return cast(Callable[..., Any], found)

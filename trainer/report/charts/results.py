@@ -71,7 +71,10 @@ def _lines(rows: list[dict[str, Any]], axis: str, ceiling: float | None = None) 
     names = [row["name"] for row in rows]
     known = [row for row in rows if row["value"] is not None]
     y = field("name", "nominal", sort=None, scale={"domain": names}, axis={"labelLimit": 190, "grid": True})
-    x = {"scale": {"zero": False, "nice": True}, "axis": {"tickCount": 5, "format": ".3~f", "labelFlush": False}}
+    x: dict[str, Any] = {
+        "scale": {"zero": False, "nice": True},
+        "axis": {"tickCount": 5, "format": ".3~f", "labelFlush": False},
+    }
     tooltip = told(("name", "run", None), ("value", "AUC", ".4f"), ("low", "from", ".4f"), ("high", "to", ".4f"))
     layers: list[dict[str, Any]] = [
         {

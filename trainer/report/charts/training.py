@@ -78,13 +78,13 @@ def calibration_chart(of: str, scene: str, lines: list[Line], names: list[str], 
     names: of all runs, so that each keeps its colour in every scene. legend: names them all, and a click on one fades
     the others. of: what makes the title unique on the page.
     """
-    values = [
+    values: list[dict[str, Any]] = [
         {"run": run, "probability": b["probability"], "rate": b["positive_rate"], "n": b["n"]}
         for run, bins in lines
         for b in bins
     ]
     end = min(1.0, 1.05 * max((max(v["probability"], v["rate"]) for v in values), default=1))
-    axis = {"scale": {"domain": [0, end], "nice": False}, "axis": {"tickCount": 4}}
+    axis: dict[str, Any] = {"scale": {"domain": [0, end], "nice": False}, "axis": {"tickCount": 4}}
     colours = {"domain": names, "range": [SERIES[k % len(SERIES)] for k in range(len(names))]}
     return Chart(
         f"Calibration of {of}, {scene}",

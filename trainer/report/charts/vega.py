@@ -81,7 +81,8 @@ def bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script, and what draws the page's charts with them."""
     import vl_convert
 
-    return str(vl_convert.javascript_bundle(vl_version=VERSION)).replace("</script", "<\\/script")
+    script = vl_convert.javascript_bundle(vl_version=VERSION)  # type: ignore[call-arg]  # its snippet is optional
+    return str(script).replace("</script", "<\\/script")
 
 
 def field(name: str, kind: str = "quantitative", **more: Any) -> dict[str, Any]:
