@@ -122,7 +122,7 @@ def _smaller(project: Project) -> Project:
     """The project without what no training_examples needs: dbt parses and compiles it in less time."""
     project.variant = "training_examples alone"
     models = project.folder / "warehouse/models"
-    shutil.rmtree(project.folder / "warehouse/tests")
+    shutil.rmtree(project.folder / "warehouse/data_tests")
     for path in (models / "monitoring", models / "sources/movielens", models / "sources/antm2c"):
         shutil.rmtree(path)
     for path in (*models.rglob("*_latest.*"), *models.rglob("*unit_tests.yml"), models / "exposures.yml"):
