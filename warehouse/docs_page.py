@@ -31,6 +31,7 @@ def main(
     profile: Annotated[str | None, typer.Option(help="Another profile than the project's.")] = None,
     target: Annotated[str | None, typer.Option(help="Another target than the profile's; a DuckDB one.")] = None,
     vars_: Annotated[str | None, typer.Option("--vars", help="dbt's vars: '{dataset: my_log}'.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the file's path as JSON.")] = False,
 ) -> None:
     """Write the models' documentation, with their lineage and an example row of each, to target/static_index.html.
 
@@ -44,10 +45,11 @@ def main(
     from warehouse.prove.project import Place
 
     try:
-        typer.echo(f"Wrote {write_page(Place(project_dir, profiles_dir, profile, target, vars_))}")
+        page = write_page(Place(project_dir, profiles_dir, profile, target, vars_))
     except ProofError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
+    typer.echo(json.dumps({"output": str(page)}) if as_json else f"Wrote {page}")
 
 
 def write_page(place: Place) -> Path:

@@ -58,10 +58,15 @@ def test_a_run_is_whole_and_plausible(stage: str, folder: Path) -> None:
     assert 0.55 < auc < 0.85, "on one user in 40: better than chance, and not too good to be true"
 
 
-def test_the_report_shows_both_runs(folder: Path) -> None:
+def test_the_report_shows_all_runs_and_its_answer_is_printed(folder: Path) -> None:
+    printed = run(COMMANDS[-1], folder).stderr.splitlines()
     report = (folder / "runs/movielens/report.html").read_text()
-    assert "00_gbdt" in report
-    assert "01_dnn" in report
+    for stage in ("00_floor", "00_gbdt_v1", "00_gbdt", "01_dnn"):
+        assert stage in report
+    wrote = printed.index("Wrote runs/movielens/report.html")
+    assert "00_floor" in " ".join(printed[:wrote])
+    assert all(line in report for line in printed[:wrote] if line)
+    assert printed[wrote + 1].startswith("Next: ")
 
 
 def test_movielens_events_are_the_lines_of_its_file(folder: Path) -> None:

@@ -138,7 +138,7 @@ def report(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write one HTML file that compares runs; it opens offline.
+    """Write one HTML file that compares runs; it opens offline. Its first answer and the next step are printed, too.
 
     Example: `trainer report --runs runs/00_gbdt --runs runs/01_dnn --output runs/report.html`
     """
@@ -147,7 +147,11 @@ def report(
 
     for run in runs:
         check_finished(run)
-    write_report(runs, output, bayes, ladder=ladder)
+    answers = {one.key: one.sentences for one in write_report(runs, output, bayes, ladder=ladder)}
     if as_json:
-        typer.echo(json.dumps({"output": str(output), "runs": [str(run) for run in runs]}))
+        typer.echo(json.dumps({"output": str(output), "runs": [str(run) for run in runs], "answers": answers}))
+    for sentence in answers.get("worth", ()):
+        console.print(sentence, soft_wrap=True, markup=False)
     console.print(f"Wrote {output}")
+    for sentence in answers.get("next", ())[:1]:
+        console.print(f"Next: {sentence}", soft_wrap=True, markup=False)

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from storage import atomic
 from trainer.metrics.metrics import ANY
 from trainer.report import charts, pictures
-from trainer.report.findings import findings, groups_of
+from trainer.report.findings import Finding, findings, groups_of
 from trainer.report.ladder_table import HEAD, family_lines, halves, row_of
 from trainer.report.related import find_ceiling, find_ladder
 from trainer.report.runs import read_run, short_names
@@ -39,8 +39,8 @@ def write_report(
     bayes: Path | None = None,
     names: list[str] | None = None,
     ladder: Path | None = None,
-) -> None:
-    """Write the report of finished runs to `output`.
+) -> list[Finding]:
+    """Write the report of finished runs to `output`; returns the answers at its top.
 
     bayes: the truth/bayes.json of a simulated log; None looks for data/raw/<dataset>/truth/bayes.json.
     ladder: a ladder.json, or its folder; None looks beside and above the runs for one of the same rows.
@@ -49,6 +49,7 @@ def write_report(
     loaded = [read_run(run, name) for run, name in zip(runs, names or short_names(runs), strict=True)]
     ceiling = find_ceiling(bayes, loaded[0]["dataset"]["dataset"])
     groups, left_out = groups_of(loaded)
+    found = findings(groups, left_out)
     style, script = _asset("report.css"), charts.bundle() + _asset("report.js")
     html = (
         _environment()
@@ -63,7 +64,7 @@ def write_report(
             any=ANY,
             scenes=_scenes(loaded),
             folded=_FOLDED,
-            findings=findings(groups, left_out),
+            findings=found,
             datasets=_together(loaded, "dataset", ("dataset", "mart", "splits", "stand_ins")),
             ladder=_ladder(find_ladder(ladder, loaded)),
             auc_charts=pictures.auc_charts(loaded, groups, ceiling),
@@ -76,6 +77,7 @@ def write_report(
         )
     )
     atomic.text(output, html)
+    return found
 
 
 def _asset(name: str) -> str:

@@ -36,7 +36,7 @@ def test_alpha_by_row_and_by_cell(toy: Any, stage: Any, tmp_path: Path, monkeypa
             assert float(cell["alpha"]) == pytest.approx(own.alpha.mean())
     with (tmp_path / "run" / "cold_start_pivot.csv").open() as file:
         assert "alpha video" in next(csv.reader(file))
-    assert "Mean alpha" in (tmp_path / "run" / "report.html").read_text()
+    assert "mean alpha of run by levels" in (tmp_path / "run" / "report.html").read_text()
     assert evaluate_run(tmp_path / "run")[1] is True
 
 
@@ -45,4 +45,4 @@ def test_a_model_without_a_gate_has_no_alpha(toy: Any, stage: Any, tmp_path: Pat
     assert "alpha" not in pq.read_table(tmp_path / "run" / "predictions.parquet").column_names
     with (tmp_path / "run" / "cold_start.csv").open() as file:
         assert all(cell["alpha"] == "" for cell in csv.DictReader(file))
-    assert "Mean alpha" not in (tmp_path / "run" / "report.html").read_text()
+    assert "mean alpha of run" not in (tmp_path / "run" / "report.html").read_text()

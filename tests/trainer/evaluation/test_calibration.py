@@ -78,7 +78,9 @@ def test_a_calibrated_run_keeps_its_order_within_scenes_and_evaluates_to_itself(
             assert one["auc"] == pytest.approx(plain[split]["scenes"][scene]["auc"], abs=1e-12)
             assert before["scenes"][scene]["log_loss"] == plain[split]["scenes"][scene]["log_loss"]
         assert results["splits"][split]["log_loss"] < plain[split]["log_loss"]
-    assert "calibrated by scene on validation" in (tmp_path / "calibrated" / "report.html").read_text()
+    assert (
+        "before and after calibration by scene on validation" in (tmp_path / "calibrated" / "report.html").read_text()
+    )
 
 
 def test_a_scene_counts_from_thirty_of_either_class_and_one_that_does_not_stops_no_other() -> None:

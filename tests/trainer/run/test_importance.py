@@ -33,7 +33,7 @@ def test_signal_drops_and_noise_does_not(toy: Any, stage: Any, tmp_path: Path) -
     assert run_importance(tmp_path / "run", repeats=3, seed=1) != found
     assert run_importance(tmp_path / "run", repeats=1, rows=200)[0]["rows"] == 200
     write_report([tmp_path / "run"], tmp_path / "report.html")
-    assert "Importance in run, feature" in (tmp_path / "report.html").read_text()
+    assert "Importance in run, input" in (tmp_path / "report.html").read_text()
     saved = read_importance(tmp_path / "run")["feature"]
     assert [r["drop"] for r in saved] == sorted((r["drop"] for r in saved), reverse=True)
 

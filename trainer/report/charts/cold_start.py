@@ -68,7 +68,7 @@ def cube_chart(name: str, cube: list[dict[str, Any]], measure: str, low: float, 
     )
     ink = field("ink", "nominal", scale=None, legend=None)
     return Chart(
-        f"{measure} of {name} by levels",
+        f"{_MEASURES[measure]} of {name} by levels",
         {
             "data": {"values": values},
             "width": {"step": 66},
