@@ -150,7 +150,7 @@ def report(
     answers = {one.key: one.sentences for one in write_report(runs, output, bayes, ladder=ladder)}
     if as_json:
         typer.echo(json.dumps({"output": str(output), "runs": [str(run) for run in runs], "answers": answers}))
-    for sentence in answers.get("worth", ()):
+    for sentence in (*answers.get("worth", ()), *answers.get("instant", ())):
         console.print(sentence, soft_wrap=True, markup=False)
     console.print(f"Wrote {output}")
     for sentence in answers.get("next", ())[:1]:
