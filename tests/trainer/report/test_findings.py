@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -23,7 +24,8 @@ from trainer.run.directory import fit_run
 def fitted(rich: Any, stage: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One finished run; the others are copies of it with other predictions."""
     folder = tmp_path_factory.mktemp("findings")
-    fit_run(stage("00_gbdt", max_iter=2), rich(3000).write(folder / "marts"), folder / "run")
+    with contextlib.chdir(folder):  # away from the project's own manifest
+        fit_run(stage("00_gbdt", max_iter=2), rich(3000).write(folder / "marts"), folder / "run")
     return folder / "run"
 
 
