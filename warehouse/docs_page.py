@@ -14,23 +14,33 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from storage import atomic, installed
-from warehouse.prove.errors import ProofError
+from warehouse.project import (
+    Place,
+    Profile,
+    ProfilesDir,
+    ProjectDir,
+    ProjectError,
+    Target,
+    Vars,
+    credentials_of,
+    opened_database,
+    refused,
+    run_dbt,
+)
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-
-    from warehouse.prove.project import Place
 
 AMONG = 10_000  # the row with the fewest missing values of so many
 LONGEST = 120  # characters of a value
 
 
 def main(
-    project_dir: Annotated[Path | None, typer.Option(help="Folder of dbt_project.yml; default: this one.")] = None,
-    profiles_dir: Annotated[Path | None, typer.Option(help="Folder of profiles.yml, as dbt takes it.")] = None,
-    profile: Annotated[str | None, typer.Option(help="Another profile than the project's.")] = None,
-    target: Annotated[str | None, typer.Option(help="Another target than the profile's; a DuckDB one.")] = None,
-    vars_: Annotated[str | None, typer.Option("--vars", help="dbt's vars: '{dataset: my_log}'.")] = None,
+    project_dir: ProjectDir = None,
+    profiles_dir: ProfilesDir = None,
+    profile: Profile = None,
+    target: Target = None,
+    vars_: Vars = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the file's path as JSON.")] = False,
 ) -> None:
     """Write the models' documentation, with their lineage and an example row of each, to target/static_index.html.
@@ -40,23 +50,17 @@ def main(
     Example: warehouse docs --vars '{dataset: movielens}'
     """
     if problem := installed.lacking("warehouse", "warehouse docs"):
-        typer.echo(f"error: {problem}", err=True)
-        raise typer.Exit(2)
-    from warehouse.prove.project import Place
-
+        raise refused(problem)
     try:
         page = write_page(Place(project_dir, profiles_dir, profile, target, vars_))
-    except ProofError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
+    except ProjectError as error:
+        raise refused(str(error)) from error
     typer.echo(json.dumps({"output": str(page)}) if as_json else f"Wrote {page}")
 
 
 def write_page(place: Place) -> Path:
-    """The file written. Raises: ProofError if dbt can't make the pages, or nothing is built."""
+    """The file written. Raises: ProjectError if dbt can't make the pages, or nothing is built."""
     from dbt.task.docs import DOCS_INDEX_FILE_PATH
-
-    from warehouse.prove.project import credentials_of, opened_database, run_dbt
 
     run_dbt(["docs", "generate", *place.options()])
     folder = (place.project_dir or Path()) / "target"
@@ -77,11 +81,13 @@ def example_row(connection: DuckDBPyConnection, relation: str | None) -> dict[st
     """A row of a table or view by column, one with few missing values; empty if there is none or it isn't built."""
     import duckdb
 
+    from warehouse.reading.text import quoted
+
     try:
         columns = [name for name, *_ in connection.execute(f"describe {relation}").fetchall()]
     except duckdb.CatalogException:
         return {}
-    n_missing = " + ".join(f'("{name}" is null)::integer' for name in columns)
+    n_missing = " + ".join(f"({quoted(name)} is null)::integer" for name in columns)
     found = connection.execute(f"from (from {relation} limit {AMONG}) order by {n_missing} limit 1").fetchone()
     return dict(zip(columns, found, strict=True)) if found else {}
 

@@ -12,16 +12,15 @@ import typer
 from rich.console import Console
 
 from storage import atomic, installed
-
-from .errors import ProofError
+from warehouse.project import Place, Profile, ProfilesDir, ProjectDir, ProjectError, Target, Vars, refused
 
 
 def main(
-    project_dir: Annotated[Path | None, typer.Option(help="Folder of dbt_project.yml; default: this one.")] = None,
-    profiles_dir: Annotated[Path | None, typer.Option(help="Folder of profiles.yml, as dbt takes it.")] = None,
-    profile: Annotated[str | None, typer.Option(help="Another profile than the project's.")] = None,
-    target: Annotated[str | None, typer.Option(help="Another target than the profile's; a DuckDB one.")] = None,
-    vars_: Annotated[str | None, typer.Option("--vars", help="dbt's vars: '{dataset: my_log}'.")] = None,
+    project_dir: ProjectDir = None,
+    profiles_dir: ProfilesDir = None,
+    profile: Profile = None,
+    target: Target = None,
+    vars_: Vars = None,
     seed: Annotated[int, typer.Option(help="Another seed draws other events.", min=0)] = 7,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write everything to this file as JSON; - for standard output.")
@@ -39,9 +38,9 @@ def main(
     if not out.is_terminal:
         out.width = 160
     if problem := installed.lacking("warehouse", "warehouse prove"):
-        raise _refused(problem)
+        raise refused(problem)
     from . import output
-    from .project import Place, compiled
+    from .project import compiled
     from .proof import prove
 
     place = Place(project_dir, profiles_dir, profile, target, vars_)
@@ -49,15 +48,15 @@ def main(
         with Console(stderr=True).status("compiling the project with dbt") as status:
             project = compiled(place)
             proof = prove(project, seed, lambda step: status.update(f"rebuilding: {step}"))
-    except ProofError as error:
-        raise _refused(str(error)) from error
+    except ProjectError as error:
+        raise refused(str(error)) from error
     if to_stdout:
         typer.echo(json.dumps(output.document(proof), default=str))
     elif json_file:
         try:
             atomic.text(json_file, json.dumps(output.document(proof), default=str, indent=2) + "\n")
         except OSError as error:
-            raise _refused(f"--json {json_file} can't be written: {error.strerror}.") from error
+            raise refused(f"--json {json_file} can't be written: {error.strerror}.") from error
     for of_mart in proof.marts:
         out.print(output.table(of_mart))
     out.print(output.described(proof), markup=False)
@@ -67,8 +66,3 @@ def main(
     sys.stdout.flush()
     if not proof.holds:
         raise typer.Exit(1)
-
-
-def _refused(message: str) -> typer.Exit:
-    typer.echo(f"error: {message}", err=True)
-    return typer.Exit(2)

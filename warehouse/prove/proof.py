@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import duckdb
 import pyarrow as pa
 
+from warehouse.project import opened_database
+
 from .alterations import alterations
 from .models import Models
-from .project import Compiled, opened_database
+from .project import Compiled
 from .rebuild import SAMPLE, in_memory, prepare, rebuilt
 from .sample import Contents, draw, with_corners
 from .verdicts import Verdicts

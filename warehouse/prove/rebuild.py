@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import duckdb
 import pyarrow as pa
 
+from warehouse.reading.text import quoted
+
 from .errors import ProofError
 from .models import Mart, Models
 
@@ -64,7 +66,7 @@ def rebuilt(connection: duckdb.DuckDBPyConnection, models: Models, events: str) 
 
 
 def _rows(connection: duckdb.DuckDBPyConnection, mart: Mart) -> pa.Table:
-    columns = ", ".join(map(_quoted, (*ROW, *mart.features)))
+    columns = ", ".join(map(quoted, (*ROW, *mart.features)))
     try:
         return connection.sql(f"select {columns} from {mart.relation} order by event_id").to_arrow_table()
     except duckdb.Error as error:
@@ -73,7 +75,3 @@ def _rows(connection: duckdb.DuckDBPyConnection, mart: Mart) -> pa.Table:
 
 def _schema(relation: str) -> str:
     return relation.rpartition(".")[0]
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
