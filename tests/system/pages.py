@@ -240,9 +240,17 @@ def known_vars() -> frozenset[str]:
 
 
 def run_in_process(words: list[str]) -> tuple[int, str]:
-    """Run one of our own commands in this process, in the current folder: exit code and output."""
+    """Run one of our own commands in this process, in the current folder: exit code and output.
+
+    dbt's flags are put back: they name the project of the last command, and paths of later tests would begin there.
+    """
+    from dbt.flags import get_flags, set_flags
     from typer.testing import CliRunner
 
     program, *arguments = words
-    result = CliRunner().invoke(app_of(program), arguments)
+    flags = get_flags()
+    try:
+        result = CliRunner().invoke(app_of(program), arguments)
+    finally:
+        set_flags(flags)
     return result.exit_code, result.output if result.exception is None else f"{result.output}\n{result.exception!r}"
