@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from embeddings.encoder import Encoder
+from embeddings.ahead import ahead
+from embeddings.batching import longest_first
+from embeddings.encoder import Encoder, Tokens
 from embeddings.fallback import Saving, select
 from embeddings.store import VectorStore
 from embeddings.texts import Texts
@@ -17,6 +21,7 @@ from embeddings.texts import Texts
 # A shard ends at whichever comes first. Units: texts, characters.
 SHARD_TEXTS, SHARD_CHARACTERS = 2048, 131_072
 _LLM_SHARD = 256  # a decoder is ten times slower, and a shard is what a kill can cost
+_CUDA_SHARDS = 8  # as many times larger are shards made on a GPU: smaller ones don't fill it
 
 
 @dataclass(frozen=True)
@@ -38,22 +43,12 @@ class BuildReport:
     saving: Saving
 
 
-def shards_of(texts: Texts, *, max_texts: int) -> Iterator[np.ndarray]:
+def shards_of(texts: Texts, *, max_texts: int, max_characters: int = SHARD_CHARACTERS) -> Iterator[np.ndarray]:
     """Positions of texts, grouped into shards: longest texts first, so that the estimated time only falls.
 
     What is left after a kill is cut at the same places as before, so a resumed build writes the same shards.
     """
-    lengths = [len(text) for text in texts.texts]
-    order = sorted(range(len(texts)), key=lambda i: -lengths[i])  # of equal lengths: in the order of their ids
-    shard, n_characters = [], 0
-    for i in order:
-        shard.append(i)
-        n_characters += lengths[i]
-        if len(shard) == max_texts or n_characters >= SHARD_CHARACTERS:
-            yield np.array(shard)
-            shard, n_characters = [], 0
-    if shard:
-        yield np.array(shard)
+    return longest_first(texts.texts, max_texts=max_texts, max_characters=max_characters)
 
 
 def build(
@@ -75,27 +70,40 @@ def build(
     """
     chosen = select(texts, only=only, user_texts=user_texts)
     wanted = texts.take(chosen.wanted)
-    max_texts = shard_texts or (_LLM_SHARD if "last" in encoder.recipe.pooling else SHARD_TEXTS)
+    larger = _CUDA_SHARDS if encoder.recipe.device == "cuda" else 1
+    max_texts = shard_texts or larger * (_LLM_SHARD if "last" in encoder.recipe.pooling else SHARD_TEXTS)
     with VectorStore.writer(root, encoder.recipe, encoder.dim) as store:
         there = store.has(wanted.ids)
         todo = wanted.take(~there)
         started(len(todo), sum(map(len, todo.texts)))
         begin, n_cut, n_tokens = time.perf_counter(), 0, 0
         n_shards = 0
-        for shard in shards_of(todo, max_texts=max_texts):
+
+        def tokenized(shard: np.ndarray) -> tuple[Texts, Tokens]:
             part = todo.take(shard)
-            tokens = encoder.tokenize(part.texts)
-            mean_length = sum(map(len, part.texts)) / len(part)
-            # Progress is counted in characters, because long texts take longer; a batch reports its share of the shard.
+            return part, encoder.tokenize(part.texts)
 
-            def encoded(n: int, size: float = mean_length) -> None:
-                progress(n, round(n * size))
+        shards = shards_of(todo, max_texts=max_texts, max_characters=larger * SHARD_CHARACTERS)
+        # While a shard is encoded, the next ones are tokenised and the one before is written.
+        with closing(ahead(tokenized, shards, depth=2)) as tokenized_shards, ThreadPoolExecutor(1) as writer:
+            writing: Future | None = None
+            for part, tokens in tokenized_shards:
+                mean_length = sum(map(len, part.texts)) / len(part)
+                # Progress is counted in characters, because long texts take longer; a batch reports its share of the
+                # shard.
 
-            vectors_ND = encoder.encode(tokens, progress=encoded)
-            store.append(part.ids, vectors_ND)
-            n_cut += tokens.n_cut
-            n_tokens += tokens.n_tokens
-            n_shards += 1
+                def encoded(n: int, size: float = mean_length) -> None:
+                    progress(n, round(n * size))
+
+                vectors_ND = encoder.encode(tokens, progress=encoded)
+                if writing is not None:
+                    writing.result()
+                writing = writer.submit(store.append, part.ids, vectors_ND)
+                n_cut += tokens.n_cut
+                n_tokens += tokens.n_tokens
+                n_shards += 1
+            if writing is not None:
+                writing.result()
         seconds = time.perf_counter() - begin
         left_out = texts.take(chosen.warm_only)
         n_left_out = encoder.tokenize(left_out.texts).n_tokens

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from embeddings import int8
-from embeddings.batching import plan_batches
+from embeddings.ahead import ahead
+from embeddings.batching import Batch, longest_first, plan_batches
+from embeddings.device import DeviceQueue
 from embeddings.errors import EmbeddingsError, require_extra
 from embeddings.head import Head, Normalize, labels
 from embeddings.model import Model, resolve
@@ -22,8 +25,10 @@ from embeddings.torch_engine import TorchEngine, cuda_wanted, fast_bf16, fast_to
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-# Tokens in a batch. On a CPU the activations of a batch should stay in its cache; a GPU needs to be full.
-_CPU_TOKENS, _CUDA_TOKENS = 512, 32768
+# Tokens in a batch on a CPU, where its activations should stay in the cache. On a GPU its memory decides.
+_CPU_TOKENS = 512
+# For a GPU, a thread tokenises this much at a time; whichever comes first.
+_CHUNK_TEXTS, _CHUNK_CHARACTERS = 8192, 1_048_576
 # A text is cut to this many characters per token before it is tokenised: no vocabulary here has longer words
 # on average, and 100,000 characters would be tokenised for nothing.
 _CHARACTERS_A_TOKEN = 16
@@ -79,9 +84,12 @@ class Encoder:
         *,
         workers: int,
         batch_tokens: int,
+        queue: DeviceQueue | None = None,
         cut_start: bool = False,
         notes: Sequence[str] = (),
     ):
+        """Args: batch_tokens, the most tokens in a batch; queue, what computes the batches instead of `workers` threads
+        with a core each."""
         self.recipe = recipe
         self.dim: int = head.width(engine.dim)
         self._head = head
@@ -90,7 +98,9 @@ class Encoder:
         self._engine = engine
         self._tokenizer = tokenizer
         self._workers = workers
-        self._batch_tokens = batch_tokens
+        self._queue = queue
+        self.batch_tokens = batch_tokens
+        self.n_tokens = self.n_computed = 0  # encoded so far; and with the padding that was computed
         self._lengths_of_parts: dict[str, int] = {"": 0}
         self._lengths_of_prompts: dict[str, int] = {"": 0}
         tokenizer.no_padding()
@@ -153,6 +163,7 @@ class Encoder:
             normalize=model.normalize,
             max_tokens=limit,
             dtype=dtype,
+            device="cuda" if cuda else "cpu",
             steps=labels(model.steps),
             lower_case=model.lower_case,
             prompt_in_pooling=model.prompt_in_pooling,
@@ -165,14 +176,18 @@ class Encoder:
             engine = network = TorchEngine(model.folder, dtype=dtype, device="cuda" if cuda else "cpu")
             tokenizer = fast_tokenizer(model.folder, lower_case=model.lower_case)
             network.check_tokenizer(tokenizer)
-        workers, batch_tokens = (1, _CUDA_TOKENS) if cuda else (threads, _CPU_TOKENS)
+        queue, batch_tokens = None, _CPU_TOKENS
+        if cuda:
+            queue = DeviceQueue(network, model.pooling)
+            batch_tokens = queue.fitting_tokens(limit)
         return cls(
             recipe,
             engine,
             tokenizer,
             _head(model),
-            workers=workers,
+            workers=threads,
             batch_tokens=batch_tokens,
+            queue=queue,
             cut_start=model.cut_start,
             notes=[*model.notes, *notes],
         )
@@ -183,57 +198,73 @@ class Encoder:
         Raises: EmbeddingsError where the template alone fills the longest text.
         """
         template, limit, from_end = self.recipe.template, self.recipe.max_tokens, self._cut_start
-        prepared, n_cut, starts = [], 0, []
-        for text in texts:
+        parts, cut, unsure = [], set(), []
+        for i, text in enumerate(texts):
             short = text[-limit * _CHARACTERS_A_TOKEN :] if from_end else text[: limit * _CHARACTERS_A_TOKEN]
             before, after = template.around(short)
-            room = limit - self._n_special - self._n_tokens(before) - self._n_tokens(after)
-            if room < 1:
+            if self._room(before, after) < 1:
                 raise EmbeddingsError(
                     f"The template {before + '{text}' + after!r} takes all {limit} tokens that"
                     f" {self.recipe.encoder} reads at most. Give a shorter one with --template, or raise --max-tokens."
                 )
+            if len(short) < len(text):
+                cut.add(i)
             # Fewer characters than tokens of room can't be too long, except for bytes: a character has at most four.
-            if len(short) * 4 > room:
-                encoding = self._tokenizer.encode(short, add_special_tokens=False)
-                whole = len(encoding.ids) <= room and not encoding.overflowing and len(short) == len(text)
-                if not whole:
-                    n_cut += 1
-                    if encoding.ids and (before if from_end else after):
-                        kept = max(1, room - _SLACK)
-                        short = (
-                            short[encoding.offsets[-kept:][0][0] :]
-                            if from_end
-                            else short[: encoding.offsets[:kept][-1][1]]
-                        )
-                    # Where nothing follows the text, the tokenizer's own cut is exact.
-            prepared.append(before + short + after)
-            starts.append(0 if self.recipe.prompt_in_pooling else self._n_prompt(before))
-        encodings = self._tokenizer.encode_batch_fast(prepared)
-        return Tokens([encoding.ids for encoding in encodings], n_cut, starts)
+            # Without a template the tokenizer's own cut is exact.
+            if (before or after) and len(short) * 4 > self._room(before, after):
+                unsure.append(i)
+            parts.append((before, short, after))
+        for i, short in self._cut_to_room(parts, unsure, cut):
+            cut.add(i)
+            parts[i] = (parts[i][0], short, parts[i][2])
+        encodings = self._tokenizer.encode_batch_fast([before + short + after for before, short, after in parts])
+        cut |= {i for i, encoding in enumerate(encodings) if encoding.overflowing}
+        counted = self.recipe.prompt_in_pooling
+        starts = [0 if counted else self._n_prompt(before) for before, _, _ in parts]
+        return Tokens([encoding.ids for encoding in encodings], len(cut), starts)
+
+    def _room(self, before: str, after: str) -> int:
+        """Tokens that the template and the special ones leave for a text."""
+        return self.recipe.max_tokens - self._n_special - self._n_tokens(before) - self._n_tokens(after)
+
+    def _cut_to_room(
+        self, parts: list[tuple[str, str, str]], unsure: list[int], cut: set[int]
+    ) -> Iterator[tuple[int, str]]:
+        """Those of the `unsure` texts that are too long for their room, cut; `cut` are known to have lost something."""
+        from_end = self._cut_start
+        encodings = self._tokenizer.encode_batch_fast([parts[i][1] for i in unsure], add_special_tokens=False)
+        too_long = [
+            i
+            for i, encoding in zip(unsure, encodings, strict=True)
+            if i in cut or encoding.overflowing or len(encoding.ids) > self._room(parts[i][0], parts[i][2])
+        ]
+        # Again, because only this call says where in the text a token is.
+        encodings = self._tokenizer.encode_batch([parts[i][1] for i in too_long], add_special_tokens=False)
+        for i, encoding in zip(too_long, encodings, strict=True):
+            before, short, after = parts[i]
+            if encoding.ids and (before if from_end else after):
+                kept = max(1, self._room(before, after) - _SLACK)
+                short = short[encoding.offsets[-kept:][0][0] :] if from_end else short[: encoding.offsets[:kept][-1][1]]
+            # Where nothing follows the text, the tokenizer's own cut is exact.
+            yield i, short
 
     def encode(self, texts: Sequence[str] | Tokens, *, progress: Callable[[int], None] = lambda _: None) -> np.ndarray:
         """One vector per text.
 
-        Args: progress, called with the number of texts done, from any thread.
+        Args: progress, called with the number of texts done since the last call.
         Shapes: N texts -> (N, D), float32; unit length where the recipe normalises.
-        Raises: EmbeddingsError where a vector is not finite.
+        Raises: EmbeddingsError where a vector is not finite, or where a GPU has too little memory.
         """
-        tokens = texts if isinstance(texts, Tokens) else self.tokenize(texts)
-        out_ND = np.empty((len(tokens.ids), self.dim), np.float32)
-        lengths = [len(ids) for ids in tokens.ids]
-        batches = plan_batches(lengths, max_tokens=self._batch_tokens, same_length=not self._engine.pads)
-
-        def run(batch: np.ndarray) -> None:
-            states_BSD = self._engine.states([tokens.ids[i] for i in batch])
-            starts_B = np.array([tokens.starts[i] for i in batch])
-            out_ND[batch] = self._head(states_BSD, np.array([lengths[i] for i in batch]), starts_B)
-            progress(len(batch))
-
-        # A thread a batch and a core a thread: threads that share one product wait for each other at every layer, and
-        # on a busy machine they wait most of the time.
-        with ThreadPoolExecutor(self._workers) as pool:
-            list(pool.map(run, batches))
+        texts = texts if isinstance(texts, Tokens) else list(texts)
+        n_texts = len(texts.ids) if isinstance(texts, Tokens) else len(texts)
+        out_ND = np.empty((n_texts, self.dim), np.float32)
+        run = self._on_cores if self._queue is None else self._on_device
+        with closing(self._batches(texts)) as batches, closing(run(batches)) as done:
+            for batch, vectors_BD in done:
+                out_ND[batch.at_B] = vectors_BD
+                self.n_tokens += int(batch.lengths_B.sum())
+                self.n_computed += batch.n_computed
+                progress(len(batch.at_B))
         bad = np.flatnonzero(~np.isfinite(out_ND).all(axis=1))
         if len(bad):
             raise EmbeddingsError(
@@ -241,6 +272,42 @@ class Encoder:
                 f" activations overflow in {self.recipe.dtype}: use --dtype fp32."
             )
         return out_ND
+
+    def _batches(self, texts: Sequence[str] | Tokens) -> Generator[Batch, None, None]:
+        """The texts in batches. A GPU gets the first ones while a thread tokenises the next texts."""
+        if isinstance(texts, Tokens):
+            yield from self._plan(np.arange(len(texts.ids)), texts)
+            return
+        groups: Iterable[np.ndarray] = [np.arange(len(texts))]
+        if self._queue is not None:
+            groups = longest_first(texts, max_texts=_CHUNK_TEXTS, max_characters=_CHUNK_CHARACTERS)
+
+        def tokenized(at_N: np.ndarray) -> tuple[np.ndarray, Tokens]:
+            return at_N, self.tokenize([texts[i] for i in at_N])
+
+        with closing(ahead(tokenized, groups, depth=2)) as chunks:
+            for at_N, tokens in chunks:
+                yield from self._plan(at_N, tokens)
+
+    def _plan(self, at_N: np.ndarray, tokens: Tokens) -> Iterator[Batch]:
+        lengths_N, starts_N = np.array([len(ids) for ids in tokens.ids], int), np.array(tokens.starts, int)
+        for rows in plan_batches(lengths_N, max_tokens=self.batch_tokens, same_length=not self._engine.pads):
+            yield Batch(at_N[rows], [tokens.ids[i] for i in rows], lengths_N[rows], starts_N[rows])
+
+    def _on_cores(self, batches: Iterable[Batch]) -> Generator[tuple[Batch, np.ndarray], None, None]:
+        def run(batch: Batch) -> tuple[Batch, np.ndarray]:
+            return batch, self._head(self._engine.states(batch.ids), batch.lengths_B, batch.starts_B)
+
+        # A thread per batch and a core per thread: threads that share one product wait for each other at every layer,
+        # and on a busy machine they wait most of the time.
+        with ThreadPoolExecutor(self._workers) as pool:
+            yield from pool.map(run, batches)
+
+    def _on_device(self, batches: Iterable[Batch]) -> Generator[tuple[Batch, np.ndarray], None, None]:
+        assert self._queue is not None
+        with closing(self._queue.pooled(batches)) as done:
+            for batch, pooled_BD in done:
+                yield batch, self._head.after_pooling(pooled_BD)
 
     def _n_tokens(self, part: str) -> int:
         """Tokens of a part of the template; there are only two or four of them."""

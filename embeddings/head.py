@@ -165,7 +165,10 @@ class Head:
         Returns: (B, width), float32.
         """
         parts = [_pool(states_BSD, lengths_B, starts_B, name) for name in self.pooling.split("+")]
-        x_BD = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        return self.after_pooling(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1))
+
+    def after_pooling(self, x_BD: np.ndarray) -> np.ndarray:
+        """The modules behind the pooling. Shapes: (B, width of the pooling) -> (B, width), float32."""
         for step in self.steps:
             x_BD = step(x_BD)
         return x_BD

@@ -58,6 +58,7 @@ class Recipe:
     """Everything that a vector depends on besides its text. Vectors of different recipes never share a store.
 
     `steps` are the modules between pooling and the last normalisation, in words; their weights are part of `revision`.
+    `device` is "cpu" or "cuda": they round differently, so a store is continued on the kind of device it was begun on.
     """
 
     encoder: str
@@ -70,6 +71,7 @@ class Recipe:
     steps: tuple[str, ...] = ()
     lower_case: bool = False
     prompt_in_pooling: bool = True
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -87,7 +89,7 @@ class Recipe:
     def as_dict(self) -> dict:
         """As stores keep it. What most recipes don't have is left out, so that their keys stay what they were."""
         fields = asdict(self) | {"steps": list(self.steps)}
-        usual = {"steps": [], "lower_case": False, "prompt_in_pooling": True}
+        usual = {"steps": [], "lower_case": False, "prompt_in_pooling": True, "device": "cpu"}
         return {name: value for name, value in fields.items() if name not in usual or value != usual[name]}
 
     @classmethod

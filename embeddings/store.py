@@ -149,9 +149,9 @@ class VectorStore:
         if self._index is None:
             parts = [self._map(shard)[0] for shard in self.shards]
             known = np.concatenate(parts) if parts else np.zeros(0, np.int64)
-            where = np.array(
-                [(number, row) for number, part in enumerate(parts) for row in range(len(part))], np.int64
-            ).reshape(-1, 2)
+            sizes = [len(part) for part in parts]
+            rows = [np.arange(size) for size in sizes] or [np.zeros(0, np.int64)]
+            where = np.stack([np.repeat(np.arange(len(parts)), sizes), np.concatenate(rows)], axis=1)
             order = np.argsort(known, kind="stable")
             self._index = known[order], where[order]
         return self._index

@@ -14,7 +14,13 @@ from embeddings.catalogue import SOURCE_FILE
 from embeddings.errors import EmbeddingsError
 
 if TYPE_CHECKING:
+    import torch
     from tokenizers import Tokenizer
+
+# Types whose tokens see all tokens of their text and nothing else decides the mask: what they compute with a ready mask
+# (B, 1, 1, S) is what they compute with the usual (B, S). From that one transformers first asks the device whether
+# anything is padded at all, and the host waits for the answer in every batch.
+_READY_MASK = ("bert", "roberta", "xlm-roberta", "camembert", "electra", "distilbert")
 
 
 class TorchEngine:
@@ -65,7 +71,13 @@ class TorchEngine:
                 " from the same place."
             )
         self.model = model.eval().to(device)
-        self._device = device
+        self.device = device
+        config = self.model.config
+        self._ready_mask = (
+            config.model_type in _READY_MASK
+            and not getattr(config, "is_decoder", False)
+            and config._attn_implementation == "sdpa"  # the others add a mask of numbers
+        )
         try:
             self.dim = int(self.states([[0, 0]]).shape[2])
         except Exception as error:
@@ -96,9 +108,21 @@ class TorchEngine:
         for row, one in enumerate(ids):
             ids_BS[row, : len(one)] = torch.tensor(one)
         mask_BS = (torch.arange(ids_BS.shape[1]) < lengths_B[:, None]).long()
-        with torch.inference_mode(), _one_core(self._device):
-            out = self.model(input_ids=ids_BS.to(self._device), attention_mask=mask_BS.to(self._device))
+        with torch.inference_mode(), _one_core(self.device):
+            out = self.model(input_ids=ids_BS.to(self.device), attention_mask=mask_BS.to(self.device))
             return out.last_hidden_state.float().cpu().numpy()
+
+    def hidden(self, ids_BS: torch.Tensor, lengths_B: torch.Tensor) -> torch.Tensor:
+        """Last hidden states of a batch that is on the device, on the device; where it can, without waiting for it.
+
+        Shapes: ids (B, S), padded on the right; lengths (B,) -> (B, S, D), in the network's own precision.
+        """
+        import torch
+
+        real_BS = torch.arange(ids_BS.shape[1], device=ids_BS.device) < lengths_B[:, None]
+        mask = real_BS[:, None, None, :] if self._ready_mask else real_BS.long()
+        with torch.inference_mode(), _one_core(self.device):
+            return self.model(input_ids=ids_BS, attention_mask=mask).last_hidden_state
 
 
 @contextmanager

@@ -97,8 +97,10 @@ def build(
             table.add_row(label, f"{count:,}")
     out.print(table)
     rate = f", {report.n_encoded / report.seconds:,.0f} a second" if report.n_encoded and report.seconds > 0 else ""
+    cuda = ready.recipe.device == "cuda"
+    where = f" on CUDA, up to {ready.batch_tokens:,} tokens in a batch" if cuda else ""
     out.print(
-        f"{report.n_encoded:,} texts in {report.seconds:,.1f} s{rate}, {ready.recipe.dtype};"
+        f"{report.n_encoded:,} texts in {report.seconds:,.1f} s{rate}, {ready.recipe.dtype}{where};"
         f" {saving.tokens_encoded:,} tokens.",
         highlight=False,
     )

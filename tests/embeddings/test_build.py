@@ -128,6 +128,37 @@ def test_kill_minus_nine_then_the_same_command_finishes(write_mart, tiny_folder,
         assert one.sha256 == other.sha256  # interrupted or not: the same bytes
 
 
+def test_ctrl_c_keeps_finished_shards_and_says_how_to_go_on(write_mart, tiny_folder, tmp_path):
+    marts = write_mart(TITLES)
+    process = run_build(marts, tiny_folder, tmp_path)
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.glob("*/shards/*.safetensors"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "the same command carries on" in output and "Traceback" not in output
+    (manifest,) = tmp_path.glob("*/manifest.json")
+    store = VectorStore.open(manifest.parent)
+    assert 30 <= len(store) < 300 and store.check() == []
+
+
+def test_a_failed_write_ends_the_build(write_mart, tiny, tmp_path, monkeypatch):
+    """Shards are written by a thread."""
+    append, written = VectorStore.append, []
+
+    def full(store, ids, vectors):
+        written.append(len(ids))
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+        return append(store, ids, vectors)
+
+    monkeypatch.setattr(VectorStore, "append", full)
+    with pytest.raises(OSError, match="No space left"):
+        build(read_texts(write_mart(TITLES)), tiny, tmp_path, shard_texts=50)
+    assert written == [50, 50]
+
+
 def test_a_second_build_on_the_same_store_is_told_who_is_at_work(write_mart, tiny_folder, tiny, tmp_path):
     with VectorStore.writer(tmp_path, tiny.recipe, tiny.dim):
         process = run_build(write_mart(TITLES), tiny_folder, tmp_path)

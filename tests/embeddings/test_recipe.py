@@ -17,6 +17,7 @@ CHANGES = {
     "steps": ("dense 384>128 Tanh",),
     "lower_case": True,
     "prompt_in_pooling": False,
+    "device": "cuda",
 }
 
 
