@@ -121,8 +121,20 @@ class TorchEngine:
 
         real_BS = torch.arange(ids_BS.shape[1], device=ids_BS.device) < lengths_B[:, None]
         mask = real_BS[:, None, None, :] if self._ready_mask else real_BS.long()
-        with torch.inference_mode(), _one_core(self.device):
+        with torch.inference_mode(), _one_core(self.device), without_plans(self.device):
             return self.model(input_ids=ids_BS, attention_mask=mask).last_hidden_state
+
+
+@contextmanager
+def without_plans(device: str) -> Iterator[None]:
+    """Fused attention on CUDA without cuDNN's, which makes a plan for every new shape; batches rarely share one."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    if device != "cuda":
+        yield
+        return
+    with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
+        yield
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from embeddings.batching import fitting_tokens
 from embeddings.build import build
 from embeddings.device import DeviceQueue, pool
 from embeddings.head import POOLINGS, Head
-from embeddings.torch_engine import _READY_MASK, TorchEngine
+from embeddings.torch_engine import _READY_MASK, TorchEngine, without_plans
 
 rng = random.Random(0)
 TEXTS = ["".join(rng.choices("abcdefgh ", k=rng.randint(1, 55))) + "." for _ in range(300)]
@@ -176,6 +176,16 @@ def test_states_are_those_of_the_usual_mask(model_type, tmp_path):
     found, expected = engine.hidden(ids_BS, torch.tensor([5, 2, 3])).numpy(), engine.states(ids)
     for row, one in enumerate(ids):
         np.testing.assert_allclose(found[row, : len(one)], expected[row, : len(one)], atol=1e-6)
+
+
+def test_attention_that_plans_every_shape_is_left_out_on_cuda_only():
+    enabled = torch.backends.cuda.cudnn_sdp_enabled()
+    with without_plans("cuda"):
+        assert not torch.backends.cuda.cudnn_sdp_enabled()
+        assert torch.backends.cuda.mem_efficient_sdp_enabled() and torch.backends.cuda.flash_sdp_enabled()
+    assert torch.backends.cuda.cudnn_sdp_enabled() == enabled
+    with without_plans("cpu"):
+        assert torch.backends.cuda.cudnn_sdp_enabled() == enabled
 
 
 def test_a_decoder_in_berts_clothes_keeps_its_usual_mask(tmp_path):
