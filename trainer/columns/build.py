@@ -1,6 +1,6 @@
 """From Parquet to columns on disk: every row once, in one order, as plain arrays that are memory-mapped.
 
-The rows are put in the order (event_date, event_at, event_id), one partition at a time, so memory is bounded by the
+The rows are put in the order (event_date, event_at, event_id), a few partitions at a time, so memory is bounded by the
 largest day, and the result doesn't depend on how many files dbt wrote or on the order of rows within them.
 Nothing is fitted here: strings become codes into a dictionary of all values, numbers stay as they are.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 from contextlib import suppress
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +19,11 @@ from storage import atomic, home
 from trainer.base.errors import TrainerError
 from trainer.base.files import read_json, write_json
 from trainer.base.progress import progress, working
-from trainer.columns.ragged import ListWriter, encode, open_lists, read_lists
-from trainer.columns.rows import Part, as_damage_error, ordered, outcomes
+from trainer.columns.blocks import BlockReader
+from trainer.columns.ragged import ListWriter, open_lists
 from trainer.columns.store import ARRAYS, Columns, History, TextColumn
 from trainer.contract.read import MartReplacedError, one_build, read_contract
-from trainer.contract.schema import EXCLUDED, LEVELS, SPLITS, Contract
+from trainer.contract.schema import Contract
 
 FORMAT = 4  # raise it when the layout below changes: older caches are then left alone
 
@@ -103,13 +102,10 @@ def _key(contract: Contract) -> str:
 
 
 def _build(contract: Contract, folder: Path) -> None:
-    dense = [i for i in contract.inputs if i.kind == "dense"]
-    codes = [i for i in contract.inputs if i.kind == "categorical"]
-    levels = contract.having("level")
-    n = contract.n_rows
-    shapes = {
-        "dense_ND": (np.float32, (n, len(dense))),
-        "codes_NC": (np.int32, (n, len(codes))),
+    reader, n, levels = BlockReader(contract), contract.n_rows, contract.having("level")
+    shapes: dict[str, tuple[Any, tuple[int, ...]]] = {
+        "dense_ND": (np.float32, (n, len(reader.dense))),
+        "codes_NC": (np.int32, (n, len(reader.codes))),
         "scene_N": (np.int16, (n,)),
         "label_N": (np.uint8, (n,)),
         "split_N": (np.uint8, (n,)),
@@ -117,24 +113,10 @@ def _build(contract: Contract, folder: Path) -> None:
         "event_at_N": (np.int64, (n,)),
     }
     out = {name: _Writer(folder / f"{name}.npy", dtype, shape) for name, (dtype, shape) in shapes.items()}
-    index: dict[str, dict[str, int]] = {i.name: {} for i in codes}
-    lists = _ListColumns(contract, folder, next(index[i.name] for i in codes if i.is_id and i.group == "item"))
-    scene, label, split = (contract.having(role)[0].name for role in ("scene", "label", "split"))
-    wanted = list(
-        dict.fromkeys(
-            [
-                "event_id",
-                "event_at",
-                scene,
-                label,
-                split,
-                *(c.name for c in levels),
-                *(i.column for i in contract.inputs),
-            ]
-        )
-    )
-    lengths = {c.name: len(contract.variables[c.names]) for c in contract.columns if c.names}
-    not_finite: dict[str, int] = {}
+    lists = {
+        stem: ListWriter(folder, stem, np.int8 if of == "label" else np.int32)
+        for stem, (of, _) in reader.list_columns.items()
+    }
     digest = hashlib.sha256(repr((contract.inputs, contract.scenes)).encode())
     ids_schema = pa.schema([("event_id", pa.string())])
     with (
@@ -143,97 +125,43 @@ def _build(contract: Contract, folder: Path) -> None:
         progress() as bar,
     ):
         task = bar.add_task("Reading the mart", total=n, note="")
-        for partition, of_partition in groupby(contract.files, key=lambda p: p.relative_to(contract.folder).parts[0]):
-            files = list(of_partition)
-            with as_damage_error(partition):
-                table, order_B = ordered(files, wanted, partition)
-                part = Part(table, lengths, partition)
-                block_BD = np.empty((len(table), len(dense)), np.float32)
-                for d, i in enumerate(dense):
-                    block_BD[:, d], n_not_finite = part.numbers(i.column, i.position)
-                    not_finite[i.name] = not_finite.get(i.name, 0) + n_not_finite
-                block_BC = np.empty((len(table), len(codes)), np.int32)
-                for c, i in enumerate(codes):
-                    block_BC[:, c] = part.encoded(i.column, i.position, index[i.name])
-                blocks = {
-                    "dense_ND": block_BD,
-                    "codes_NC": block_BC,
-                    "scene_N": part.position(scene, contract.scenes),
-                    "label_N": part.label(label),
-                    "split_N": part.position(split, (*SPLITS, EXCLUDED)),
-                    "level_NG": np.stack([part.position(c.name, LEVELS, null=-1) for c in levels], 1)
-                    if levels
-                    else np.empty((len(table), 0), np.int8),
-                    "event_at_N": table["event_at"].to_numpy(),
-                }
-                event_ids = table["event_id"].combine_chunks()
+        for block in reader.blocks():
+            for partition, rows in block.days:
+                event_ids = block.event_ids.take(pa.array(np.arange(rows.start, rows.stop)))  # a slice is padded
                 ids.write_batch(pa.record_batch([event_ids], schema=ids_schema))
                 digest.update(partition.encode() + b"\0" + "\0".join(event_ids.to_pylist()).encode())
-                for name, block in blocks.items():
-                    block = np.ascontiguousarray(block, dtype=shapes[name][0])
-                    out[name].append(block)
-                    digest.update(block.tobytes())
-                lists.append(files, order_B, partition, digest)
-            bar.update(task, advance=len(table))
-    writers: list[_Writer | ListWriter] = [*out.values(), *lists.writers.values()]
+                for array in block.arrays.values():
+                    digest.update(array[rows].tobytes())
+                for stem, (lengths_B, codes_K) in block.lists.items():
+                    before, now = int(lengths_B[: rows.start].sum()), int(lengths_B[rows].sum())
+                    digest.update(stem.encode() + lengths_B[rows].tobytes() + codes_K[before : before + now].tobytes())
+            for name, array in block.arrays.items():
+                out[name].append(array)
+            for stem, (lengths_B, codes_K) in block.lists.items():
+                lists[stem].append(lengths_B, codes_K)
+            bar.update(task, advance=len(block.event_ids))
+    writers: list[_Writer | ListWriter] = [*out.values(), *lists.values()]
     for writer in writers:
         writer.close()
-    dictionaries = {name: list(values) for name, values in index.items()}
-    digest.update(repr((dictionaries, list(lists.text_index))).encode())
+    dictionaries = {name: list(values) for name, values in reader.index.items()}
+    digest.update(repr((dictionaries, list(reader.text_index))).encode())
     write_json(folder / "dictionaries.json", dictionaries)
-    write_json(folder / "text_ids.json", list(lists.text_index))
+    write_json(folder / "text_ids.json", list(reader.text_index))
     write_json(
         folder / "columns.json",
         {
             "content_hash": digest.hexdigest(),
-            "dense": [i.name for i in dense],
-            "codes": [i.name for i in codes],
+            "dense": [i.name for i in reader.dense],
+            "codes": [i.name for i in reader.codes],
             "levels": [c.group for c in levels],
             "scenes": list(contract.scenes),
-            "ids": {i.group: i.name for i in codes if i.is_id},
-            "lists": list(lists.writers),
-            "longest_history": lists.longest,
+            "ids": {i.group: i.name for i in reader.codes if i.is_id},
+            "lists": list(lists),
+            "longest_history": reader.longest,
             "texts": [(c.name, c.group) for c in contract.texts],
-            "not_finite": {name: n for name, n in not_finite.items() if n},
+            "not_finite": {name: n for name, n in reader.not_finite.items() if n},
         },
     )
-
-
-class _ListColumns:
-    """The columns of text ids and the user's history, a day at a time; one dictionary for all texts."""
-
-    def __init__(self, contract: Contract, folder: Path, item_index: dict[str, int]):
-        self.text_index: dict[int, int] = {}
-        self.indices: dict[str, dict] = {"item_id": item_index, "text_id": self.text_index}
-        self.columns = {f"text.{c.name}": ("text_id", c.name) for c in contract.texts}
-        history = contract.history
-        if {"item_id", "label"} <= history.keys():
-            self.columns |= {f"history.{of}": (of, c.name) for of, c in history.items()}
-        self.writers = {
-            stem: ListWriter(folder, stem, np.int8 if of == "label" else np.int32)
-            for stem, (of, _) in self.columns.items()
-        }
-        self.longest = 0
-
-    def append(self, files: list[Path], order_B: np.ndarray, partition: str, digest: Any) -> None:
-        """Raises: TrainerError for a label other than 0 and 1, and for a row whose history lists differ in length."""
-        history: dict[str, np.ndarray] = {}
-        for stem, (of, name) in self.columns.items():
-            lengths_B, elements_K = read_lists(files, name, order_B, of)
-            codes_K = outcomes(elements_K, name, partition) if of == "label" else encode(elements_K, self.indices[of])
-            self.writers[stem].append(lengths_B, codes_K)
-            digest.update(stem.encode() + lengths_B.tobytes() + codes_K.tobytes())
-            if stem.startswith("history."):
-                history[name] = lengths_B
-                self.longest = max(self.longest, int(lengths_B.max(initial=0)))
-        for name, lengths_B in history.items():
-            first, expected_B = next(iter(history.items()))
-            if (lengths_B != expected_B).any():
-                k = int(np.flatnonzero(lengths_B != expected_B)[0])
-                raise TrainerError(
-                    f"Column {name}: a list of {lengths_B[k]} elements beside {expected_B[k]} in {first}, in "
-                    f"{partition}; expected the lists of role history to be of one length. Run `dbt build`."
-                )
 
 
 class _Writer:

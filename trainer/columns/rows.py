@@ -13,9 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trainer.base.errors import TrainerError, nearest
-from trainer.columns.ragged import encode
+from trainer.columns.ragged import ListReader, encode
 
 MISSING = 0  # the code of NULL in every dictionary; values count from 1
+_THREADED = 100_000  # rows; starting threads for the columns of a smaller file costs more than it saves
 LARGEST = 1e38  # columns are float32, which ends at 3.4e38: so a difference of two numbers is still one
 
 
@@ -31,33 +32,48 @@ def as_damage_error(where: str) -> Iterator[None]:
         raise TrainerError(f"{where} can't be read to its end ({found}): it is damaged. Run `dbt build`.") from None
 
 
-def ordered(files: list[Path], columns: list[str], partition: str) -> tuple[pa.Table, np.ndarray]:
-    """One day's rows, sorted by (event_at, event_id), and the order: positions in the files' rows end to end.
+Day = tuple[str, list[Path]]  # the name of its partition, and its files
 
+
+def ordered(days: list[Day], columns: list[str], lists: ListReader) -> tuple[pa.Table, np.ndarray, np.ndarray]:
+    """The rows of some days, a day after the other, each sorted by (event_at, event_id); `lists` gathers its columns.
+
+    Shapes: -> B rows; order_B: their positions in the files' rows end to end; ends_D: where each day ends.
     Timestamps are in microseconds.
     """
     # Under hive names pyarrow would add event_date by itself; the bytes of the file are all that is wanted.
-    parts = []
-    for path in files:
-        with pq.ParquetFile(path) as parquet:
-            parts.append(parquet.read(columns=columns))
-    table = pa.concat_tables(parts, promote_options="permissive")
+    parts, n_D = [], []
+    for _, files in days:
+        n = 0
+        for path in files:
+            with pq.ParquetFile(path) as parquet:
+                parts.append(parquet.read(columns=columns, use_threads=parquet.metadata.num_rows > _THREADED))
+                lists.add(parquet, path)
+            n += len(parts[-1])
+        n_D.append(n)
+    where, ends_D = name_of(days), np.cumsum(n_D)
+    table = pa.concat_tables(parts, promote_options="permissive").combine_chunks()
     for name in ("event_id", "event_at"):
         if table[name].null_count:
-            raise TrainerError(
-                f"Column {name} is NULL in {table[name].null_count} rows of {partition}. Run `dbt test`."
-            )
+            raise TrainerError(f"Column {name} is NULL in {table[name].null_count} rows of {where}. Run `dbt test`.")
     at = table["event_at"].cast(pa.timestamp("us"), safe=False).cast(pa.int64())
     table = table.set_column(table.schema.get_field_index("event_at"), "event_at", at)
-    ids = table["event_id"]
-    table = table.set_column(table.schema.get_field_index("event_id"), "event_id", ids.cast(pa.string()))
-    order_B = pc.sort_indices(table, sort_keys=[("event_at", "ascending"), ("event_id", "ascending")]).to_numpy()
-    table = table.take(pa.array(order_B))
-    values, counts = pc.value_counts(table["event_id"].combine_chunks()).flatten()
-    twice = values.filter(pc.greater(counts, 1))
-    if len(twice):
-        raise TrainerError(f"event_id {twice[0]} occurs twice in {partition}. Run `dbt test`.")
-    return table, order_B.astype(np.int64)
+    ids = table["event_id"].cast(pa.string())
+    table = table.set_column(table.schema.get_field_index("event_id"), "event_id", ids)
+    day_B = np.repeat(np.arange(len(days)), n_D)
+    keys = pa.table({"day": day_B, "event_at": at, "event_id": ids})
+    order_B = pc.sort_indices(keys, sort_keys=[(name, "ascending") for name in keys.column_names]).to_numpy()
+    id_B = ids.combine_chunks().dictionary_encode()
+    of_day_B = day_B * max(len(id_B.dictionary), 1) + id_B.indices.to_numpy()
+    values, counts = np.unique(of_day_B, return_counts=True)
+    if len(values) < len(of_day_B):
+        day, k = divmod(int(values[counts > 1][0]), len(id_B.dictionary))
+        raise TrainerError(f"event_id {id_B.dictionary[k]} occurs twice in {days[day][0]}. Run `dbt test`.")
+    return table.take(pa.array(order_B)), order_B.astype(np.int64), ends_D
+
+
+def name_of(days: list[Day]) -> str:
+    return days[0][0] if len(days) == 1 else f"{days[0][0]} to {days[-1][0]}"
 
 
 @dataclass(frozen=True)
@@ -114,6 +130,11 @@ class Part:
 
     def _spread(self, name: str) -> tuple[np.ndarray, pa.Array, int]:
         """Which rows have the list at all (B,), the elements of those rows end to end, and the list's length."""
+        array = self.check_lengths(name)
+        return array.is_valid().to_numpy(zero_copy_only=False), array.flatten(), self.lengths[name]
+
+    def check_lengths(self, name: str) -> pa.Array:
+        """The column. Raises: TrainerError for a list that lacks an element or has one too many."""
         expected, array = self.lengths[name], self.table[name].combine_chunks()
         lengths = pc.list_value_length(array)
         wrong = pc.fill_null(pc.not_equal(lengths, expected), False)
@@ -122,7 +143,7 @@ class Part:
                 f"Column {name}: a list of {lengths.filter(wrong)[0]} elements in {self.where}; expected {expected}, "
                 f"one for each name that the mart was built with. {self.advice.length}"
             )
-        return array.is_valid().to_numpy(zero_copy_only=False), array.flatten(), expected
+        return array
 
     def position(self, name: str, known: tuple[str, ...], null: int | None = None) -> np.ndarray:
         """The position of each value in `known`; `null` for NULL, which is an error when `null` is None."""

@@ -7,16 +7,29 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from trainer.columns.ragged import Lists, ListWriter, encode, open_lists, read_lists
+from trainer.base.errors import TrainerError
+from trainer.columns import ragged
+from trainer.columns.ragged import ListReader, Lists, ListWriter, encode, encode_days, open_lists
 
 ROWS = [["b", None], None, [], ["a", "b", "c"], ["c"]]
 
 
-def test_read_in_any_order_from_any_number_of_files(tmp_path: Path) -> None:
+def read(folder: Path, order: np.ndarray) -> tuple[np.ndarray, pa.Array]:
+    """Column x of all files of a folder."""
+    reader = ListReader({"x": None})
+    for path in sorted(folder.iterdir()):
+        with pq.ParquetFile(path) as parquet:
+            reader.add(parquet, path)
+    return reader.ordered("x", order, "a day")
+
+
+@pytest.mark.parametrize("held", [1, 3, 100])
+def test_read_in_any_order_from_any_number_of_files(held: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ragged, "_READ", held)
     for part, rows in enumerate((ROWS[:2], ROWS[2:])):
         pq.write_table(pa.table({"x": pa.array(rows, pa.list_(pa.string()))}), tmp_path / f"{part}.parquet")
     order = np.array([3, 0, 4, 1, 2])
-    lengths_B, elements_K = read_lists([tmp_path / "0.parquet", tmp_path / "1.parquet"], "x", order)
+    lengths_B, elements_K = read(tmp_path, order)
     assert lengths_B.tolist() == [3, 2, 1, 0, 0]
     assert elements_K.to_pylist() == ["a", "b", "c", "b", None, "c"]
     index: dict[str, int] = {"z": 0}
@@ -29,9 +42,32 @@ def test_read_in_any_order_from_any_number_of_files(tmp_path: Path) -> None:
 def test_a_plain_value_is_a_list_of_one(tmp_path: Path, kind: pa.DataType) -> None:
     values = [1, None, 2] if kind == pa.int32() else ["1", None, "2"]
     pq.write_table(pa.table({"x": pa.array(values, kind)}), tmp_path / "0.parquet")
-    lengths_B, elements_K = read_lists([tmp_path / "0.parquet"], "x", np.array([2, 1, 0]))
+    lengths_B, elements_K = read(tmp_path, np.array([2, 1, 0]))
     assert lengths_B.tolist() == [1, 0, 1]
     assert elements_K.to_pylist() == [values[2], values[0]]
+
+
+def test_several_days_at_once_get_the_codes_of_one_after_the_other() -> None:
+    """Three columns share an index, which begins with some ids; days and columns may be empty."""
+    draw = np.random.default_rng(7)
+    for _ in range(30):
+        days = [[draw.integers(0, 9, draw.integers(0, 6)) for _ in range(3)] for _ in range(5)]
+        names = [[pa.array([None if k == 8 else f"i{k}" for k in one], pa.string()) for one in day] for day in days]
+        expected_index, index = {"i3": 0}, {"i3": 0}
+        expected = [[encode(one, expected_index) for one in day] for day in names]
+        columns = [
+            (pa.concat_arrays([day[c] for day in names]), np.cumsum([len(day[c]) for day in names])) for c in range(3)
+        ]
+        found = encode_days(columns, index)
+        assert list(index.items()) == list(expected_index.items())
+        for c in range(3):
+            assert found[c].tolist() == np.concatenate([day[c] for day in expected]).tolist()
+
+
+def test_a_file_that_lacks_rows_of_a_column_is_damaged(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"x": pa.array(ROWS, pa.list_(pa.string()))}), tmp_path / "0.parquet")
+    with pytest.raises(TrainerError, match="Column x: 5 rows in a day, 4 in other columns: a file is damaged"):
+        read(tmp_path, np.arange(4))
 
 
 def test_take_and_padded(tmp_path: Path) -> None:

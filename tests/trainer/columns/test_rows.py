@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from trainer.base.errors import TrainerError
+from trainer.columns.ragged import ListReader
 from trainer.columns.rows import Advice, Part, as_damage_error, ordered, outcomes
 
 ADVICE = Advice("do this about a value", "do this about a length", "do this about a NULL")
@@ -26,6 +27,12 @@ def day(folder: Path, *tables: dict[str, Any]) -> list[Path]:
     for path, columns in zip(paths, tables, strict=True):
         pq.write_table(pa.table(columns), path)
     return paths
+
+
+def in_order(files: list[Path], columns: list[str]) -> tuple[pa.Table, np.ndarray]:
+    table, order, ends = ordered([("a day", files)], columns, ListReader({}))
+    assert ends.tolist() == [len(table)]
+    return table, order
 
 
 def test_numbers_are_finite_and_what_is_none_is_counted_apart_from_null() -> None:
@@ -98,7 +105,7 @@ def test_a_day_is_in_the_order_of_time_then_id_whatever_its_files_hold(tmp_path:
             "x": pa.nulls(2),
         },
     )
-    table, order = ordered(files, ["event_at", "event_id", "x"], "a day")
+    table, order = in_order(files, ["event_at", "event_id", "x"])
     assert table.to_pydict() == {
         "event_at": [eight] * 3 + [eight + 1] * 2,
         "event_id": ["b", "c", "e", "a", "d"],
@@ -119,9 +126,22 @@ def test_a_day_names_its_nulls_and_what_occurs_twice(tmp_path: Path) -> None:
         ({"event_id": ["d", "e", "d"], "event_at": [at[0], at[3], at[4]]}, "event_id d occurs twice in a day"),
     ):
         with pytest.raises(TrainerError, match=told):
-            ordered(day(tmp_path, columns), ["event_at", "event_id"], "a day")
-    single, order = ordered(day(tmp_path, {"event_id": ["a"], "event_at": at[:1]}), ["event_at", "event_id"], "a day")
+            in_order(day(tmp_path, columns), ["event_at", "event_id"])
+    single, order = in_order(day(tmp_path, {"event_id": ["a"], "event_at": at[:1]}), ["event_at", "event_id"])
     assert (single.num_rows, order.tolist()) == (1, [0])
+
+
+def test_days_read_together_stay_apart(tmp_path: Path) -> None:
+    """An id may occur on two days; the second day's times are before the first's, and one day has no rows."""
+    (tmp_path / "b").mkdir()
+    first = day(tmp_path, {"event_id": ["c", "a"], "event_at": pa.array([9, 8], pa.timestamp("us"))})
+    none = pa.table({"event_id": pa.array([], pa.string()), "event_at": pa.array([], pa.timestamp("us"))})
+    pq.write_table(none, tmp_path / "none.parquet")
+    second = day(tmp_path / "b", {"event_id": ["b", "a"], "event_at": pa.array([1, 2], pa.timestamp("us"))})
+    days = [("one", first), ("none", [tmp_path / "none.parquet"]), ("two", second)]
+    table, order, ends = ordered(days, ["event_at", "event_id"], ListReader({}))
+    assert table["event_id"].to_pylist() == ["a", "c", "b", "a"]
+    assert (order.tolist(), ends.tolist()) == ([1, 0, 2, 3], [2, 2, 4])
 
 
 def test_damage_is_told_and_the_disks_own_trouble_is_not_taken_for_it() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from trainer.base.errors import TrainerError
-from trainer.columns import build, rows
+from trainer.columns import blocks, build, rows
 from trainer.columns.build import open_columns
 from trainer.columns.store import Columns, facts
 from trainer.contract.read import read_contract
@@ -48,6 +48,21 @@ def test_order_of_rows_and_number_of_files_dont_matter(toy: Any, tmp_path: Path)
     for name in ("dense_ND", "codes_NC", "scene_N", "label_N", "split_N", "level_NG", "event_at_N"):
         assert getattr(one, name).tobytes() == getattr(other, name).tobytes()
     assert one.event_ids(np.arange(500)).equals(other.event_ids(np.arange(500)))
+
+
+def test_days_read_together_are_the_same_bytes_as_one_by_one(
+    rich: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mart = rich(700)
+    folders = []
+    for size in (1, 60_000, 1 << 30):
+        monkeypatch.setattr(blocks, "_BYTES", size)
+        monkeypatch.setenv("FIRST_IMPRESSION_CACHE", str(tmp_path / f"cache-{size}"))
+        folders.append(columns_of(mart, tmp_path / "marts", files=2).folder)
+    names = sorted(path.name for path in folders[0].iterdir())
+    assert "history.text_id.codes" in names
+    for folder in folders[1:]:
+        assert [name for name in names if (folder / name).read_bytes() != (folders[0] / name).read_bytes()] == []
 
 
 def test_other_values_have_another_content_hash(toy: Any, tmp_path: Path) -> None:
@@ -123,6 +138,14 @@ def test_values_the_contract_excludes_are_named(toy: Any, tmp_path: Path, name: 
     else:
         mart.rows[name][0] = value
     with pytest.raises(TrainerError, match=message):
+        columns_of(mart, tmp_path / "marts")
+
+
+def test_the_day_of_a_wrong_value_is_named(toy: Any, tmp_path: Path) -> None:
+    """All days are read together here; the last one's is at fault."""
+    mart = toy(300)
+    mart.rows["scene"][-1] = "mall"
+    with pytest.raises(TrainerError, match=r"'mall' in event_date=2026-01-12; expected"):
         columns_of(mart, tmp_path / "marts")
 
 
