@@ -168,9 +168,32 @@ def test_an_excerpt_is_what_the_file_says(fence: Fence) -> None:
         at = text.index(piece, at) + len(piece)
 
 
-def test_the_readme_shows_both_versions_of_a_feature() -> None:
-    shown = [fence.text.split("\n")[0] for fence in fences(ROOT / "README.md") if fence.language == "sql"]
+def test_both_versions_of_a_feature_are_shown() -> None:
+    """The README's first screen: fifteen lines of v1; v2 is on the page about windows."""
+    (first,) = (fence for fence in fences(ROOT / "README.md") if fence.language == "sql")
+    (second,) = (f for f in fences(ROOT / "docs/windows.md") if f.text.startswith("-- warehouse/models/features/"))
+    shown = [fence.text.split("\n")[0] for fence in (first, second)]
     assert shown == [f"-- warehouse/models/features/feat_user_v{version}.sql" for version in (1, 2)]
+    assert len(first.text.split("\n")) == 15
+
+
+def test_the_readmes_order() -> None:
+    """One sentence, the picture, the feature, one command; then the path, one's own log, the proof, the results."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    wanted = [
+        "![",
+        "```sql",
+        "```\nmake demo\n```",
+        "## The path",
+        "## Your own log in five commands",
+        "## The proof",
+        "## Results",
+    ]
+    places = [text.index(part) for part in wanted]
+    assert places == sorted(places)
+    assert "## " not in text[2 : places[3]]
+    sentence = " ".join(text[: places[0]].split("\n")[1:]).strip()
+    assert sentence.count(". ") == 0
 
 
 @pytest.mark.parametrize("fence", [f for f in FENCES if f.language == "python"], ids=str)

@@ -87,7 +87,7 @@ def scenes(best: Group) -> Finding | None:
         first = f"Yes: {len(shown)} of {len(names)} scenes differ from the others in how well {best.name} ranks."
         second = f"{'The ends' if len(ends) > 1 else 'It'}: {told}.{rest}"
     else:
-        first = f"Not shown, for none of {len(names)}."
+        first = f"It isn't shown for any of {len(names)}."
         second = f"Furthest: {told}.{rest}"
     return Finding("scenes", "Do scenes differ?", (first, second), "scenes", numbers)
 
