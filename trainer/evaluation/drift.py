@@ -18,6 +18,7 @@ import numpy as np
 from trainer.columns.store import Columns, evenly_spaced
 
 FILE = "drift.csv"
+MAX_PSI, FACTOR = 0.2, 2  # vars max_psi and drift_factor of the warehouse: a run doesn't record them
 FIELDS = (
     "name",
     "psi",

@@ -17,7 +17,7 @@ from trainer.report import charts, pictures
 from trainer.report.findings import Finding, findings, groups_of
 from trainer.report.ladder_table import HEAD, family_lines, halves, row_of
 from trainer.report.related import find_ceiling, find_ladder
-from trainer.report.runs import read_run, short_names
+from trainer.report.runs import read_run, scenes_by_size, short_names
 
 _TEMPLATES = Path(__file__).parent / "templates"
 COLUMNS = (
@@ -62,14 +62,14 @@ def write_report(
             columns=COLUMNS,
             ceiling=ceiling,
             any=ANY,
-            scenes=_scenes(loaded),
+            scenes=scenes_by_size(loaded),
             folded=_FOLDED,
             findings=found,
             datasets=_together(loaded, "dataset", ("dataset", "mart", "splits", "stand_ins")),
             ladder=_ladder(find_ladder(ladder, loaded)),
             auc_charts=pictures.auc_charts(loaded, groups, ceiling),
             cube_charts=dict(pictures.cubes(loaded)),
-            calibration_charts=pictures.calibrations(loaded),
+            calibration_charts=pictures.calibrations(loaded, groups),
             learning_charts=pictures.learning(loaded),
             importance_charts=pictures.importances(loaded),
             drifts=[pictures.drift(one) for one in _together(loaded, "drift")],
@@ -97,15 +97,6 @@ def _policy(style: str, script: str) -> str:
     return f"default-src 'none'; base-uri 'none'; form-action 'none'; {own}"
 
 
-def _scenes(loaded: list[dict[str, Any]]) -> list[str]:
-    """All scenes of the runs' test rows, the largest first."""
-    sizes: dict[str, int] = {}
-    for run in loaded:
-        for scene, one in run["metrics"]["splits"]["test"]["scenes"].items():
-            sizes[scene] = max(sizes.get(scene, 0), one["n"])
-    return sorted(sizes, key=lambda scene: -sizes[scene])
-
-
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -118,6 +109,7 @@ def _environment() -> jinja2.Environment:
         "score": lambda v: "–" if v is None else f"{v:.4f}",
         "percent": lambda v: "–" if v is None else f"{v:.1%}",
         "count": lambda v: f"{v:,}",
+        "breakable": lambda v: Markup(re.sub(r"([_.])", r"\1<wbr>", str(escape(v)))),  # in a narrow cell, between words
         "coded": lambda v: Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(v)))),
         "short": lambda v: "–" if v is None else f"{v:,.4g}",
     }

@@ -10,9 +10,11 @@ from trainer.report import charts
 from trainer.report.charts import Chart
 from trainer.report.findings import Group, best_of
 from trainer.report.findings.ranking import PRIORS, TREES
+from trainer.report.runs import scenes_by_size
 
 _TOP = 15  # inputs in a chart
 _ROWS_A_CELL = 300  # with fewer a cell doesn't stretch the scale of colours
+_CURVES = 6  # runs whose learning is shown at once
 _PANELS = 4  # scenes shown at once; smaller ones are folded away
 
 
@@ -70,13 +72,12 @@ def cubes(loaded: list[dict[str, Any]]) -> Iterator[tuple[str, list[Chart]]]:
         )
 
 
-def calibrations(loaded: list[dict[str, Any]]) -> tuple[list[Chart], list[Chart]]:
-    """A panel for all scenes and one for each of the largest; then those of the smaller ones."""
-    runs = [run for run in loaded if run["calibration"][ANY]]
+def calibrations(loaded: list[dict[str, Any]], groups: list[Group]) -> tuple[list[Chart], list[Chart]]:
+    """A panel for all scenes and for each of the largest; then those of smaller ones. One seed of a stage is drawn."""
+    repeated = [run["name"] for group in groups for run in group.runs[1:]]
+    runs = [run for run in loaded if run["calibration"][ANY] and run["name"] not in repeated]
     names = [run["name"] for run in runs]
-    tests = [run["metrics"]["splits"]["test"]["scenes"] for run in runs]
-    sizes = {scene: one["n"] for test in tests for scene, one in test.items()}
-    by_size = sorted(sizes, key=lambda scene: -sizes[scene])
+    by_size = scenes_by_size(runs)
     panels = []
     for scene in [ANY, *(by_size if len(by_size) > 1 else [])] if runs else []:
         lines = [(run["name"], run["calibration"].get(scene, [])) for run in runs]
@@ -96,8 +97,10 @@ def importances(loaded: list[dict[str, Any]]) -> list[Chart]:
     ]
 
 
-def learning(loaded: list[dict[str, Any]]) -> list[Chart]:
-    return [chart for run in loaded if (chart := charts.learning_chart(run["name"], run["training"]))]
+def learning(loaded: list[dict[str, Any]]) -> tuple[list[Chart], list[Chart]]:
+    """The first runs' curves, and those of the others."""
+    found = [chart for run in loaded if (chart := charts.learning_chart(run["name"], run["training"]))]
+    return found[:_CURVES], found[_CURVES:]
 
 
 def drift(one: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from trainer.evaluation.held_out import HeldOut, read_held_out
 from trainer.evaluation.importance_file import read_importance
 from trainer.evaluation.paired import auc_of, interval
 from trainer.metrics.metrics import ANY, MIN_CLASS, calibration, without_small
+from trainer.metrics.probability import ECE_BINS
 
 _SCENE_BINS = 10
 _ROWS_A_BIN = 20  # a bin of fewer rows says little of its positive rate
@@ -72,17 +73,31 @@ def _test_rows(path: Path) -> pa.Table:
     return pq.read_table(path, columns=names, filters=[("split", "=", "test")])
 
 
+def scenes_by_size(loaded: list[dict[str, Any]]) -> list[str]:
+    """All scenes of the runs' test rows, the largest first."""
+    sizes: dict[str, int] = {}
+    for run in loaded:
+        for scene, one in run["metrics"]["splits"]["test"]["scenes"].items():
+            sizes[scene] = max(sizes.get(scene, 0), one["n"])
+    return sorted(sizes, key=lambda scene: -sizes[scene])
+
+
 def _calibration(predictions: pa.Table, scenes: list[str]) -> dict[str, list[dict[str, float]]]:
     """Bins of all rows (`all`), then of each scene, where the predictions say the scene."""
     label_B, probability_B = (predictions[name].to_numpy() for name in ("label", "probability"))
-    out = {ANY: calibration(label_B, probability_B)}
+    out = {ANY: calibration(label_B, probability_B, _bins(len(label_B), ECE_BINS))}
     if "scene" in predictions.column_names:
         scene_B = predictions["scene"].to_numpy()
         for scene in scenes:
             own = scene_B == scene
-            bins = min(_SCENE_BINS, int(own.sum()) // _ROWS_A_BIN)
-            out[scene] = calibration(label_B[own], probability_B[own], bins) if bins else []
+            enough = own.sum() >= _ROWS_A_BIN
+            bins = _bins(int(own.sum()), _SCENE_BINS)
+            out[scene] = calibration(label_B[own], probability_B[own], bins) if enough else []
     return out
+
+
+def _bins(rows: int, most: int) -> int:
+    return max(1, min(most, rows // _ROWS_A_BIN))
 
 
 def _add_intervals(held: HeldOut | None, cube: list[dict[str, Any]], test: dict[str, Any]) -> None:

@@ -14,11 +14,11 @@ import pytest
 from tests.trainer.toys import numbered
 from trainer.base.errors import TrainerError
 from trainer.evaluation.drift import read_drift
-from trainer.report import write_report
+from trainer.report import charts, write_report
 from trainer.report.runs import short_names
 from trainer.run.directory import fit_run
 
-VOID = {"meta", "br", "link", "img", "path", "use", "line"}
+VOID = {"meta", "br", "link", "img", "path", "use", "line", "wbr"}
 
 
 class Balanced(HTMLParser):
@@ -118,7 +118,9 @@ def test_it_shows_what_the_runs_say(runs: list[Path], tmp_path: Path) -> None:
     drifted = read_drift(runs[0])
     assert drifted == read_drift(runs[1])
     for row in drifted:
-        assert f"<td>{row['name']}</td><td>{row['psi']:.3f}</td><td>{row['psi_in_train']:.3f}</td>" in html
+        assert f"<td>{row['name']}</td><td>{row['psi']:.3f}</td><td>{row['psi_in_train']:.3f}</td>" in html.replace(
+            "<wbr>", ""
+        )
     assert not re.search(r"id=\"(texts|ladder|importance)\"", html), "a section with nothing to show"
     assert "Bayes" not in html
 
@@ -246,3 +248,43 @@ def test_the_ladder_beside_or_above_the_runs(runs: list[Path], tmp_path: Path) -
 def test_names_tell_runs_apart() -> None:
     assert short_names([Path("r/a"), Path("r/b")]) == ["a", "b"]
     assert short_names([Path("r/a/seed_1"), Path("r/b/seed_1")]) == ["a/seed_1", "b/seed_1"]
+
+
+def test_ten_runs_take_turns_in_the_tables_and_seeds_share_a_curve(toy: Any, stage: Any, tmp_path: Path) -> None:
+    """No table has more columns of runs than a screen; curves beyond six, and nothing else, are folded away."""
+    marts = toy(1500).write(tmp_path / "marts")
+    runs = [tmp_path / f"00_gbdt_{seed}" for seed in range(8)]
+    for seed, run in enumerate(runs):
+        fit_run(stage("00_gbdt", seed=seed, max_iter=10), marts, run)
+    write_report(runs, tmp_path / "report.html")
+    html, _ = without_scripts((tmp_path / "report.html").read_text())
+    tables = [[run.name for run in runs if f"<th>{run.name}</th>" in one] for one in html.split("<table>")]
+    assert [one for one in tables if one] == [[run.name for run in runs[:6]], [run.name for run in runs[6:]]]
+    assert all(f'aria-label="Learning curve of {run.name}"' in html for run in runs)
+    assert html.index("Learning curve of 00_gbdt_5") < html.index('2 more runs</summary>\n<div class="charts small">')
+    assert 'aria-label="Calibration of 00_gbdt_0, all scenes"' in html
+
+
+def test_validation_without_an_auc_chooses_nothing(toy: Any, stage: Any, tmp_path: Path) -> None:
+    mart = toy(1500)
+    mart.set("label", [1 if v else y for v, y in zip(mart.split("val"), mart.rows["label"], strict=True)])
+    marts = mart.write(tmp_path / "marts")
+    for name in ("00_gbdt", "01_dnn"):
+        fit_run(stage(name), marts, tmp_path / name)
+    found = write_report([tmp_path / "00_gbdt", tmp_path / "01_dnn"], tmp_path / "report.html")
+    (worth,) = (one for one in found if one.key == "worth")
+    assert "Validation has no AUC to choose among the 2: this is the first." in worth.sentences[0]
+    assert "best of" not in worth.sentences[0]
+
+
+def test_a_side_of_one_level_has_no_margin_of_its_own() -> None:
+    def cell(value: float) -> list[dict[str, Any]]:
+        return [{"n": 90, "positives": 45, "auc": value, "alpha": None, "low": None, "high": None}]
+
+    cube = [
+        {"user_level": user, "item_level": item, "cells": cell(0.6)}
+        for user in ("zero", "warm", "all")
+        for item in ("warm", "all")
+    ]
+    values = charts.cube_chart("a run", cube, "auc", 0.5, 0.7).spec["data"]["values"]
+    assert {(v["user"], v["item"]) for v in values} == {("zero", "warm"), ("warm", "warm"), ("all", "warm")}

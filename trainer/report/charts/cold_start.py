@@ -48,6 +48,10 @@ def cube_chart(name: str, cube: list[dict[str, Any]], measure: str, low: float, 
                 "ink": SOFT if share is None else "#fefefe" if share > _DARK else "#111722",
             }
         )
+    for side in ("user", "item"):
+        levels = {v[side] for v in values} - {ANY}
+        if len(levels) == 1:  # its margin would say the same again
+            values = [v for v in values if v[side] != ANY]
     users, items = ([level for level in _ORDER if any(v[side] == level for v in values)] for side in ("user", "item"))
     place = {
         "x": field(
@@ -91,4 +95,4 @@ def cube_chart(name: str, cube: list[dict[str, Any]], measure: str, low: float, 
 
 
 def _axis() -> dict[str, Any]:
-    return {"domain": False, "ticks": False, "grid": False, "labelAngle": 0}
+    return {"domain": False, "ticks": False, "grid": False, "labelAngle": 0, "titleAnchor": "middle"}

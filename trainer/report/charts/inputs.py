@@ -6,6 +6,9 @@ from typing import Any
 
 from trainer.report.charts.vega import INK, SERIES, Chart, field, told
 
+# In the middle: names of one list differ at their ends.
+_SHORTENED = "length(datum.label) > 32 ? slice(datum.label, 0, 12) + '…' + slice(datum.label, -19) : datum.label"
+
 
 def importance_chart(name: str, what: str, rows: list[dict[str, Any]]) -> Chart:
     """The drop in AUC when an input is permuted, with its standard deviation over repeats; the most telling first."""
@@ -57,7 +60,10 @@ def _bars(
     spec = {
         "data": {"values": values},
         "height": 21 * len(values),
-        "encoding": {"y": field("name", "nominal", sort=None, axis={"labelLimit": 210}), "tooltip": tooltip},
+        "encoding": {
+            "y": field("name", "nominal", sort=None, axis={"labelLimit": 210, "labelExpr": _SHORTENED}),
+            "tooltip": tooltip,
+        },
         "layer": list(layers),
     }
     return spec | ({"title": title} if title else {})

@@ -34,7 +34,7 @@ def learning_chart(name: str, training: dict[str, Any]) -> Chart | None:
     above = any(v["loss"] > high + margin for v in values)
     y = field(
         "loss",
-        title="log loss (the first point is above the frame)" if above else "log loss",
+        title="log loss (starts above)" if above else "log loss",
         scale={"domain": [low - margin, high + margin], "zero": False, "nice": False},
         axis={"tickCount": 5},
     )

@@ -26,6 +26,7 @@ _CONFIG = {
     "view": {"stroke": None},
     "axis": _WORDS
     | {"gridColor": GRID, "domainColor": GRID, "tickColor": GRID, "labelFontSize": 12, "titleFontSize": 12},
+    "axisX": {"titleAnchor": "end"},  # under a narrow plot a long title grows to the left, where there is room
     "legend": _WORDS | {"orient": "top", "labelFontSize": 12, "title": None, "symbolLimit": 0, "labelLimit": 220},
     "title": {"color": INK, "font": _FONT, "fontSize": 12, "fontWeight": 600, "anchor": "start"},
     "text": {"color": INK, "font": _FONT},

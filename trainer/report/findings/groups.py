@@ -43,10 +43,10 @@ class Group:
         return self.held[0]
 
     @property
-    def validation(self) -> float:
-        """Mean validation AUC, by which the best is chosen; below all others where there is none."""
+    def validation(self) -> float | None:
+        """Mean validation AUC, by which the best is chosen; None where it is undefined."""
         found = [run["metrics"]["splits"]["val"]["auc"] for run in self.runs]
-        return float(np.mean(found)) if None not in found else -1.0
+        return float(np.mean(found)) if None not in found else None
 
     @cached_property
     def auc(self) -> Estimate | None:
@@ -113,5 +113,9 @@ def _named(groups: list[Group]) -> list[Group]:
 
 
 def best_of(groups: list[Group]) -> Group | None:
-    """The best on validation of those whose test rows have an AUC."""
-    return max((g for g in groups if g.auc is not None), key=lambda g: g.validation, default=None)
+    """The best on validation of those whose test rows have an AUC; the first of them where validation has none."""
+
+    def rank(group: Group) -> float:
+        return -1.0 if group.validation is None else group.validation
+
+    return max((g for g in groups if g.auc is not None), key=rank, default=None)

@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from trainer.contract.schema import LEVELS
+from trainer.evaluation.drift import FACTOR, MAX_PSI
 from trainer.evaluation.held_out import read_held_out
 from trainer.evaluation.paired import auc_of, interval, mean_of, rate_of
 from trainer.metrics.metrics import MIN_CLASS
 from trainer.report.findings.groups import Group
 from trainer.report.findings.words import HISTORY, Finding, counted, gap, listed, plain
-
-_PSI = 0.2  # the warehouse's own limit (var max_psi)
-_FACTOR = 2  # and its drift_factor
 
 
 def cold(best: Group) -> Finding | None:
@@ -115,14 +113,14 @@ def moved(best: Group) -> Finding:
             f"{', not shown' * (found['verdict'] == 'not shown')}."
         )
     drift = best.runs[0]["drift"]
-    far = [row for row in drift if row["psi"] > max(_PSI, _FACTOR * (row["psi_in_train"] or 0))]
+    far = [row for row in drift if row["psi"] > max(MAX_PSI, FACTOR * (row["psi_in_train"] or 0))]
     if not drift:
         first = "The runs have no drift.csv, so their inputs can't tell."
     elif far:
         first = f"Yes: {len(far)} of {counted(len(drift), 'input')} have."
         said.insert(
             0,
-            f"PSI above {_PSI} and more than {_FACTOR} times that within train: {listed(_worst(far))}.",
+            f"PSI above {MAX_PSI} and more than {FACTOR} times that within train: {listed(_worst(far))}.",
         )
     else:
         first = f"No input of {len(drift)} has moved more than inputs move within train."

@@ -20,7 +20,13 @@ def worth(groups: list[Group]) -> Finding | None:
         return None
     numbers: dict[str, dict[str, Any]] = {"auc": interval(best.auc, best.rows)}
     seeds = f" over {len(best.runs)} seeds" if len(best.runs) > 1 else ""
-    chosen = f" It is the best of {len(real)} on validation." if len(real) > 1 else ""
+    chosen = ""
+    if len(real) > 1:
+        chosen = (
+            f" It is the best of {len(real)} on validation."
+            if best.validation is not None
+            else f" Validation has no AUC to choose among the {len(real)}: this is the first."
+        )
     said = [f"{best.name} has a test AUC of {level(numbers['auc'])}{seeds}.{chosen}"]
     for kind, words in ((TREES, "the trees"), (PRIORS, "two priors, one per user and one per item")):
         if best.kind == kind:
@@ -61,7 +67,7 @@ def instant(groups: list[Group]) -> Finding | None:
     if not pairs:
         return None
     numbers, said = {}, []
-    for two, one in sorted(pairs, key=lambda pair: -pair[0].validation):
+    for two, one in sorted(pairs, key=lambda pair: -(pair[0].validation or 0)):
         found = two.minus(one, family=len(pairs))
         assert found is not None, "both have an AUC"
         numbers[two.stage.stage] = found
