@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import duckdb
+import jinja2
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -255,6 +256,30 @@ def test_other_forms_of_time(written: str, options: tuple[str, ...], told: str) 
         assert told in refused("shop", "--log", "logs", *options)
     else:
         assert init("shop", "--log", "logs", *options)["val_from"].startswith("2024-01-1")
+
+
+@pytest.mark.parametrize(("plain", "conversion"), [(True, ""), (False, "Its form of time and its json lists")])
+def test_another_engine_than_duckdb_is_told_what_it_cannot_read(plain: bool, conversion: str) -> None:
+    """The adapter's own check, as dbt would run it on Spark."""
+    form = "%Y-%m-%d %H:%M:%S" if plain else "%d.%m.%Y %H:%M"
+    table = [
+        {"user": row["user"], "ts": f"{row['ts']:{form}}", "items": items, "clicks": clicks}
+        for n, row in enumerate(rows(400))
+        for texts in [[["4", "5", "6"][: 1 + n % 3], ["0", "1", "0"][: 1 + n % 3]]]
+        for items, clicks in [["|".join(one) if plain else f"[{', '.join(one)}]" for one in texts]]
+    ]
+    csv(lines_of(table, "\t"), "a.tsv")
+    init("shop", "--log", "logs")
+    adapter = Path("shop/models/src_shop.sql").read_text()
+    check = re.search(r"\{%- if execute and target.type.*?endif %\}", adapter, re.DOTALL)
+    assert bool(check) == bool(conversion)
+    if check:
+        told: list[str] = []
+        words = {"execute": True, "exceptions": {"raise_compiler_error": told.append}}
+        for engine in ("duckdb", "spark"):
+            jinja2.Template(check[0]).render(words | {"target": {"type": engine}})
+        (message,) = told
+        assert message.lower().startswith(conversion.lower()) and "rewrite that SQL for spark" in message
 
 
 def test_a_time_that_can_mean_two_days_is_asked_for() -> None:

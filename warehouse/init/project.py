@@ -24,6 +24,8 @@ from warehouse.init.sql import jinja_text
 
 PACKAGE = Path(__file__).parents[1]  # where the installed warehouse's dbt_project.yml is
 WRITTEN = ".init.json"  # what was written: a file that differs from it was edited
+# What an adapter may hold that Spark reads otherwise or not at all: its SQL, and what it is for.
+DUCKDB_ONLY = {"try_strptime(": "its form of time", "from_json(": "its JSON lists"}
 TAKEN = {"first_impression", "dbt", "dbt_duckdb", "dbt_spark", "main", "memory", "system", "temp", "information_schema"}
 
 
@@ -142,6 +144,7 @@ def _texts(name: str, raw_dir: str, sample: Sample, roles: Roles, scope: Scope) 
         "scope": scope,
         "separator": roles.separator,
         "today": dt.datetime.now(dt.UTC).date(),
+        "duckdb_only": "",
         "quoted": lambda text: json.dumps(str(text), ensure_ascii=False),
         "flow": lambda names: yaml.safe_dump(list(names), default_flow_style=True, width=10_000).strip(),
         "cell": lambda text: text.replace("|", "\\|"),
@@ -150,11 +153,14 @@ def _texts(name: str, raw_dir: str, sample: Sample, roles: Roles, scope: Scope) 
     def made(template: str) -> str:
         return environment.get_template(template).render(values)
 
+    adapter = made("adapter.sql.j2")
+    values["duckdb_only"] = " and ".join(what for function, what in DUCKDB_ONLY.items() if function in adapter)
+    adapter = made("adapter.sql.j2")
     return {
         "dbt_project.yml": made("dbt_project.yml.j2"),
         "packages.yml": made("packages.yml.j2"),
         "profiles.yml": _profiles(name),
-        f"models/src_{name}.sql": made("adapter.sql.j2").rstrip() + "\n",
+        f"models/src_{name}.sql": adapter.rstrip() + "\n",
         "README.md": made("README.md.j2"),
         ".gitignore": made("gitignore.j2"),
     }

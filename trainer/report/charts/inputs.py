@@ -7,7 +7,7 @@ from typing import Any
 from trainer.report.charts.vega import INK, SERIES, Chart, field, told
 
 # In the middle: names of one list differ at their ends.
-_SHORTENED = "length(datum.label) > 32 ? slice(datum.label, 0, 12) + '…' + slice(datum.label, -19) : datum.label"
+_SHORTENED = "length(datum.label) > 28 ? slice(datum.label, 0, 10) + '…' + slice(datum.label, -17) : datum.label"
 
 
 def importance_chart(name: str, what: str, rows: list[dict[str, Any]]) -> Chart:
