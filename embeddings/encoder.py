@@ -291,7 +291,7 @@ class Encoder:
 
     def _plan(self, at_N: np.ndarray, tokens: Tokens) -> Iterator[Batch]:
         lengths_N, starts_N = np.array([len(ids) for ids in tokens.ids], int), np.array(tokens.starts, int)
-        for rows in plan_batches(lengths_N, max_tokens=self.batch_tokens, same_length=not self._engine.pads):
+        for rows in plan_batches(lengths_N.tolist(), max_tokens=self.batch_tokens, same_length=not self._engine.pads):
             yield Batch(at_N[rows], [tokens.ids[i] for i in rows], lengths_N[rows], starts_N[rows])
 
     def _on_cores(self, batches: Iterable[Batch]) -> Generator[tuple[Batch, np.ndarray], None, None]:

@@ -30,6 +30,8 @@ def silent(rows: int) -> None:
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
+        if speed is None and task.finished_time:  # all of it came at once: Rich tells a rate from the second update on
+            speed = task.completed / task.finished_time
         return Text("" if speed is None else f"{speed:,.0f} {task.fields.get('unit', 'rows')}/s", style="cyan")
 
 

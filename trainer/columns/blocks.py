@@ -79,7 +79,8 @@ class BlockReader:
                 yield block
 
     def _together(self) -> Iterator[list[Day]]:
-        folder, days, size = self.contract.folder, [], 0
+        folder, size = self.contract.folder, 0
+        days: list[Day] = []
         for name, files in groupby(self.contract.files, key=lambda path: path.relative_to(folder).parts[0]):
             day = (name, list(files))
             of_day = sum(path.stat().st_size for path in day[1])

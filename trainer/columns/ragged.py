@@ -186,7 +186,8 @@ def encode_days(columns: list[tuple[pa.Array, np.ndarray]], index: dict[Any, int
 
     columns: each an array of ids and the positions at which its days end. Shapes: as `encode`, for each column.
     """
-    coded, new = [], []
+    coded: list[tuple] = []
+    new: list[tuple] = []
     for array, ends_D in columns:
         encoded = array if pa.types.is_dictionary(array.type) else array.dictionary_encode()
         indices_K = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64) + 1
