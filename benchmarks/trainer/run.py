@@ -129,30 +129,37 @@ def write_vectors(folder: Path, texts: int) -> None:
             store.append(range(texts), vectors)
 
 
-def ours(stage: str, folder: Path, threads: int, amp: bool, as_peers: bool = False) -> dict:
+def stage_of(stage: str, threads: int, batch: int, as_peers: bool = False) -> Any:
     """One epoch of one of the trainer's stages; of 02_mmoe at the peers' sizes where `as_peers`."""
-    from trainer.columns.build import open_columns
     from trainer.config import load_stage, parse_stage
-    from trainer.contract.read import read_contract
-    from trainer.training.fit import Execution, fit
-
-    os.chdir(folder)  # away from any manifest
-    import torch._dynamo  # noqa: F401  the first optimiser brings it; the peers have built theirs when their clock starts
 
     raw = load_stage(stage).model_dump(exclude_none=True)
     raw["threads"] = threads
-    raw["training"] |= {"epochs": 1, "min_steps": 1, "batch_size": BATCH, "evaluations_per_epoch": 1}
+    raw["training"] |= {"epochs": 1, "min_steps": 1, "batch_size": batch, "evaluations_per_epoch": 1}
     if as_peers:
         raw["inputs"]["min_count"] = 1
         raw["model"] |= {"embedding_dim": SIZE, "experts": EXPERTS, "hidden": HIDDEN, "tower": TOWER}
         raw["model"] |= {"dropout": 0.0, "embedding_dropout": 0.0}
         raw["training"] |= {"learning_rate": RATE, "embedding_learning_rate": RATE, "id_dropout": 0.0}
         raw["training"] |= {"embedding_l2": 0.0, "weight_decay": 0.0}
+    return parse_stage(raw, stage)
+
+
+def ours(stage: str, folder: Path, threads: int, amp: bool, as_peers: bool = False) -> dict:
+    from trainer.columns.build import open_columns
+    from trainer.contract.read import read_contract
+    from trainer.training.fit import Execution, fit
+
+    os.chdir(folder)  # away from any manifest
+    import torch._dynamo  # noqa: F401  the first optimiser brings it; the peers have built theirs when their clock starts
+
     started = time.perf_counter()
     contract = read_contract(folder / "marts")
     columns = open_columns(contract)
     reading, cpu = time.perf_counter() - started, time.process_time()
-    fitted, history = fit(parse_stage(raw, stage), contract, columns, folder / "vectors", Execution(amp=amp))
+    fitted, history = fit(
+        stage_of(stage, threads, BATCH, as_peers), contract, columns, folder / "vectors", Execution(amp=amp)
+    )
     return {
         "wall": len(columns) / history.rows_per_second,
         "cpu": time.process_time() - cpu,
@@ -185,7 +192,7 @@ def timed_epoch(model: Any, epoch: Callable[[], object], reading: float) -> dict
     }
 
 
-def deepctr(folder: Path, threads: int) -> dict:
+def deepctr(folder: Path, threads: int, batch: int = BATCH, device: str = "cpu") -> dict:
     import torch
     from deepctr_torch.inputs import SparseFeat
     from deepctr_torch.models.multitask import MMOE
@@ -205,12 +212,13 @@ def deepctr(folder: Path, threads: int) -> dict:
         l2_reg_embedding=0,
         task_types=["binary"] * 5,
         task_names=[f"task{k}" for k in range(5)],
+        device=device,
     )
     model.compile(torch.optim.Adam(model.parameters(), RATE), ["binary_crossentropy"] * 5, metrics=[])
-    return timed_epoch(model, lambda: model.fit(x, y, batch_size=BATCH, epochs=1, verbose=0), reading)
+    return timed_epoch(model, lambda: model.fit(x, y, batch_size=batch, epochs=1, verbose=0), reading)
 
 
-def rechub(folder: Path, threads: int) -> dict:
+def rechub(folder: Path, threads: int, batch: int = BATCH, device: str = "cpu") -> dict:
     import torch
     from torch_rechub.basic.features import SparseFeature
     from torch_rechub.models.multi_task import MMOE
@@ -223,16 +231,17 @@ def rechub(folder: Path, threads: int) -> dict:
     reading = time.perf_counter() - started
     features = [SparseFeature(name, c, embed_dim=SIZE) for name, c in zip(FIELDS, CARDINALITIES, strict=True)]
     model = MMOE(features, ["classification"] * 5, EXPERTS, {"dims": HIDDEN}, [{"dims": TOWER}] * 5)
+    workers = 0 if device == "cpu" else 8  # rechub's own default is none
     few = {name: v[:BATCH] for name, v in x.items()}
     loader, _, _ = DataGenerator(x, y).generate_dataloader(
-        x_val=few, y_val=y[:BATCH], x_test=few, y_test=y[:BATCH], batch_size=BATCH
+        x_val=few, y_val=y[:BATCH], x_test=few, y_test=y[:BATCH], batch_size=batch, num_workers=workers
     )
     trainer = MTLTrainer(
         model,
         ["classification"] * 5,
         optimizer_params={"lr": RATE, "weight_decay": 0},
         n_epoch=1,
-        device="cpu",
+        device=device,
         model_path=str(folder),
     )
     return timed_epoch(model, lambda: trainer.train_one_epoch(loader), reading)

@@ -38,6 +38,14 @@ def fit(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from a killed fit's last checkpoint.")] = False,
     amp: Annotated[bool, typer.Option("--amp", help="Train in bfloat16 where that is safe.")] = False,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Rows per update instead of the stage's; k times the rows, root k times the rates."),
+    ] = None,
+    columns_on: Annotated[
+        Literal["auto", "device", "host"],
+        typer.Option(help="Where the columns lie while a GPU trains: auto, on the device if they fit."),
+    ] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace a finished run.")] = False,
     track: Annotated[
         list[Tracker] | None,
@@ -70,6 +78,8 @@ def fit(
         bayes=bayes,
         resume=resume,
         amp=amp,
+        batch_size=batch_size,
+        columns_on=columns_on,
         command=shlex.join(["trainer", *sys.argv[1:]]),
         vectors=vectors or DEFAULT_VECTORS,
     )

@@ -52,6 +52,10 @@ class Batch:
     past_label_BL: torch.Tensor | None = None
     past_there_BL: torch.Tensor | None = None
 
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Those that there are, by name."""
+        return {name: tensor for name, tensor in vars(self).items() if tensor is not None}
+
 
 @dataclass(frozen=True)
 class Sizes:

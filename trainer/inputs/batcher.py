@@ -1,4 +1,4 @@
-"""Fitted inputs bound to a column store: positions of rows in, batches out."""
+"""Fitted inputs bound to a column store: positions of rows in, batches out, on the device that trains."""
 
 from __future__ import annotations
 
@@ -10,19 +10,34 @@ import numpy as np
 import torch
 
 from trainer.columns.store import Columns
+from trainer.columns.tensors import CPU, ColumnTensors, Raw, Reads, sent
 from trainer.inputs.batch import Batch
-from trainer.inputs.features import FittedInputs, transformed
+from trainer.inputs.features import TRANSFORMS, FittedInputs
 from trainer.inputs.text import TextSide
 from trainer.inputs.vectors import DEFAULT_VECTORS
 
 
 @dataclass(frozen=True)
 class Batcher:
-    """Fitted inputs bound to a column store: rows in, batches out. vectors: the folder of the vector stores."""
+    """Fitted inputs bound to a column store.
+
+    vectors: the folder of the vector stores. device: where batches are made. resident: whether the columns lie there
+    too; else they stay in the host's memory, and a batch's values are sent.
+    """
 
     inputs: FittedInputs
     columns: Columns
     vectors: Path = DEFAULT_VECTORS
+    device: torch.device = CPU
+    resident: bool = True
+
+    @cached_property
+    def reads(self) -> Reads:
+        return self._text_side.reads
+
+    @cached_property
+    def _tensors(self) -> ColumnTensors:
+        return ColumnTensors(self.columns, self.reads, self.device if self.resident else CPU)
 
     @cached_property
     def _text_side(self) -> TextSide:
@@ -34,7 +49,7 @@ class Batcher:
             self.inputs.texts,
             self.inputs.llm,
             self.inputs.history,
-            self._lookups[item] + self.inputs.offsets[item],
+            self._sent(self._lookups[item] + self.inputs.offsets[item] if self._lookups else [0], np.int64),
         )
 
     @cached_property
@@ -42,63 +57,94 @@ class Batcher:
         return [c.lookup(self.columns.dictionaries[c.name]) for c in self.inputs.codes]
 
     @cached_property
-    def _code_at(self) -> list[int]:
-        return [self.columns.code_names.index(c.name) for c in self.inputs.codes]
+    def _codes_at(self) -> torch.Tensor:
+        return self._sent([self.columns.code_names.index(c.name) for c in self.inputs.codes], np.int64)
 
     @cached_property
-    def _dense_at(self) -> list[int]:
-        return [self.columns.dense_names.index(d.name) for d in self.inputs.dense]
+    def _embedding_rows(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """All fields' lookups end to end, as rows of the embedding table, and where each field's begins."""
+        rows = [lookup + offset for lookup, offset in zip(self._lookups, self.inputs.offsets, strict=True)]
+        begin_F = np.cumsum([0, *map(len, rows)])[:-1]
+        return self._sent(np.concatenate(rows) if rows else [], np.int64), self._sent(begin_F, np.int64)
 
     @cached_property
-    def _scaling(self) -> tuple[np.ndarray, ...]:
-        """Mean, scale, missing flag?, each (D,)."""
+    def _dense_order(self) -> tuple[torch.Tensor, torch.Tensor, dict[str, slice]]:
+        """Where the numbers stand in the store, those of one transform beside each other; the way back; which they are.
+
+        Shapes: (D,), (D,).
+        """
+        dense = self.inputs.dense
+        order = sorted(range(len(dense)), key=lambda k: dense[k].transform)
+        parts = {}
+        for transform in TRANSFORMS:
+            own = [k for k, d in enumerate(order) if dense[d].transform == transform]
+            if own:
+                parts[transform] = slice(own[0], own[-1] + 1)
+        at = [self.columns.dense_names.index(dense[k].name) for k in order]
+        return self._sent(at, np.int64), self._sent(np.argsort(order), np.int64), parts
+
+    @cached_property
+    def _scaling(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Mean, scale, (D,) each, and which numbers have a flag that says they are missing."""
         d = self.inputs.dense
-        return (
-            np.array([x.mean for x in d], np.float32),
-            np.array([x.scale for x in d], np.float32),
-            np.array([x.has_missing for x in d], bool),
-        )
+        flags = [k for k, x in enumerate(d) if x.has_missing]
+        mean_D, scale_D = self._sent([x.mean for x in d], np.float32), self._sent([x.scale for x in d], np.float32)
+        return mean_D, scale_D, self._sent(flags, np.int64)
 
     @cached_property
-    def _scene_lookup(self) -> np.ndarray:
+    def _scene_lookup(self) -> torch.Tensor:
         """From the store's scenes to the model's, stand-ins applied."""
         scenes, stand_ins = self.inputs.scenes, self.inputs.stand_ins
-        return np.array([scenes.index(stand_ins.get(s, s)) for s in self.columns.scenes], np.int64)
+        return self._sent([scenes.index(stand_ins.get(s, s)) for s in self.columns.scenes], np.int64)
+
+    def _sent(self, values: object, kind: type) -> torch.Tensor:
+        return torch.from_numpy(np.array(values, kind)).to(self.device)
+
+    def raw(self, rows_B: np.ndarray) -> Raw:
+        """The store's values of these rows, where the columns lie. Shapes: rows_B int64 positions."""
+        return self._tensors.rows(rows_B)
 
     def codes(self, rows_B: np.ndarray) -> np.ndarray:
         """Vocabulary indices, without offsets. Shapes: rows_B -> (B, F), int64."""
-        raw_BC = self.columns.codes_NC[rows_B]
-        self.columns.release_pages()
-        out_BF = np.empty((len(rows_B), len(self._lookups)), np.int64)
-        for f, (at, lookup) in enumerate(zip(self._code_at, self._lookups, strict=True)):
-            out_BF[:, f] = lookup[raw_BC[:, at]]
-        return out_BF
+        return self._ids(self.raw(rows_B)).cpu().numpy() - self.inputs.offsets
 
     def raw_dense(self, rows_B: np.ndarray) -> np.ndarray:
         """The mart's own numbers, NaN for missing. Shapes: rows_B -> (B, D), float32."""
-        raw_BD = self.columns.dense_ND[rows_B]
-        self.columns.release_pages()
-        return raw_BD[:, self._dense_at]
+        at_D, back_D, _ = self._dense_order
+        return self.raw(rows_B)["dense_BD"][:, at_D[back_D]].cpu().numpy()
 
     def scenes(self, rows_B: np.ndarray) -> np.ndarray:
-        return self._scene_lookup[self.columns.scene_N[rows_B]]
+        return self._scene_lookup[self.raw(rows_B)["scene_B"].long()].cpu().numpy()
 
     def batch(self, rows_B: np.ndarray) -> Batch:
         """Shapes: rows_B int64 positions in the column store -> Batch of B rows."""
-        mean_D, scale_D, flag_D = self._scaling
-        x_BD = self.raw_dense(rows_B)
-        missing_BD = np.isnan(x_BD)
-        with np.errstate(over="ignore"):  # what overflows is clipped like any other large number
-            x_BD = (transformed(x_BD, [d.transform for d in self.inputs.dense]) - mean_D) * scale_D
-        x_BD[missing_BD] = 0
-        np.clip(x_BD, -self.inputs.clip, self.inputs.clip, out=x_BD)
-        dense_BX = np.concatenate([x_BD, missing_BD[:, flag_D].astype(np.float32)], 1)
+        return self.encoded(sent(self.raw(rows_B), self.device))
+
+    def encoded(self, raw: Raw) -> Batch:
+        """The batch of values that lie on the device."""
         batch = Batch(
-            torch.from_numpy(self.codes(rows_B) + self.inputs.offsets),
-            torch.from_numpy(dense_BX),
-            torch.from_numpy(self.scenes(rows_B)),
-            torch.from_numpy(self.columns.label_N[rows_B].astype(np.float32)),
+            self._ids(raw),
+            self._dense(raw["dense_BD"]),
+            self._scene_lookup[raw["scene_B"].long()],
+            raw["label_B"].float(),
         )
         if self.inputs.text_columns or self.inputs.history:
-            batch = replace(batch, **self._text_side.tensors(rows_B))
+            batch = replace(batch, **self._text_side.tensors(raw))
         return batch
+
+    def _ids(self, raw: Raw) -> torch.Tensor:
+        """Shapes: -> (B, F), int64, rows of the embedding table."""
+        rows, begin_F = self._embedding_rows
+        return rows[raw["codes_BC"].index_select(1, self._codes_at).long() + begin_F]
+
+    def _dense(self, raw_BD: torch.Tensor) -> torch.Tensor:
+        """Shapes: the store's numbers -> (B, X): transformed, standardised and clipped, then the missing flags."""
+        at_D, back_D, parts = self._dense_order
+        mean_D, scale_D, flags = self._scaling
+        x_BD = raw_BD.index_select(1, at_D)
+        for transform, own in parts.items():
+            x_BD[:, own] = TRANSFORMS[transform](x_BD[:, own])
+        x_BD = x_BD.index_select(1, back_D)
+        missing_BD = x_BD.isnan()
+        x_BD = ((x_BD - mean_D) * scale_D).masked_fill_(missing_BD, 0).clamp_(-self.inputs.clip, self.inputs.clip)
+        return torch.cat([x_BD, missing_BD.index_select(1, flags).float()], 1)

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from trainer.base.errors import TrainerError
 from trainer.base.files import file_name, read_json, write_json
@@ -238,19 +239,19 @@ def _fit_code(columns: Columns, i: Input, rows_N: np.ndarray, min_count: int, ma
 
 def transformed(x_BD: np.ndarray, transforms: Sequence[str]) -> np.ndarray:
     """Each column by its own transform, in place."""
-    for name, function in _TRANSFORMS.items():
+    for name, function in TRANSFORMS.items():
         own_D = np.array([one == name for one in transforms], bool)
         if own_D.any():
-            x_BD[:, own_D] = function(x_BD[:, own_D])
+            x_BD[:, own_D] = function(torch.from_numpy(x_BD[:, own_D])).numpy()
     return x_BD
 
 
-def _log_odds(rate_BD: np.ndarray) -> np.ndarray:
-    kept_BD = np.clip(rate_BD, LEAST_RATE, 1 - LEAST_RATE)
-    return np.log(kept_BD) - np.log1p(-kept_BD)
+def _log_odds(rate_BD: torch.Tensor) -> torch.Tensor:
+    kept_BD = rate_BD.clamp(LEAST_RATE, 1 - LEAST_RATE)
+    return kept_BD.log() - torch.log1p(-kept_BD)
 
 
-_TRANSFORMS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "log1p": lambda x_BD: np.copysign(np.log1p(np.abs(x_BD)), x_BD),
+TRANSFORMS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "log1p": lambda x_BD: x_BD.abs().log1p().copysign(x_BD),
     "logit": _log_odds,
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from torch.nn.functional import embedding_bag
 
 from trainer.base.errors import TrainerError, nearest
 from trainer.columns.store import Columns, History, TextColumn
+from trainer.columns.tensors import Raw, Reads
 from trainer.contract.schema import LEVELS
 from trainer.inputs.vectors import HISTORY, TextSpace
 
@@ -35,35 +36,47 @@ class TextSide:
     texts: TextSpace | None
     llm: TextSpace | None
     history: int
-    item_rows: np.ndarray
+    item_rows: torch.Tensor
+    _means: dict[tuple[str, str], torch.Tensor] = field(default_factory=dict, repr=False)
 
-    def tensors(self, rows_B: np.ndarray) -> dict[str, torch.Tensor]:
-        """The Batch's optional fields for these rows."""
-        level_BG = self._levels(rows_B)
-        out = {"level_BG": torch.from_numpy(level_BG)}
+    def tensors(self, raw: Raw) -> dict[str, torch.Tensor]:
+        """The Batch's optional fields for these rows' values."""
+        level_BG = self._levels(raw["level_BG"])
+        out = {"level_BG": level_BG}
         if self.texts:
-            out["text_BTV"], out["text_there_BT"] = self._gathered(self.texts, self._table, rows_B)
+            out["text_BTV"], out["text_there_BT"] = self._gathered(self.texts, self._table, raw)
         if self.llm:
-            vectors_BTV, there_BT = self._gathered(self.llm, self._llm_table, rows_B)
-            cold_B = torch.from_numpy(np.isin(level_BG, COLD).any(1).astype(np.float32))
+            vectors_BTV, there_BT = self._gathered(self.llm, self._llm_table, raw)
+            cold_B = torch.stack([level_BG == level for level in COLD]).any(0).any(1).float()
             out["llm_BTV"], out["llm_there_BT"] = vectors_BTV * cold_B[:, None, None], there_BT * cold_B[:, None]
         if self.history:
-            out |= self._past(rows_B)
-            self.columns.release_pages()
+            out |= self._past(raw)
         return out
 
-    @cached_property
-    def _level_at(self) -> list[int | None]:
-        groups = self.columns.level_groups
-        return [groups.index(group) if group in groups else None for group in GROUPS]
+    @property
+    def reads(self) -> Reads:
+        """Raises: TrainerError where the run reads texts or outcomes that the mart doesn't have."""
+        past_texts = False
+        if self.history:
+            past = required_history(self.columns)
+            past_texts = bool(self.texts and HISTORY in self.texts.means)
+            if past_texts and past.texts is None:
+                raise TrainerError(
+                    "The run reads the texts of the user's latest outcomes, which the mart doesn't list. Use the mart "
+                    "version it was trained on (--mart), or train it again."
+                )
+        return Reads(tuple(column.name for column in self._text_columns), self.history, past_texts)
 
-    def _levels(self, rows_B: np.ndarray) -> np.ndarray:
-        found_BG = np.full((len(rows_B), len(GROUPS)), UNKNOWN, np.int64)
-        for g, at in enumerate(self._level_at):
-            if at is not None:
-                level_B = self.columns.level_NG[rows_B, at]
-                found_BG[:, g] = np.where(level_B < 0, UNKNOWN, level_B)
-        return found_BG
+    @property
+    def _device(self) -> torch.device:
+        return self.item_rows.device
+
+    def _levels(self, level_BG: torch.Tensor) -> torch.Tensor:
+        """In the order of GROUPS; UNKNOWN where the store has NULL, or no such level."""
+        groups = self.columns.level_groups
+        known_BG = torch.where(level_BG < 0, UNKNOWN, level_BG.long())
+        nothing_B = torch.full((len(level_BG),), UNKNOWN, device=self._device)
+        return torch.stack([known_BG[:, groups.index(g)] if g in groups else nothing_B for g in GROUPS], 1)
 
     @cached_property
     def _text_columns(self) -> list[TextColumn]:
@@ -87,66 +100,69 @@ class TextSide:
         return self._table_of(self.llm)
 
     def _table_of(self, space: TextSpace) -> torch.Tensor:
-        return torch.from_numpy(space.table(self.columns.text_ids, str(self.columns.folder), self.vectors))
+        table = space.table(self.columns.text_ids, str(self.columns.folder), self.vectors)
+        return torch.from_numpy(table).to(self._device)
 
-    def _gathered(self, space: TextSpace, table: torch.Tensor, rows_B: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        vectors_BTV = torch.empty(len(rows_B), len(self._text_columns), space.dimensions)
-        there_BT = torch.empty(vectors_BTV.shape[:2])
+    def _gathered(self, space: TextSpace, table: torch.Tensor, raw: Raw) -> tuple[torch.Tensor, torch.Tensor]:
+        n_rows = len(raw["scene_B"])
+        vectors_BTV = torch.empty(n_rows, len(self._text_columns), space.dimensions, device=self._device)
+        there_BT = torch.empty(vectors_BTV.shape[:2], device=self._device)
         for t, column in enumerate(self._text_columns):
             if column.name not in space.means:  # not this encoder's to read
                 vectors_BTV[:, t], there_BT[:, t] = 0, 0
                 continue
-            begin, codes_K = column.codes.take(rows_B)
-            self.columns.release_pages()
-            sum_BX = embedding_bag(
-                torch.from_numpy(codes_K.astype(np.int64)), table, torch.from_numpy(begin[:-1]), mode="sum"
-            )
+            codes_K, begin_B = raw[f"texts/{column.name}"].long(), raw[f"begin/{column.name}"]
+            sum_BX = embedding_bag(codes_K, table, begin_B, mode="sum")
             n_B1 = sum_BX[:, -1:]  # the table's last column: how many of the row's texts have a vector
             there_B1 = (n_B1 > 0).float()
-            mean_V = torch.from_numpy(space.means[column.name])
+            mean_V = self._mean(space, column.name)
             vectors_BTV[:, t] = sum_BX[:, :-1] / n_B1.clamp(min=1) - mean_V * there_B1
             there_BT[:, t] = there_B1[:, 0]
         return vectors_BTV, there_BT
 
-    def _past(self, rows_B: np.ndarray) -> dict[str, torch.Tensor]:
-        history = required_history(self.columns)
-        label_BL, real_BL = history.labels.padded(rows_B, self.history)
-        real_BL &= label_BL >= 0  # an outcome without a label says nothing
-        item_BL = np.where(real_BL, self.item_rows[history.items.padded(rows_B, self.history)[0]], self.item_rows[0])
-        item_U, item_BL = distinct(item_BL, int(self.item_rows.max()) + 1)
+    def _mean(self, space: TextSpace, column: str) -> torch.Tensor:
+        at = (space.encoder, column)
+        if at not in self._means:
+            self._means[at] = torch.from_numpy(space.means[column]).to(self._device)
+        return self._means[at]
+
+    def _past(self, raw: Raw) -> dict[str, torch.Tensor]:
+        label_BL = raw["past_label_BL"]
+        real_BL = label_BL >= 0  # an outcome without a label says nothing
+        item_BL = torch.where(real_BL, self.item_rows[raw["past_item_BL"].long()], self.item_rows[0])
+        item_U, item_BL = distinct(item_BL, self._n_rows)
         out = {
             "past_item_U": item_U,
             "past_item_BL": item_BL,
-            "past_label_BL": np.where(real_BL, label_BL, 0).astype(np.int64),
-            "past_there_BL": real_BL.astype(np.float32),
+            "past_label_BL": label_BL.clamp(min=0).long(),
+            "past_there_BL": real_BL.float(),
         }
-        tensors = {name: torch.from_numpy(array) for name, array in out.items()}
-        if self.texts and HISTORY in self.texts.means:
-            if history.texts is None:
-                raise TrainerError(
-                    "The run reads the texts of the user's latest outcomes, which the mart doesn't list. Use the mart "
-                    "version it was trained on (--mart), or train it again."
-                )
-            text_BL = np.where(real_BL, history.texts.padded(rows_B, self.history)[0], 0).astype(np.int64)
-            text_U, text_BL = distinct(text_BL, len(self._table))
-            found_UX = self._table[torch.from_numpy(text_U)]
-            mean_V = torch.from_numpy(self.texts.means[HISTORY])
-            tensors["past_text_UV"] = found_UX[:, :-1] - mean_V * found_UX[:, -1:]
-            tensors["past_text_BL"] = torch.from_numpy(text_BL)
-        return tensors
+        if self.texts and "past_text_BL" in raw:
+            text_U, out["past_text_BL"] = distinct(
+                torch.where(real_BL, raw["past_text_BL"].long(), 0), len(self._table)
+            )
+            found_UX = self._table[text_U]
+            out["past_text_UV"] = found_UX[:, :-1] - self._mean(self.texts, HISTORY) * found_UX[:, -1:]
+        return out
+
+    @cached_property
+    def _n_rows(self) -> int:
+        """How many rows of the embedding table there are up to the last item's."""
+        return int(self.item_rows.max()) + 1
 
 
-def distinct(values_BL: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """The distinct values, ascending, and where each value is among them; as np.unique, without its sort.
+def distinct(values_BL: torch.Tensor, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The distinct values, ascending, and where each value is among them; as torch.unique, without its sort.
 
+    On a GPU their number isn't asked for, which would wait for it: as many come as there can be, the last one repeated.
     Shapes: values_BL int64 in 0 .. n-1 -> values_U, positions_BL, int64.
     """
-    seen = np.zeros(n, bool)
-    seen[values_BL] = True
-    values_U = np.flatnonzero(seen)
-    position = np.zeros(n, np.int64)
-    position[values_U] = np.arange(len(values_U))
-    return values_U, position[values_BL]
+    seen_N = torch.zeros(n, dtype=torch.int64, device=values_BL.device)
+    seen_N[values_BL] = 1
+    rank_N = seen_N.cumsum(0)
+    n_distinct = min(n, values_BL.numel()) if values_BL.is_cuda else int(rank_N[-1])
+    wanted_U = torch.arange(1, n_distinct + 1, device=values_BL.device)
+    return torch.searchsorted(rank_N, wanted_U).clamp_(max=n - 1), rank_N[values_BL] - 1
 
 
 def required_history(columns: Columns) -> History:

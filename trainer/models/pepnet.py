@@ -11,7 +11,7 @@ from torch import nn
 
 from trainer.inputs.batch import Batch, Sizes
 from trainer.models import keys
-from trainer.models.layers import Dropout, PriorGate, SceneHeads, embedding_table
+from trainer.models.layers import Dropout, PriorGate, SceneHeads, embedding_table, take_fields
 
 
 class Config(keys.ModelConfig):
@@ -55,7 +55,7 @@ class PEPNet(nn.Module):
         scene_BE = self.scenes(batch.scene_B)
         gated_BX = e_BFE.flatten(1) * self.embedding_gate(scene_BE, e_BFE.flatten(1))
         x_BX = torch.cat([gated_BX, scene_BE, batch.dense_BX], 1)
-        prior_BX = torch.cat([e_BFE[:, self.id_fields].flatten(1), scene_BE], 1)
+        prior_BX = torch.cat([take_fields(e_BFE, self.id_fields).flatten(1), scene_BE], 1)
         h_BH = x_BX
         for layer, gate in zip(self.body, self.gates, strict=True):
             h_BH = self.dropout(layer(h_BH).relu()) * gate(prior_BX, x_BX)

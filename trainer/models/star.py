@@ -55,10 +55,17 @@ class STAR(nn.Module):
         scene_BE = self.scenes(batch.scene_B)
         x_BH = torch.cat([self.embedding_dropout(e_BFE).flatten(1), scene_BE, batch.dense_BX], 1)
         x_BH = x_BH * (1 + self.scale(batch.scene_B)) + self.shift(batch.scene_B)
-        body_B1 = by_scene(batch.scene_B, self.scenes.num_embeddings, x_BH, self._body)
+        body_B1 = by_scene(batch.scene_B, self.scenes.num_embeddings, x_BH, self._body, self._bodies)
         return (body_B1 + self.auxiliary(scene_BE))[:, 0]
 
     def _body(self, scene: int, x_bH: torch.Tensor) -> torch.Tensor:
         for layer in self.layers[:-1]:
             x_bH = self.dropout(layer(scene, x_bH).relu())
         return self.layers[-1](scene, x_bH)
+
+    def _bodies(self, x_BH: torch.Tensor) -> torch.Tensor:
+        *hidden, last = (layer for layer in self.layers if isinstance(layer, StarLinear))
+        x_SBH = x_BH.expand(self.scenes.num_embeddings, -1, -1)
+        for layer in hidden:
+            x_SBH = self.dropout(layer.every(x_SBH).relu())
+        return last.every(x_SBH).transpose(0, 1)

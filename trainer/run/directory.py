@@ -27,7 +27,7 @@ from trainer.base.progress import console
 from trainer.base.readable import readable
 from trainer.columns.build import open_mart
 from trainer.columns.store import Columns, facts
-from trainer.config import Stage, dump_stage, load_stage
+from trainer.config import NetworkStage, Stage, dump_stage, load_stage
 from trainer.contract.read import read_contract
 from trainer.evaluation.calibration import Calibration
 from trainer.evaluation.drift import drift, write_drift
@@ -38,10 +38,12 @@ from trainer.run.integrity import DONE, check_finished, seal
 from trainer.run.provenance import lineage, vectors_of
 from trainer.training.checkpoint import SECONDS, Checkpoint
 from trainer.training.distributed import team
+from trainer.training.feed import Place
 from trainer.training.fit import Execution, fit
 from trainer.training.fitted import Fitted
 from trainer.training.loop import UNCHOSEN, TrainingHistory
 from trainer.training.placebo import seen_by
+from trainer.training.schedule import for_batch_size
 
 PROMISED = (
     "config.yaml",
@@ -83,10 +85,13 @@ def fit_run(
     vectors: Path = DEFAULT_VECTORS,
     resume: bool = False,
     amp: bool = False,
+    batch_size: int | None = None,
+    columns_on: Place = "auto",
     checkpoint_seconds: float = SECONDS,
 ) -> dict[str, Any] | None:
     """Train a stage on a mart and write the run directory; returns what metrics.json holds.
 
+    batch_size: instead of the stage's own, with learning rates to match (schedule.for_batch_size).
     Checkpoints go to `<run>.checkpoint`, which is removed when the run is finished; `resume` goes on from there.
     Under torchrun the first process writes, and the others return None.
     Raises: TrainerError for bad input, and for a `run` that is finished already unless `force`.
@@ -96,11 +101,13 @@ def fit_run(
     with watch("contract"):
         contract = read_contract(marts, mart, manifest)
     checkpoint = run.with_name(f"{run.name}.checkpoint")
-    execution = Execution(checkpoint, resume, checkpoint_seconds, amp)
+    execution = Execution(checkpoint, resume, checkpoint_seconds, amp, columns_on=columns_on)
     with team() as processes, atomic.folder(run) if processes.leads else nullcontext() as aside:
         with watch("columns"), processes.leader_first():
             contract, columns = open_mart(marts, mart, manifest, contract)
             columns = seen_by(stage, columns)
+        if batch_size is not None:
+            stage = _for_batch_size(stage, batch_size, columns)
         with watch("fit"):
             fitted, history = fit(stage, contract, columns, vectors, replace(execution, team=processes))
         if aside is None:
@@ -151,6 +158,8 @@ def fit_run(
                 "started_at": started,
                 "seconds": watch.seconds,
                 "train_rows_per_second": round(history.rows_per_second) or None,
+                "device": history.device,
+                "columns_on": history.columns_on,
                 "peak_rss_mib": peak_rss_mib(),
             },
         )
@@ -158,6 +167,13 @@ def fit_run(
         seal(aside)
         Checkpoint(checkpoint, "").remove()  # before the run appears: nothing comes back here for it later
     return results
+
+
+def _for_batch_size(stage: Stage, batch_size: int, columns: Columns) -> Stage:
+    if not isinstance(stage, NetworkStage):
+        raise TrainerError(f"{stage.stage} has trees, which aren't trained in batches. Leave --batch-size out.")
+    training = for_batch_size(stage.training, batch_size, len(columns.rows("train")))
+    return stage.model_copy(update={"training": training})
 
 
 def _write_report(aside: Path, run: Path, bayes: Path | None) -> None:

@@ -2,7 +2,7 @@
 without the `--` torchrun takes --run for an option of its own).
 
 Data parallel: each process takes its share of every batch, gradients are summed, so all hold the same weights; the
-first one writes. Vectors of a sparse table travel sparse.
+first one writes. A sparse gradient travels sparse.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,7 +18,6 @@ import torch.distributed as dist
 from torch import nn
 
 from trainer.base.threads import is_forked
-from trainer.inputs.batch import Batch
 
 
 @dataclass(frozen=True)
@@ -57,22 +55,16 @@ class Team:
         for parameter in model.parameters():
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
-            if parameter.grad.is_sparse:
-                parameter.grad = self._sparse_sum(parameter.grad.coalesce())
+            if parameter.grad.is_sparse:  # on CPUs alone, so gloo's to sum
+                gradient = parameter.grad.coalesce()
+                dist.all_reduce(gradient)
+                parameter.grad = gradient
             else:
                 dense.append(parameter.grad)
         flat = torch.cat([g.flatten() for g in dense])
         dist.all_reduce(flat)
         for gradient, summed in zip(dense, flat.split([g.numel() for g in dense]), strict=True):
             gradient.copy_(summed.view_as(gradient))
-
-    def _sparse_sum(self, gradient: torch.Tensor) -> torch.Tensor:
-        parts: list[Any] = [None] * self.size
-        dist.all_gather_object(parts, (gradient.indices().cpu(), gradient.values().cpu()))
-        indices, values = (
-            torch.cat(tensors, dim) for tensors, dim in zip(zip(*parts, strict=True), (1, 0), strict=True)
-        )
-        return torch.sparse_coo_tensor(indices, values, gradient.shape).coalesce().to(gradient.device)
 
     def agreed(self, value: float) -> float:
         """The first process's value, so that all decide alike."""
@@ -105,8 +97,14 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() and not lost else "cpu")
 
 
-def moved(batch: Batch, to: torch.device) -> Batch:
-    """The batch on a device; itself where it is there already."""
-    if to.type == "cpu":
-        return batch
-    return replace(batch, **{name: t.to(to) for name, t in vars(batch).items() if t is not None})
+@contextmanager
+def side_stream(device: torch.device) -> Iterator[None]:
+    """On a GPU a stream of one's own, on which steps can be recorded; what was begun elsewhere is done by then."""
+    if device.type == "cpu":
+        yield
+        return
+    main, own = torch.cuda.current_stream(device), torch.cuda.Stream(device)
+    own.wait_stream(main)
+    with torch.cuda.stream(own):
+        yield
+    main.wait_stream(own)

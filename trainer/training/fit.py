@@ -21,6 +21,7 @@ from trainer.inputs.text import cold_rows, required_history, texts_of_rows
 from trainer.inputs.vectors import DEFAULT_VECTORS, HISTORY, TextSpace, fit_text_space, vectors_hashes
 from trainer.training.checkpoint import SECONDS, Checkpoint
 from trainer.training.distributed import Team, device
+from trainer.training.feed import Place, lie_on_device
 from trainer.training.fitted import Fitted, build_network
 from trainer.training.loop import ALONE, TrainingHistory, check_classes, determinism, train
 from trainer.training.trees import fit_trees
@@ -30,7 +31,8 @@ from trainer.training.trees import fit_trees
 class Execution:
     """How a fit is carried out. Of these only `amp` and the size of the team change what comes out.
 
-    checkpoint: the file to save to every `seconds`; resume: go on from it. amp: see loop.train.
+    checkpoint: the file to save to every `seconds`; resume: go on from it. amp: see loop.train. columns_on: where the
+    columns lie (feed.py).
     """
 
     checkpoint: Path | None = None
@@ -38,6 +40,7 @@ class Execution:
     seconds: float = SECONDS
     amp: bool = False
     team: Team = ALONE
+    columns_on: Place = "auto"
 
 
 PLAIN = Execution()
@@ -67,7 +70,9 @@ def fit(
                     clip=stage.inputs.clip,
                 )
             inputs = _with_texts_and_history(inputs, stage, contract, columns, vectors)
-            batcher = Batcher(inputs, columns, vectors)
+            batcher = Batcher(inputs, columns, vectors, device())
+            on_device = lie_on_device(execution.columns_on, columns, batcher.reads, batcher.device)
+            batcher = replace(batcher, resident=on_device)
             with determinism(stage.threads):
                 network = build_network(stage, inputs.sizes)
                 history = train(
@@ -81,6 +86,7 @@ def fit(
                     team=execution.team,
                     checkpoint=_checkpoint(execution, stage, inputs, columns, vectors),
                 )
+            history.device, history.columns_on = batcher.device.type, "device" if on_device else "host"
             return Fitted(stage, inputs, network, vectors), history
         case _:
             raise TypeError(f"expected a GbdtStage or a NetworkStage, found {type(stage).__name__}")

@@ -67,14 +67,16 @@ class Fitted:
         """
         _check_inputs(self.inputs, columns)
         with determinism(self.stage.threads):
-            batcher = Batcher(self.inputs, columns, self.vectors)
             if isinstance(self.stage, GbdtStage):
+                batcher = Batcher(self.inputs, columns)
                 blocks, threads = [np.empty(0)], usable(self.stage.threads)
                 for s in range(0, len(rows_B), _BLOCK):
                     blocks.append(self.trees.predict(tree_features(batcher, rows_B[s : s + _BLOCK]), threads))
                     tick(len(blocks[-1]))
                 return np.concatenate(blocks)
-            logits_B = predict(self.network.to(device()), batcher, rows_B, tick).astype(np.float64)
+            there = device()
+            batcher = Batcher(self.inputs, columns, self.vectors, there, resident=there.type == "cpu")
+            logits_B = predict(self.network.to(there), batcher, rows_B, tick).astype(np.float64)
             self.network.cpu()
             return logits_B
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -22,18 +23,20 @@ from trainer.base.errors import TrainerError
 from trainer.base.progress import Tick, progress, silent
 from trainer.base.threads import usable
 from trainer.config import TrainingConfig
-from trainer.inputs.batch import Batch
 from trainer.inputs.batcher import Batcher
 from trainer.metrics.metrics import auc, log_loss, too_small
 from trainer.training.checkpoint import Checkpoint
-from trainer.training.distributed import Team, device, moved
-from trainer.training.optimizers import optimizers_of
+from trainer.training.distributed import Team, side_stream
+from trainer.training.feed import fed
+from trainer.training.optimizers import optimizers_of, set_rates
 from trainer.training.schedule import Schedule, learning_rate_factor
 from trainer.training.shuffle import epoch_order
+from trainer.training.step import RecordedStep, Step
 
 ALONE = Team()
 PREDICT_BATCH = 16_384  # fixed: another size may change the last bit of a logit
 LARGEST_LOSS = 100.0  # nats a row: a model that knows nothing has .7, and one that is this sure and wrong has exploded
+READ_EVERY = {"cpu": 1, "cuda": 64}  # steps after which losses are read: a GPU has to be waited for
 UNCHOSEN = "validation could not choose (no rows, or one class only)"
 
 
@@ -45,6 +48,8 @@ class TrainingHistory:
     best_step: int = 0
     stopped: str = ""
     rows_per_second: float = 0.0  # of the training steps alone
+    device: str = "cpu"
+    columns_on: str = "host"  # where they lay: feed.py
 
 
 @contextmanager
@@ -83,11 +88,11 @@ def predict(model: nn.Module, batcher: Batcher, rows_B: np.ndarray, tick: Tick =
     Raises: TrainerError where a logit is no number.
     """
     model.eval()
-    there = next(model.parameters()).device
     out = [np.empty(0, np.float32)]
     with torch.inference_mode():
-        for s in range(0, len(rows_B), PREDICT_BATCH):
-            out.append(model(moved(batcher.batch(rows_B[s : s + PREDICT_BATCH]), there)).cpu().numpy())
+        blocks = [rows_B[s : s + PREDICT_BATCH] for s in range(0, len(rows_B), PREDICT_BATCH)]
+        for raw in fed(batcher, blocks):
+            out.append(model(batcher.encoded(raw)).cpu().numpy())
             tick(len(out[-1]))
     logits_B = np.concatenate(out)
     if not np.isfinite(logits_B).all():
@@ -135,10 +140,7 @@ def train(
     """
     val_labels = batcher.columns.label_N[val_rows]
     chooses = can_choose(val_labels)
-    id_fields = [f for f, code in enumerate(batcher.inputs.codes) if code.is_id]
-    unseen_F = torch.from_numpy(batcher.inputs.offsets)
-    there = device()
-    model.to(there)
+    model.to(batcher.device)
     optimizers = optimizers_of(model, config)
     plan = Schedule.of(config, len(train_rows))
     done, best_weights = _Progress(), None
@@ -147,60 +149,61 @@ def train(
         model.load_state_dict(saved["weights"])
         for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(state)
-    seconds, rows_done, order, order_of = 0.0, 0, np.empty(0, np.int64), -1
-    with progress() as bar:
-        epoch, b = divmod(done.step, plan.n_batches)
-        ahead = epoch * len(train_rows) + b * plan.batch_size
+    by_hand = Step(model, batcher.inputs, batcher.device, optimizers, config.id_dropout, config.embedding_l2, amp, team)
+    records = batcher.device.type == "cuda" and team.size == 1
+    step = RecordedStep(by_hand, plan.batch_size) if records else by_hand
+    losses = _Losses(plan, config, done)
+    with progress() as bar, side_stream(batcher.device):
+        ahead = plan.rows_before(done.step)
         task = bar.add_task("Training", total=len(train_rows) * plan.epochs, completed=ahead, note="")
-        while done.step < plan.n_steps and not done.stopped:
-            started = time.perf_counter()
-            epoch, b = divmod(done.step, plan.n_batches)
-            if order_of != epoch:
-                order, order_of = epoch_order(len(train_rows), seed, epoch), epoch
-            rows_B = train_rows[order[b * plan.batch_size : (b + 1) * plan.batch_size]]
-            own_B, part = team.share(rows_B)
-            batch = batcher.batch(own_B)
-            torch.manual_seed(seed * 1_000_003 + done.step + team.rank * 7_919_000_003)
-            batch = moved(_drop_ids(batch, id_fields, unseen_F, config.id_dropout), there)
-            rate = learning_rate_factor(done.step, plan.n_steps, plan.warmup)
-            for optimizer in optimizers:
-                for group in optimizer.param_groups:
-                    group["lr"] = group["peak"] * rate
-            loss = _step(model, batch, optimizers, config.embedding_l2, amp=amp, team=team, part=part)
-            done.step += 1
-            if not loss <= LARGEST_LOSS:
-                raise _exploded(f"The training loss is {loss:g}", done.step, plan, config, rate)
-            done.losses += loss * len(rows_B)
-            done.seen += len(rows_B)
-            seconds += time.perf_counter() - started
-            rows_done += len(rows_B)
-            bar.update(task, advance=len(rows_B))
-            if done.step in plan.evaluate_at:
-                evaluation = {
-                    "step": done.step,
-                    "epoch": epoch + (b + 1) / plan.n_batches,
-                    "train_loss": done.losses / done.seen,
-                }
-                done.losses, done.seen = 0.0, 0
-                done.evaluations.append(evaluation)
-                if not all(p.isfinite().all() for p in model.parameters()):
-                    raise _exploded("Some weights are NaN or infinite", done.step, plan, config, rate)
-                if chooses and _chosen(model, batcher, val_rows, val_labels, config, done, team):
-                    best_weights = {k: v.clone() for k, v in model.state_dict().items()}
-                if chooses:
-                    metric = _metric(config, val_labels)
-                    value = evaluation[f"val_{metric}"]
-                    bar.update(task, note=f"epoch {evaluation['epoch']:.1f}  validation {metric} {value:.4f}")
-            if checkpoint and team.leads and checkpoint.due():
-                checkpoint.save(
-                    {
-                        "progress": asdict(done),
-                        "weights": model.state_dict(),
-                        "best_weights": best_weights,
-                        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+        started, seconds = time.perf_counter(), 0.0
+        parts: deque[float] = deque()
+        with closing(fed(batcher, _own_rows(plan, train_rows, seed, done.step, team, parts))) as feed:
+            for raw in feed:
+                torch.manual_seed(seed * 1_000_003 + done.step + team.rank * 7_919_000_003)
+                set_rates(optimizers, learning_rate_factor(done.step, plan.n_steps, plan.warmup))
+                n_rows = plan.rows_of(done.step)
+                losses.add(step(batcher.encoded(raw), parts.popleft()), n_rows)
+                done.step += 1
+                bar.update(task, advance=n_rows)
+                evaluates, saves = done.step in plan.evaluate_at, bool(checkpoint and team.leads and checkpoint.due())
+                if evaluates or saves or losses.n_unread >= READ_EVERY[batcher.device.type]:
+                    losses.read()
+                if not (evaluates or saves):
+                    continue
+                seconds += time.perf_counter() - started
+                if evaluates:
+                    epoch, b = divmod(done.step - 1, plan.n_batches)
+                    evaluation = {
+                        "step": done.step,
+                        "epoch": epoch + (b + 1) / plan.n_batches,
+                        "train_loss": done.losses / done.seen,
                     }
-                )
+                    done.losses, done.seen = 0.0, 0
+                    done.evaluations.append(evaluation)
+                    if not all(p.isfinite().all() for p in model.parameters()):
+                        raise _exploded("Some weights are NaN or infinite", done.step, plan, config)
+                    if chooses and _chosen(model, batcher, val_rows, val_labels, config, done, team):
+                        best_weights = {k: v.clone() for k, v in model.state_dict().items()}
+                    if chooses:
+                        metric = _metric(config, val_labels)
+                        value = evaluation[f"val_{metric}"]
+                        bar.update(task, note=f"epoch {evaluation['epoch']:.1f}  validation {metric} {value:.4f}")
+                if saves:
+                    assert checkpoint is not None
+                    checkpoint.save(
+                        {
+                            "progress": asdict(done),
+                            "weights": model.state_dict(),
+                            "best_weights": best_weights,
+                            "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+                        }
+                    )
+                started = time.perf_counter()
+                if done.stopped:
+                    break
         bar.update(task, completed=len(train_rows) * plan.epochs)
+    rows_done = plan.rows_before(done.step) - ahead
     if best_weights is None:
         done.best_step, done.stopped = done.step, f"all epochs; {UNCHOSEN}"
     else:
@@ -210,7 +213,54 @@ def train(
     return TrainingHistory(done.evaluations, done.best_step, stopped, rows_done / max(seconds, 1e-9))
 
 
-def _exploded(what: str, step: int, plan: Schedule, config: TrainingConfig, rate: float) -> TrainerError:
+def _own_rows(
+    plan: Schedule, train_rows: np.ndarray, seed: int, step: int, team: Team, parts: deque[float]
+) -> Iterator[np.ndarray]:
+    """This process's rows of each step from `step` on; their parts of the whole batches go to `parts`."""
+    order = np.empty(0, np.int64)
+    while step < plan.n_steps:
+        epoch, b = divmod(step, plan.n_batches)
+        if b == 0 or not len(order):
+            order = train_rows[epoch_order(len(train_rows), seed, epoch)]
+        own_B, part = team.share(order[b * plan.batch_size : (b + 1) * plan.batch_size])
+        parts.append(part)
+        yield own_B
+        step += 1
+
+
+@dataclass
+class _Losses:
+    """The losses of the steps, which stay on the device until they are read."""
+
+    plan: Schedule
+    config: TrainingConfig
+    done: _Progress
+    _unread: list[torch.Tensor] = field(default_factory=list)
+    _rows: list[int] = field(default_factory=list)
+
+    @property
+    def n_unread(self) -> int:
+        return len(self._unread)
+
+    def add(self, loss: torch.Tensor, n_rows: int) -> None:
+        self._unread.append(loss)
+        self._rows.append(n_rows)
+
+    def read(self) -> None:
+        """Wait for the device and add up. Raises: TrainerError naming the step whose loss has exploded."""
+        losses = torch.stack(self._unread).tolist() if self._unread else []
+        first = self.done.step - len(losses) + 1
+        for k, (loss, n_rows) in enumerate(zip(losses, self._rows, strict=True)):
+            if not loss <= LARGEST_LOSS:
+                raise _exploded(f"The training loss is {loss:g}", first + k, self.plan, self.config)
+            self.done.losses += loss * n_rows
+            self.done.seen += n_rows
+        self._unread.clear()
+        self._rows.clear()
+
+
+def _exploded(what: str, step: int, plan: Schedule, config: TrainingConfig) -> TrainerError:
+    rate = learning_rate_factor(step - 1, plan.n_steps, plan.warmup)
     return TrainerError(
         f"{what} after step {step} of {plan.n_steps}, with training.learning_rate {config.learning_rate:g} and "
         f"embedding_learning_rate {config.embedding_learning_rate:g} (at this step {rate:.0%} of them). Expected a "
@@ -245,48 +295,6 @@ def _chosen(
 def _metric(config: TrainingConfig, val_labels: np.ndarray) -> str:
     """What validation chooses by: the stage's metric, and log loss where validation is too small to have an AUC."""
     return "log_loss" if too_small(val_labels) else config.metric
-
-
-def _step(
-    model: nn.Module,
-    batch: Batch,
-    optimizers: Sequence[torch.optim.Optimizer],
-    embedding_l2: float,
-    *,
-    amp: bool,
-    team: Team,
-    part: float,
-) -> float:
-    """One update; the loss of this process's rows. `part`: the share of the batch that these rows are.
-
-    The penalty on the embeddings falls on the rows the batch touches, each as often as it occurs.
-    """
-    model.train()
-    for optimizer in optimizers:
-        optimizer.zero_grad(set_to_none=True)
-    with torch.autocast(batch.label_B.device.type, torch.bfloat16, enabled=amp):
-        logits_B = model(batch)
-    loss = nn.functional.binary_cross_entropy_with_logits(logits_B.float(), batch.label_B)
-    total = loss
-    if embedding_l2:
-        e_BFE = model.get_submodule("embeddings")(batch.ids_BF)
-        total = loss + embedding_l2 * e_BFE.square().sum() / len(e_BFE)
-    (total if part == 1 else total * part).backward()
-    team.sum_gradients(model)
-    for optimizer in optimizers:
-        optimizer.step()
-    return loss.item()
-
-
-def _drop_ids(batch: Batch, id_fields: list[int], unseen_F: torch.Tensor, share: float) -> Batch:
-    """Send a share of the ids to their field's UNSEEN row, so that the row learns what an unknown id is like."""
-    if not share or not id_fields:
-        return batch
-    ids_BF = batch.ids_BF
-    for f in id_fields:
-        dropped_B = torch.rand(len(ids_BF)) < share
-        ids_BF[:, f] = torch.where(dropped_B, unseen_F[f], ids_BF[:, f])
-    return batch
 
 
 def sigmoid(logits_B: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ class Schedule:
 
     batch_size: int
     epochs: int
+    n_rows: int
     n_batches: int
     n_steps: int
     warmup: int
@@ -33,7 +34,28 @@ class Schedule:
         n_steps = n_batches * epochs
         n_evaluations = min(config.epochs * config.evaluations_per_epoch, n_steps)
         evaluate_at = frozenset(round(n_steps * (k + 1) / n_evaluations) for k in range(n_evaluations))
-        return cls(batch_size, epochs, n_batches, n_steps, min(config.warmup_steps, n_steps // 3), evaluate_at)
+        return cls(batch_size, epochs, n_rows, n_batches, n_steps, min(config.warmup_steps, n_steps // 3), evaluate_at)
+
+    def rows_before(self, step: int) -> int:
+        """How many rows the steps before this one, counted from 0, have seen."""
+        epoch, b = divmod(step, self.n_batches)
+        return epoch * self.n_rows + b * self.batch_size
+
+    def rows_of(self, step: int) -> int:
+        """How many rows a step has: the last one of an epoch may have fewer."""
+        return min(self.batch_size, self.n_rows - step % self.n_batches * self.batch_size)
+
+
+def for_batch_size(config: TrainingConfig, batch_size: int, n_rows: int) -> TrainingConfig:
+    """The config for another batch size: k times the rows per update, root k times the learning rates, as Adam wants.
+
+    Warmup keeps its updates. What counts is the size that batches have on this log, which min_steps may keep smaller.
+    Source: Malladi et al. 2022, definition 5 (the square root rule); its betas and epsilon stay as they are here.
+    """
+    other = config.model_copy(update={"batch_size": batch_size})
+    factor = math.sqrt(Schedule.of(other, n_rows).batch_size / Schedule.of(config, n_rows).batch_size)
+    rates = {name: getattr(config, name) * factor for name in ("learning_rate", "embedding_learning_rate")}
+    return other.model_copy(update=rates)
 
 
 def learning_rate_factor(step: int, n_steps: int, warmup: int) -> float:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from embeddings import VectorStore, find_store
 from tests.trainer.toys import as_of_before, numbered
@@ -235,6 +236,6 @@ def test_history_lists_must_agree(rich: Any, tmp_path: Path) -> None:
 
 def test_distinct() -> None:
     values = np.random.default_rng(0).integers(0, 50, (20, 3))
-    values_U, positions = distinct(values, 60)
+    values_U, positions = (tensor.numpy() for tensor in distinct(torch.from_numpy(values), 60))
     expected, inverse = np.unique(values, return_inverse=True)
     assert (values_U == expected).all() and (positions == inverse.reshape(20, 3)).all()

@@ -14,8 +14,8 @@ import pytest
 from tests.forkserver import of
 from trainer.ladder.running import _fit
 from trainer.run.directory import fit_run
-from trainer.training import loop as training
 from trainer.training.checkpoint import Checkpoint
+from trainer.training.step import Step
 
 ROOT = Path(__file__).parents[3]
 
@@ -69,7 +69,7 @@ def test_a_fit_that_was_killed_goes_on_from_its_checkpoint_if_it_is_the_same_fit
     toy: Any, stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mart, one = toy(900).write(tmp_path / "marts") / "training_examples_v1", stage("01_dnn", epochs=3, min_steps=40)
-    step, steps = training._step, []
+    step, steps = Step.__call__, []
 
     def counted(*arguments: Any, **named: Any) -> float:
         steps.append(1)
@@ -82,10 +82,10 @@ def test_a_fit_that_was_killed_goes_on_from_its_checkpoint_if_it_is_the_same_fit
         _fit(one.model_dump(), mart, tmp_path / name / "seed_1", None, None, "")
         return len(steps)
 
-    monkeypatch.setattr(training, "_step", counted)
+    monkeypatch.setattr(Step, "__call__", counted)
     with pytest.raises(KeyboardInterrupt):
         fit_run(one, mart.parent, tmp_path / "a" / "seed_1", checkpoint_seconds=0)
-    monkeypatch.setattr(training, "_step", lambda *a, **n: steps.append(1) or step(*a, **n))
+    monkeypatch.setattr(Step, "__call__", lambda *a, **n: steps.append(1) or step(*a, **n))
     whole = fit("whole")
     assert fit("a") == whole - 29
     (tmp_path / "b").mkdir()

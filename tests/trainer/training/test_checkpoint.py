@@ -16,9 +16,10 @@ import pytest
 
 from trainer.base.errors import TrainerError
 from trainer.run.directory import PROMISED, fit_run
-from trainer.training import loop as training
 from trainer.training.checkpoint import Checkpoint
 from trainer.training.distributed import Team
+from trainer.training.schedule import Schedule
+from trainer.training.step import Step
 
 ROOT = str(Path(__file__).parents[3])
 QUICK = {"epochs": 3, "min_steps": 60, "batch_size": 128, "threads": 1}
@@ -74,7 +75,7 @@ def test_resumed_at_a_known_step(toy: Any, stage: Any, tmp_path: Path, monkeypat
     """Stopped between two evaluations, in the second epoch; the steps before it are not done again."""
     marts, one = toy(2000).write(tmp_path / "marts"), stage("01_dnn", **QUICK)
     fit_run(one, marts, tmp_path / "whole")
-    step, steps = training._step, []
+    step, steps = Step.__call__, []
 
     def counted(*arguments: Any, **named: Any) -> float:
         steps.append(1)
@@ -82,13 +83,13 @@ def test_resumed_at_a_known_step(toy: Any, stage: Any, tmp_path: Path, monkeypat
             raise KeyboardInterrupt
         return step(*arguments, **named)
 
-    monkeypatch.setattr(training, "_step", counted)
+    monkeypatch.setattr(Step, "__call__", counted)
     with pytest.raises(KeyboardInterrupt):
         fit_run(one, marts, tmp_path / "run", checkpoint_seconds=0)
     assert (tmp_path / "run.checkpoint").exists()
     before = len(steps)
     fit_run(one, marts, tmp_path / "run", resume=True, checkpoint_seconds=0)
-    total = training.Schedule.of(one.training, sum(s == "train" for s in toy(2000).rows["split"])).n_steps
+    total = Schedule.of(one.training, sum(s == "train" for s in toy(2000).rows["split"])).n_steps
     assert len(steps) - before == total - 24
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 

@@ -17,8 +17,9 @@ from trainer.inputs.features import UNSEEN, fit_inputs
 from trainer.metrics.metrics import auc
 from trainer.training.fit import fit
 from trainer.training.fitted import build_network
-from trainer.training.loop import _drop_ids, predict, sigmoid, train
+from trainer.training.loop import predict, sigmoid, train
 from trainer.training.schedule import Schedule, learning_rate_factor
+from trainer.training.step import drop_ids
 
 
 @pytest.fixture
@@ -122,7 +123,7 @@ def test_dropped_ids_go_to_their_own_unseen_row(opened: Any) -> None:
     before = Batcher(inputs, columns).batch(rows)
     unseen_F = torch.from_numpy(inputs.offsets)
     torch.manual_seed(0)
-    after = _drop_ids(Batcher(inputs, columns).batch(rows), [0, 1], unseen_F, 0.25)
+    after = drop_ids(Batcher(inputs, columns).batch(rows), [0, 1], unseen_F, 0.25)
     changed = after.ids_BF != before.ids_BF
     assert not changed[:, 2:].any()
     for f in (0, 1):

@@ -1,6 +1,6 @@
 """The layers that models are made of. Legend: B rows, everything else as each file says."""
 
-from trainer.models.layers.basic import Dropout, embedding_table, mlp, one_hot_levels
+from trainer.models.layers.basic import Dropout, embedding_table, mlp, one_hot_levels, take_fields
 from trainer.models.layers.experts import Experts, Extraction, ExtractionLevels, mix
 from trainer.models.layers.history import HistoryAttention, OutcomeAttention
 from trainer.models.layers.scenes import PriorGate, SceneGates, SceneHeads, SceneTowers, StarLinear, by_scene, own_scene
@@ -26,4 +26,5 @@ __all__ = [
     "mlp",
     "one_hot_levels",
     "own_scene",
+    "take_fields",
 ]

@@ -47,6 +47,11 @@ def one_hot_levels(level_BG: torch.Tensor) -> torch.Tensor:
     return nn.functional.one_hot(level_BG, 4).flatten(1).float()
 
 
+def take_fields(x_BFE: torch.Tensor, fields: Sequence[int]) -> torch.Tensor:
+    """x_BFE[:, fields]; but a list of positions is copied to a GPU, and waited for."""
+    return torch.stack([x_BFE[:, f] for f in fields], 1) if fields else x_BFE[:, :0]
+
+
 def uniform(*shape: int, fan_in: int) -> nn.Parameter:
     """Weights as nn.Linear draws them."""
     return nn.Parameter(torch.empty(shape).uniform_(-(fan_in**-0.5), fan_in**-0.5))

@@ -70,7 +70,7 @@ class Extraction(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         experts_BKD = self.shared(shared_BX)
         if self.private is not None:
-            private_BX = by_scene(scene_B, self.n_scenes, own_BX, self._private)
+            private_BX = by_scene(scene_B, self.n_scenes, own_BX, self._private, self._privates)
             private_BPD = private_BX.unflatten(1, (-1, experts_BKD.shape[2]))
             experts_BKD = torch.cat([experts_BKD, private_BPD], 1)
         own_BD = mix(self.own_gates(own_BX, scene_B), experts_BKD)
@@ -82,6 +82,10 @@ class Extraction(nn.Module):
         assert self.private is not None
         n = self.private.n_experts // self.n_scenes
         return self.private(x_bX, scene * n, (scene + 1) * n).flatten(1)
+
+    def _privates(self, x_BX: torch.Tensor) -> torch.Tensor:
+        assert self.private is not None
+        return self.private(x_BX).unflatten(1, (self.n_scenes, -1)).flatten(2)
 
 
 class ExtractionLevels(nn.ModuleList):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from trainer.inputs.batch import Batch, Sizes
-from trainer.models.layers.basic import Dropout
+from trainer.models.layers.basic import Dropout, take_fields
 
 
 class OutcomeAttention(nn.Module):
@@ -87,7 +87,7 @@ class HistoryAttention(nn.Module):
         key_BLD = nn.functional.embedding(batch.past_item_BL, key_UD) + self.places
         if self.reads_texts:
             assert batch.text_BTV is not None and batch.past_text_BL is not None
-            item_text_BV = self.text_dropout(batch.text_BTV[:, self.item_texts].flatten(1))
+            item_text_BV = self.text_dropout(take_fields(batch.text_BTV, self.item_texts).flatten(1))
             query_BD = query_BD + self.text_query(item_text_BV)
             text_UD = self.text_key(self.text_dropout(batch.past_text_UV))
             key_BLD = key_BLD + nn.functional.embedding(batch.past_text_BL, text_UD)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from trainer.inputs.batch import Sizes
-from trainer.models.layers.basic import Dropout, uniform
+from trainer.models.layers.basic import Dropout, take_fields, uniform
 
 
 class TextJoin(nn.Module):
@@ -54,10 +54,10 @@ class Match(nn.Module):
     def forward(self, e_BFE: torch.Tensor, vectors_BTV: torch.Tensor) -> torch.Tensor:
         unit_BTV = nn.functional.normalize(vectors_BTV, dim=2)
         users, items = self.columns
-        cosine_BP = (unit_BTV[:, users] @ unit_BTV[:, items].transpose(1, 2)).flatten(1)
+        cosine_BP = (take_fields(unit_BTV, users) @ take_fields(unit_BTV, items).transpose(1, 2)).flatten(1)
         heard_BTV = self.dropout(unit_BTV)
         side_BD = [
-            linear(torch.cat([e_BFE[:, fields].flatten(1), heard_BTV[:, columns].flatten(1)], 1))
+            linear(torch.cat([take_fields(e_BFE, fields).flatten(1), take_fields(heard_BTV, columns).flatten(1)], 1))
             for linear, fields, columns in zip(self.sides, self.fields, self.columns, strict=True)
         ]
         return torch.cat([side_BD[0] * side_BD[1], cosine_BP], 1)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from trainer.models.layers import Dropout, Experts, SceneTowers, by_scene
+from trainer.models.layers import Dropout, Experts, SceneTowers, by_scene, own_scene, take_fields
 
 
 def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
@@ -23,7 +23,12 @@ def test_dropout_drops_its_share_and_keeps_the_mean() -> None:
 def test_rows_go_through_their_own_scene_in_their_own_order() -> None:
     scene_B = torch.tensor([2, 0, 2, 3, 0])  # no row of scene 1
     x_BX = torch.arange(10.0).view(5, 2)
-    out_BX = by_scene(scene_B, 4, x_BX, lambda s, x_bX: x_bX + 100 * s)
+
+    def every(x_BX: torch.Tensor) -> torch.Tensor:
+        return torch.stack([x_BX + 100 * s for s in range(4)], 1)
+
+    out_BX = by_scene(scene_B, 4, x_BX, lambda s, x_bX: x_bX + 100 * s, every)
+    assert torch.equal(own_scene(every(x_BX), scene_B), out_BX)
     assert torch.equal(out_BX, x_BX + 100 * scene_B[:, None])
 
 
@@ -44,3 +49,9 @@ def test_a_range_of_experts_is_a_part_of_all() -> None:
     experts = Experts(6, 5, (4, 3), 0.0)
     x_BX = torch.randn(7, 6)
     torch.testing.assert_close(experts(x_BX, 1, 3), experts(x_BX)[:, 1:3])
+
+
+def test_fields_are_taken_as_by_a_list() -> None:
+    x_BFE = torch.arange(24.0).view(2, 4, 3)
+    for fields in ([], [2], [3, 0]):
+        assert torch.equal(take_fields(x_BFE, fields), x_BFE[:, fields])
