@@ -152,13 +152,13 @@ def train(
     by_hand = Step(model, batcher.inputs, batcher.device, optimizers, config.id_dropout, config.embedding_l2, amp, team)
     records = batcher.device.type == "cuda" and team.size == 1
     step = RecordedStep(by_hand, plan.batch_size) if records else by_hand
-    losses = _Losses(plan, config, done)
+    losses, parts, seconds = _Losses(plan, config, done), deque[float](), 0.0
+    batcher.batch(train_rows[:1])  # the clock starts when columns and text vectors lie where batches are made
+    ahead, first = plan.rows_before(done.step), plan.n_steps if done.stopped else done.step
     with progress() as bar, side_stream(batcher.device):
-        ahead = plan.rows_before(done.step)
         task = bar.add_task("Training", total=len(train_rows) * plan.epochs, completed=ahead, note="")
-        started, seconds = time.perf_counter(), 0.0
-        parts: deque[float] = deque()
-        with closing(fed(batcher, _own_rows(plan, train_rows, seed, done.step, team, parts))) as feed:
+        started = time.perf_counter()
+        with closing(fed(batcher, _own_rows(plan, train_rows, seed, first, team, parts))) as feed:
             for raw in feed:
                 torch.manual_seed(seed * 1_000_003 + done.step + team.rank * 7_919_000_003)
                 set_rates(optimizers, learning_rate_factor(done.step, plan.n_steps, plan.warmup))
@@ -173,22 +173,11 @@ def train(
                     continue
                 seconds += time.perf_counter() - started
                 if evaluates:
-                    epoch, b = divmod(done.step - 1, plan.n_batches)
-                    evaluation = {
-                        "step": done.step,
-                        "epoch": epoch + (b + 1) / plan.n_batches,
-                        "train_loss": done.losses / done.seen,
-                    }
-                    done.losses, done.seen = 0.0, 0
-                    done.evaluations.append(evaluation)
-                    if not all(p.isfinite().all() for p in model.parameters()):
-                        raise _exploded("Some weights are NaN or infinite", done.step, plan, config)
-                    if chooses and _chosen(model, batcher, val_rows, val_labels, config, done, team):
-                        best_weights = {k: v.clone() for k, v in model.state_dict().items()}
+                    _note_train_loss(model, plan, config, done)
                     if chooses:
-                        metric = _metric(config, val_labels)
-                        value = evaluation[f"val_{metric}"]
-                        bar.update(task, note=f"epoch {evaluation['epoch']:.1f}  validation {metric} {value:.4f}")
+                        if _chosen(model, batcher, val_rows, val_labels, config, done, team):
+                            best_weights = {k: v.clone() for k, v in model.state_dict().items()}
+                        bar.update(task, note=_said(done.evaluations[-1], _metric(config, val_labels)))
                 if saves:
                     assert checkpoint is not None
                     checkpoint.save(
@@ -199,9 +188,9 @@ def train(
                             "optimizers": [optimizer.state_dict() for optimizer in optimizers],
                         }
                     )
-                started = time.perf_counter()
                 if done.stopped:
                     break
+                started = time.perf_counter()
         bar.update(task, completed=len(train_rows) * plan.epochs)
     rows_done = plan.rows_before(done.step) - ahead
     if best_weights is None:
@@ -211,6 +200,21 @@ def train(
     model.cpu()
     stopped = done.stopped or "all epochs"
     return TrainingHistory(done.evaluations, done.best_step, stopped, rows_done / max(seconds, 1e-9))
+
+
+def _note_train_loss(model: nn.Module, plan: Schedule, config: TrainingConfig, done: _Progress) -> None:
+    """Begin an evaluation with what train says. Raises: TrainerError where weights have exploded."""
+    epoch, b = divmod(done.step - 1, plan.n_batches)
+    done.evaluations.append(
+        {"step": done.step, "epoch": epoch + (b + 1) / plan.n_batches, "train_loss": done.losses / done.seen}
+    )
+    done.losses, done.seen = 0.0, 0
+    if not all(p.isfinite().all() for p in model.parameters()):
+        raise _exploded("Some weights are NaN or infinite", done.step, plan, config)
+
+
+def _said(evaluation: dict[str, Any], metric: str) -> str:
+    return f"epoch {evaluation['epoch']:.1f}  validation {metric} {evaluation[f'val_{metric}']:.4f}"
 
 
 def _own_rows(

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -91,6 +92,22 @@ def test_resumed_at_a_known_step(toy: Any, stage: Any, tmp_path: Path, monkeypat
     fit_run(one, marts, tmp_path / "run", resume=True, checkpoint_seconds=0)
     total = Schedule.of(one.training, sum(s == "train" for s in toy(2000).rows["split"])).n_steps
     assert len(steps) - before == total - 24
+    assert contents(tmp_path / "run") == contents(tmp_path / "whole")
+
+
+def test_a_fit_that_had_stopped_is_not_trained_on(
+    toy: Any, stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the last evaluation, which found that validation had had enough, and the end of the run."""
+    marts = toy(2000).write(tmp_path / "marts")
+    one = stage("01_dnn", **QUICK | {"epochs": 30}, learning_rate=0.05, patience=1)
+    fit_run(one, marts, tmp_path / "whole")
+    assert "did not improve" in (tmp_path / "whole" / "training.json").read_text()
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr("trainer.run.directory.predict_held_out", Mock(side_effect=KeyboardInterrupt))
+        fit_run(one, marts, tmp_path / "run", checkpoint_seconds=0)
+    monkeypatch.setattr(Step, "__call__", Mock(side_effect=AssertionError("a step more")))
+    fit_run(one, marts, tmp_path / "run", resume=True)
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
 
 
