@@ -6,7 +6,6 @@ so a step can be repeated on its own.
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from collections import deque
@@ -31,11 +30,11 @@ from trainer.training.feed import fed
 from trainer.training.optimizers import optimizers_of, set_rates
 from trainer.training.schedule import Schedule, learning_rate_factor
 from trainer.training.shuffle import epoch_order
+from trainer.training.state import Losses, Progress, exploded
 from trainer.training.step import RecordedStep, Step
 
 ALONE = Team()
 PREDICT_BATCH = 16_384  # fixed: another size may change the last bit of a logit
-LARGEST_LOSS = 100.0  # nats a row: a model that knows nothing has .7, and one that is this sure and wrong has exploded
 READ_EVERY = {"cpu": 1, "cuda": 64}  # steps after which losses are read: a GPU has to be waited for
 UNCHOSEN = "validation could not choose (no rows, or one class only)"
 
@@ -104,20 +103,6 @@ def predict(model: nn.Module, batcher: Batcher, rows_B: np.ndarray, tick: Tick =
     return logits_B
 
 
-@dataclass
-class _Progress:
-    """What the loop has counted: saved with a checkpoint. losses: summed over `seen` rows since the last evaluation."""
-
-    step: int = 0
-    losses: float = 0.0
-    seen: int = 0
-    best: float = -math.inf
-    worse: int = 0
-    best_step: int = 0
-    stopped: str = ""
-    evaluations: list[dict[str, Any]] = field(default_factory=list)
-
-
 def train(
     model: nn.Module,
     batcher: Batcher,
@@ -143,16 +128,16 @@ def train(
     model.to(batcher.device)
     optimizers = optimizers_of(model, config)
     plan = Schedule.of(config, len(train_rows))
-    done, best_weights = _Progress(), None
+    done, best_weights = Progress(), None
     if checkpoint and (saved := checkpoint.load()):
-        done, best_weights = _Progress(**saved["progress"]), saved["best_weights"]
+        done, best_weights = Progress(**saved["progress"]), saved["best_weights"]
         model.load_state_dict(saved["weights"])
         for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(state)
     by_hand = Step(model, batcher.inputs, batcher.device, optimizers, config.id_dropout, config.embedding_l2, amp, team)
     records = batcher.device.type == "cuda" and team.size == 1
     step = RecordedStep(by_hand, plan.batch_size) if records else by_hand
-    losses, parts, seconds = _Losses(plan, config, done), deque[float](), 0.0
+    losses, parts, seconds = Losses(plan, config, done), deque[float](), 0.0
     batcher.batch(train_rows[:1])  # the clock starts when columns and text vectors lie where batches are made
     ahead, first = plan.rows_before(done.step), plan.n_steps if done.stopped else done.step
     with progress() as bar, side_stream(batcher.device):
@@ -202,7 +187,7 @@ def train(
     return TrainingHistory(done.evaluations, done.best_step, stopped, rows_done / max(seconds, 1e-9))
 
 
-def _note_train_loss(model: nn.Module, plan: Schedule, config: TrainingConfig, done: _Progress) -> None:
+def _note_train_loss(model: nn.Module, plan: Schedule, config: TrainingConfig, done: Progress) -> None:
     """Begin an evaluation with what train says. Raises: TrainerError where weights have exploded."""
     epoch, b = divmod(done.step - 1, plan.n_batches)
     done.evaluations.append(
@@ -210,7 +195,7 @@ def _note_train_loss(model: nn.Module, plan: Schedule, config: TrainingConfig, d
     )
     done.losses, done.seen = 0.0, 0
     if not all(p.isfinite().all() for p in model.parameters()):
-        raise _exploded("Some weights are NaN or infinite", done.step, plan, config)
+        raise exploded("Some weights are NaN or infinite", done.step, plan, config)
 
 
 def _said(evaluation: dict[str, Any], metric: str) -> str:
@@ -232,53 +217,13 @@ def _own_rows(
         step += 1
 
 
-@dataclass
-class _Losses:
-    """The losses of the steps, which stay on the device until they are read."""
-
-    plan: Schedule
-    config: TrainingConfig
-    done: _Progress
-    _unread: list[torch.Tensor] = field(default_factory=list)
-    _rows: list[int] = field(default_factory=list)
-
-    @property
-    def n_unread(self) -> int:
-        return len(self._unread)
-
-    def add(self, loss: torch.Tensor, n_rows: int) -> None:
-        self._unread.append(loss)
-        self._rows.append(n_rows)
-
-    def read(self) -> None:
-        """Wait for the device and add up. Raises: TrainerError naming the step whose loss has exploded."""
-        losses = torch.stack(self._unread).tolist() if self._unread else []
-        first = self.done.step - len(losses) + 1
-        for k, (loss, n_rows) in enumerate(zip(losses, self._rows, strict=True)):
-            if not loss <= LARGEST_LOSS:
-                raise _exploded(f"The training loss is {loss:g}", first + k, self.plan, self.config)
-            self.done.losses += loss * n_rows
-            self.done.seen += n_rows
-        self._unread.clear()
-        self._rows.clear()
-
-
-def _exploded(what: str, step: int, plan: Schedule, config: TrainingConfig) -> TrainerError:
-    rate = learning_rate_factor(step - 1, plan.n_steps, plan.warmup)
-    return TrainerError(
-        f"{what} after step {step} of {plan.n_steps}, with training.learning_rate {config.learning_rate:g} and "
-        f"embedding_learning_rate {config.embedding_learning_rate:g} (at this step {rate:.0%} of them). Expected a "
-        "training loss that falls below .7, a coin's: lower both rates tenfold, or raise training.warmup_steps."
-    )
-
-
 def _chosen(
     model: nn.Module,
     batcher: Batcher,
     val_rows: np.ndarray,
     val_labels: np.ndarray,
     config: TrainingConfig,
-    done: _Progress,
+    done: Progress,
     team: Team,
 ) -> bool:
     """Evaluate on validation, note it in `done`, and say whether these weights are the best so far."""
