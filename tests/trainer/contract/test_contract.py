@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from trainer.base.errors import TrainerError
-from trainer.columns import build
+from trainer.columns import blocks, build
 from trainer.contract.read import MartReplacedError, one_build, read_contract
 from trainer.contract.schema import normal_type
 
@@ -195,7 +195,7 @@ def test_missing_places_are_named(toy: Any, tmp_path: Path) -> None:
 def test_a_mart_published_anew_while_it_is_read_is_read_again(
     toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the first and the second day is read another build takes the mart's place: the third is what is met."""
+    """Twice another build takes the mart's place while it is read: the third is what is met."""
     builds = []
     for number in range(3):
         mart = toy(600)
@@ -205,15 +205,15 @@ def test_a_mart_published_anew_while_it_is_read_is_read_again(
     place.parent.mkdir()
     coming = iter(builds)
     next(coming).rename(place)
-    real = build.ordered
+    real = blocks.ordered
 
-    def ordered(files: list[Path], columns: list[str], partition: str) -> Any:
+    def ordered(*what: Any) -> Any:
         if (new := next(coming, None)) is not None:
             place.rename(tmp_path / f"before {new.parent.name}")
             new.rename(place)
-        return real(files, columns, partition)
+        return real(*what)
 
-    monkeypatch.setattr(build, "ordered", ordered)
+    monkeypatch.setattr(blocks, "ordered", ordered)
     contract, columns = build.open_mart(tmp_path / "marts")
     assert contract.lineage["invocation_id"] == "build-2"
     assert set(columns.dense_ND[:, columns.dense_names.index("user_count")]) == {2.0}
