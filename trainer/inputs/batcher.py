@@ -106,15 +106,18 @@ class Batcher:
 
     def codes(self, rows_B: np.ndarray) -> np.ndarray:
         """Vocabulary indices, without offsets. Shapes: rows_B -> (B, F), int64."""
-        return self._ids(self.raw(rows_B)).cpu().numpy() - self.inputs.offsets
+        codes_BC = torch.from_numpy(self.columns.codes_NC[rows_B])
+        self.columns.release_pages()
+        return self._ids(codes_BC.to(self.device)).cpu().numpy() - self.inputs.offsets
 
     def raw_dense(self, rows_B: np.ndarray) -> np.ndarray:
         """The mart's own numbers, NaN for missing. Shapes: rows_B -> (B, D), float32."""
-        at_D, back_D, _ = self._dense_order
-        return self.raw(rows_B)["dense_BD"][:, at_D[back_D]].cpu().numpy()
+        raw_BD = self.columns.dense_ND[rows_B]
+        self.columns.release_pages()
+        return raw_BD[:, [self.columns.dense_names.index(d.name) for d in self.inputs.dense]]
 
     def scenes(self, rows_B: np.ndarray) -> np.ndarray:
-        return self._scene_lookup[self.raw(rows_B)["scene_B"].long()].cpu().numpy()
+        return self._scene_lookup.cpu().numpy()[self.columns.scene_N[rows_B]]
 
     def batch(self, rows_B: np.ndarray) -> Batch:
         """Shapes: rows_B int64 positions in the column store -> Batch of B rows."""
@@ -123,7 +126,7 @@ class Batcher:
     def encoded(self, raw: Raw) -> Batch:
         """The batch of values that lie on the device."""
         batch = Batch(
-            self._ids(raw),
+            self._ids(raw["codes_BC"]),
             self._dense(raw["dense_BD"]),
             self._scene_lookup[raw["scene_B"].long()],
             raw["label_B"].float(),
@@ -132,10 +135,10 @@ class Batcher:
             batch = replace(batch, **self._text_side.tensors(raw))
         return batch
 
-    def _ids(self, raw: Raw) -> torch.Tensor:
-        """Shapes: -> (B, F), int64, rows of the embedding table."""
+    def _ids(self, codes_BC: torch.Tensor) -> torch.Tensor:
+        """Shapes: the store's codes -> (B, F), int64, rows of the embedding table."""
         rows, begin_F = self._embedding_rows
-        return rows[raw["codes_BC"].index_select(1, self._codes_at).long() + begin_F]
+        return rows[codes_BC.index_select(1, self._codes_at).long() + begin_F]
 
     def _dense(self, raw_BD: torch.Tensor) -> torch.Tensor:
         """Shapes: the store's numbers -> (B, X): transformed, standardised and clipped, then the missing flags."""

@@ -40,12 +40,13 @@ class Team:
         if self.size > 1 and self.leads:
             dist.barrier()
 
-    def share(self, rows_B: np.ndarray) -> tuple[np.ndarray, float]:
-        """This process's rows of a batch, and their part of it in [0, 1]; one row at part 0 if it has none."""
-        if self.size == 1:
-            return rows_B, 1.0
-        own_B = rows_B[self.rank :: self.size]
-        return (own_B, len(own_B) / len(rows_B)) if len(own_B) else (rows_B[:1], 0.0)
+    def part(self, n_rows: int) -> float:
+        """Which part of a batch of so many rows is this process's, in [0, 1]."""
+        return len(range(self.rank, n_rows, self.size)) / n_rows
+
+    def share(self, rows_B: np.ndarray) -> np.ndarray:
+        """This process's rows of a batch; one row, whose part is 0, if it has none."""
+        return rows_B[self.rank :: self.size] if self.part(len(rows_B)) else rows_B[:1]
 
     def sum_gradients(self, model: nn.Module) -> None:
         """Make each gradient the sum over all processes, in one message for the dense ones."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
@@ -137,18 +136,18 @@ def train(
     by_hand = Step(model, batcher.inputs, batcher.device, optimizers, config.id_dropout, config.embedding_l2, amp, team)
     records = batcher.device.type == "cuda" and team.size == 1
     step = RecordedStep(by_hand, plan.batch_size) if records else by_hand
-    losses, parts, seconds = Losses(plan, config, done), deque[float](), 0.0
+    losses, seconds = Losses(plan, config, done), 0.0
     batcher.batch(train_rows[:1])  # the clock starts when columns and text vectors lie where batches are made
     ahead, first = plan.rows_before(done.step), plan.n_steps if done.stopped else done.step
     with progress() as bar, side_stream(batcher.device):
         task = bar.add_task("Training", total=len(train_rows) * plan.epochs, completed=ahead, note="")
         started = time.perf_counter()
-        with closing(fed(batcher, _own_rows(plan, train_rows, seed, first, team, parts))) as feed:
+        with closing(fed(batcher, _own_rows(plan, train_rows, seed, first, team))) as feed:
             for raw in feed:
                 torch.manual_seed(seed * 1_000_003 + done.step + team.rank * 7_919_000_003)
                 set_rates(optimizers, learning_rate_factor(done.step, plan.n_steps, plan.warmup))
                 n_rows = plan.rows_of(done.step)
-                losses.add(step(batcher.encoded(raw), parts.popleft()), n_rows)
+                losses.add(step(batcher.encoded(raw), team.part(n_rows)), n_rows)
                 done.step += 1
                 bar.update(task, advance=n_rows)
                 evaluates, saves = done.step in plan.evaluate_at, bool(checkpoint and team.leads and checkpoint.due())
@@ -202,19 +201,14 @@ def _said(evaluation: dict[str, Any], metric: str) -> str:
     return f"epoch {evaluation['epoch']:.1f}  validation {metric} {evaluation[f'val_{metric}']:.4f}"
 
 
-def _own_rows(
-    plan: Schedule, train_rows: np.ndarray, seed: int, step: int, team: Team, parts: deque[float]
-) -> Iterator[np.ndarray]:
-    """This process's rows of each step from `step` on; their parts of the whole batches go to `parts`."""
+def _own_rows(plan: Schedule, train_rows: np.ndarray, seed: int, first: int, team: Team) -> Iterator[np.ndarray]:
+    """This process's rows of each step from `first` on."""
     order = np.empty(0, np.int64)
-    while step < plan.n_steps:
+    for step in range(first, plan.n_steps):
         epoch, b = divmod(step, plan.n_batches)
-        if b == 0 or not len(order):
+        if b == 0 or step == first:
             order = train_rows[epoch_order(len(train_rows), seed, epoch)]
-        own_B, part = team.share(order[b * plan.batch_size : (b + 1) * plan.batch_size])
-        parts.append(part)
-        yield own_B
-        step += 1
+        yield team.share(order[b * plan.batch_size : (b + 1) * plan.batch_size])
 
 
 def _chosen(

@@ -179,9 +179,9 @@ def test_two_processes_learn_as_one(rich: Any, stage: Any, vectors: Any, tmp_pat
 
 def test_shares_of_a_batch_are_the_batch() -> None:
     rows = np.arange(7)
-    shares = [Team(rank, 3).share(rows) for rank in range(3)]
-    assert sorted(np.concatenate([own for own, _ in shares])) == list(range(7))
-    assert sum(part for _, part in shares) == pytest.approx(1)
-    own, part = Team(1, 2).share(rows[:1])
-    assert len(own) == 1 and part == 0
-    assert Team().share(rows)[1] == 1
+    teams = [Team(rank, 3) for rank in range(3)]
+    assert sorted(np.concatenate([each.share(rows) for each in teams])) == list(range(7))
+    assert [each.part(7) for each in teams] == [len(each.share(rows)) / 7 for each in teams]
+    assert sum(each.part(7) for each in teams) == pytest.approx(1)
+    assert len(Team(1, 2).share(rows[:1])) == 1 and Team(1, 2).part(1) == 0
+    assert Team().part(7) == 1
