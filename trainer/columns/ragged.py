@@ -34,18 +34,6 @@ class Lists:
         at_K = np.arange(begin[-1]) + np.repeat(start_B - begin[:-1], stop_B - start_B)
         return begin, self.codes_M[at_K]
 
-    def padded(self, rows_B: np.ndarray, length: int) -> tuple[np.ndarray, np.ndarray]:
-        """The first `length` elements of each row; 0 where a row has fewer, and which are real.
-
-        Shapes: -> codes_BL in the dtype of codes_M, real_BL bool.
-        """
-        start_B = self.offsets[rows_B]
-        real_BL = np.arange(length) < (self.offsets[rows_B + 1] - start_B)[:, None]
-        codes_BL = np.zeros((len(rows_B), length), self.codes_M.dtype)
-        at_BL = start_B[:, None] + np.arange(length)
-        codes_BL[real_BL] = self.codes_M[at_BL[real_BL]]
-        return codes_BL, real_BL
-
 
 class ListWriter:
     """Appends lists to `<stem>.offsets` and `<stem>.codes` (plain arrays, no header); nothing stays in memory."""

@@ -60,17 +60,43 @@ class Reads:
         return sum(a.nbytes for a in (*arrays, *(p for each in lists for p in (each.offsets, each.codes_M))))
 
 
+@dataclass(frozen=True)
+class ListTensors:
+    """ragged.Lists as tensors on one device."""
+
+    offsets: torch.Tensor
+    codes_M: torch.Tensor
+
+    def take(self, at_B: torch.Tensor, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """The rows' elements end to end, n in all, and where each row's begin. Shapes: -> (B,) int64, (n,)."""
+        start_B = self.offsets[at_B]
+        length_B = self.offsets[at_B + 1] - start_B
+        begin_B = length_B.cumsum(0) - length_B
+        shift_K = torch.repeat_interleave(start_B - begin_B, length_B, output_size=n)
+        return begin_B, self.codes_M[torch.arange(n, device=at_B.device) + shift_K]
+
+    def padded(self, at_B: torch.Tensor, length: int, nothing: int) -> torch.Tensor:
+        """The first `length` elements of each row, and `nothing` where it has fewer. Shapes: -> (B, length)."""
+        if not len(self.codes_M):
+            return torch.full((len(at_B), length), nothing, dtype=self.codes_M.dtype, device=at_B.device)
+        at_BL = self.offsets[at_B][:, None] + torch.arange(length, device=at_B.device)
+        real_BL = at_BL < self.offsets[at_B + 1][:, None]
+        return torch.where(real_BL, self.codes_M[at_BL.clamp_(max=len(self.codes_M) - 1)], nothing)
+
+
 class ColumnTensors:
     """The columns that are read, as tensors on one device."""
 
     def __init__(self, columns: Columns, reads: Reads, device: torch.device = CPU):
         self._columns, self._reads, self._device = columns, reads, device
-        self._lists = reads.lists(columns)
-        self._there = {name: self._sent(getattr(columns, array)) for name, array in _PLAIN.items()}
-        self._offsets = {name: self._sent(lists.offsets) for name, lists in self._lists.items()}
-        self._codes = {name: self._sent(lists.codes_M) for name, lists in self._lists.items()}
+        self._plain = {name: self._placed(getattr(columns, array)) for name, array in _PLAIN.items()}
+        self._offsets_on_host = {name: lists.offsets for name, lists in reads.lists(columns).items()}
+        self._lists = {
+            name: ListTensors(self._placed(lists.offsets), self._placed(lists.codes_M))
+            for name, lists in reads.lists(columns).items()
+        }
 
-    def _sent(self, array_N: np.ndarray) -> torch.Tensor:
+    def _placed(self, array_N: np.ndarray) -> torch.Tensor:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # a read-only map: nothing writes to it
             here = torch.from_numpy(array_N)
@@ -86,32 +112,18 @@ class ColumnTensors:
     def rows(self, rows_B: np.ndarray) -> Raw:
         """Shapes: rows_B int64 positions -> their values, on the device. Nothing waits for the device."""
         at_B = on_device(torch.from_numpy(rows_B), self._device)
-        raw = {name: tensor.index_select(0, at_B) for name, tensor in self._there.items()}
+        raw = {name: tensor.index_select(0, at_B) for name, tensor in self._plain.items()}
         for name, lists in self._lists.items():
-            start_B, stop_B = self._offsets[name][at_B], self._offsets[name][at_B + 1]
             if name.startswith("past_"):
-                raw[name] = self._padded(name, start_B, stop_B)
+                raw[name] = lists.padded(at_B, self._reads.history, -1 if name == "past_label_BL" else 0)
             else:
                 # The host knows how many there are: the device would have to be waited for.
-                n = int((lists.offsets[rows_B + 1] - lists.offsets[rows_B]).sum())
-                raw[name], raw[name.replace("texts/", "begin/")] = self._flat(name, start_B, stop_B - start_B, n)
+                offsets = self._offsets_on_host[name]
+                n = int((offsets[rows_B + 1] - offsets[rows_B]).sum())
+                raw[name.replace("texts/", "begin/")], raw[name] = lists.take(at_B, n)
         if self._device.type == "cpu":
             self._columns.release_pages()
         return raw
-
-    def _flat(self, name: str, start_B: torch.Tensor, length_B: torch.Tensor, n: int) -> tuple[torch.Tensor, ...]:
-        begin_B = length_B.cumsum(0) - length_B
-        shift_K = torch.repeat_interleave(start_B - begin_B, length_B, output_size=n)
-        return self._codes[name][torch.arange(n, device=self._device) + shift_K], begin_B
-
-    def _padded(self, name: str, start_B: torch.Tensor, stop_B: torch.Tensor) -> torch.Tensor:
-        """The first L elements of each row; where it has fewer, 0, and -1 for a label."""
-        codes_M, nothing = self._codes[name], -1 if name == "past_label_BL" else 0
-        if not len(codes_M):
-            return torch.full((len(start_B), self._reads.history), nothing, dtype=codes_M.dtype, device=self._device)
-        at_BL = start_B[:, None] + torch.arange(self._reads.history, device=self._device)
-        real_BL = at_BL < stop_B[:, None]
-        return torch.where(real_BL, codes_M[at_BL.clamp_(max=len(codes_M) - 1)], nothing)
 
 
 def on_device(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -6,10 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from trainer.base.errors import TrainerError
 from trainer.columns import ragged
 from trainer.columns.ragged import ListReader, Lists, ListWriter, encode, encode_days, open_lists
+from trainer.columns.tensors import ListTensors
 
 ROWS = [["b", None], None, [], ["a", "b", "c"], ["c"]]
 
@@ -79,9 +81,12 @@ def test_take_and_padded(tmp_path: Path) -> None:
     begin, codes = lists.take(np.array([2, 1, 0, 2]))
     assert begin.tolist() == [0, 3, 3, 5, 8]
     assert codes.tolist() == [7, 8, 9, 5, 6, 7, 8, 9]
-    codes_BL, real_BL = lists.padded(np.array([0, 2, 1]), 2)
-    assert codes_BL.tolist() == [[5, 6], [7, 8], [0, 0]]
-    assert real_BL.tolist() == [[True, True], [True, True], [False, False]]
+    tensors = ListTensors(torch.from_numpy(lists.offsets), torch.from_numpy(lists.codes_M))
+    begin_B, codes_K = tensors.take(torch.tensor([2, 1, 0, 2]), 8)
+    assert begin_B.tolist() == begin[:-1].tolist()
+    assert codes_K.tolist() == codes.tolist()
+    assert tensors.padded(torch.tensor([0, 2, 1]), 2, 0).tolist() == [[5, 6], [7, 8], [0, 0]]
+    assert tensors.padded(torch.tensor([0, 2, 1]), 3, -1).tolist() == [[5, 6, -1], [7, 8, 9], [-1, -1, -1]]
 
 
 def test_no_elements_at_all(tmp_path: Path) -> None:
@@ -90,5 +95,7 @@ def test_no_elements_at_all(tmp_path: Path) -> None:
     writer.close()
     lists = open_lists(tmp_path, "x", np.int8)
     assert lists.take(np.array([1, 0]))[0].tolist() == [0, 0, 0]
-    assert not lists.padded(np.array([0, 1]), 3)[1].any()
+    tensors = ListTensors(torch.from_numpy(lists.offsets), torch.from_numpy(lists.codes_M))
+    assert (tensors.padded(torch.tensor([0, 1]), 3, -1) == -1).all()
+    assert tensors.take(torch.tensor([1, 0]), 0)[1].tolist() == []
     assert isinstance(lists, Lists)
