@@ -18,12 +18,10 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +31,8 @@ import numpy as np
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from benchmarks.utilisation import sampled_utilisation  # noqa: E402
 
 MEAN_TOKENS, SPREAD = 38, 0.6  # of a text; SPREAD is the standard deviation of the logarithm of its words
 N_WORDS = 20_000
@@ -122,26 +122,6 @@ def make_model(folder: Path, words: list[str], args: argparse.Namespace, rng: np
 
 
 # -- measuring ---------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def sampled_utilisation(on_gpu: bool) -> Iterator[list[int]]:
-    """Percent of the time in which a kernel ran, as nvidia-smi says it ten times a second; empty without it."""
-    samples: list[int] = []
-    process = None
-    if on_gpu:
-        query = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "--id=0", "-lms", "100"]
-        try:
-            process = subprocess.Popen(query, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        except OSError:
-            print("nvidia-smi can't be run here, so the utilisation stays empty.", file=sys.stderr)
-    try:
-        yield samples
-    finally:
-        if process is not None:
-            process.terminate()
-            lines = process.communicate()[0].split()
-            samples += [int(line) for line in lines if line.isdigit()]
 
 
 def measure(work: Callable[[], Any], on_gpu: bool, seconds: float) -> tuple[Rounds, list[Any]]:

@@ -22,10 +22,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +34,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 import run as cpu  # noqa: E402  the CPU's benchmark beside this one: its rows, its peers
 import torch  # noqa: E402
 
+from benchmarks.utilisation import sampled_utilisation  # noqa: E402
 from trainer.columns.build import open_columns  # noqa: E402
 from trainer.columns.store import Columns  # noqa: E402
 from trainer.config import NetworkStage, load_stage  # noqa: E402
@@ -49,28 +47,6 @@ from trainer.training.schedule import for_batch_size  # noqa: E402
 PARTS = ("peers", "rungs", "host", "agreement")
 SMALL, LARGE, THREADS = 4096, 65_536, 8
 PEER_ROWS = 400_000
-
-
-@contextmanager
-def utilisation() -> Iterator[list[int]]:
-    """Percent of the last moments in which the GPU was at something, sampled; empty where it can't be asked."""
-    found: list[int] = []
-    done = threading.Event()
-
-    def sample() -> None:
-        while not done.wait(0.1):
-            try:
-                found.append(torch.cuda.utilization())
-            except Exception:  # no nvidia-ml-py, or no permission
-                return
-
-    thread = threading.Thread(target=sample, daemon=True)
-    thread.start()
-    try:
-        yield found
-    finally:
-        done.set()
-        thread.join()
 
 
 def repeated(columns: Columns, n_rows: int) -> Columns:
@@ -89,7 +65,7 @@ def measured(
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
-    with utilisation() as found:
+    with sampled_utilisation(torch.cuda.is_available()) as found:
         fitted, history = fit(stage, contract, columns, vectors, execution)
     held = torch.cuda.max_memory_allocated() / (1 << 30) if on_gpu else float("nan")
     busy = _most(found)
@@ -118,7 +94,7 @@ def peers(folder: Path, rows: int) -> None:
             rates["ours", batch] = max(rate, rates.get(("ours", batch), 0.0))
         for name, peer in (("DeepCTR-Torch", cpu.deepctr), ("torch-rechub", cpu.rechub)):
             try:
-                with utilisation() as found:
+                with sampled_utilisation(torch.cuda.is_available()) as found:
                     wall = peer(folder, THREADS, batch, "cuda:0" if torch.cuda.is_available() else "cpu")["wall"]
             except ImportError as error:
                 print(f"| {name} | {batch:,} | not installed ({error.name}) | | | |", flush=True)

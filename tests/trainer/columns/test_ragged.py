@@ -81,7 +81,7 @@ def test_take_and_padded(tmp_path: Path) -> None:
     begin, codes = lists.take(np.array([2, 1, 0, 2]))
     assert begin.tolist() == [0, 3, 3, 5, 8]
     assert codes.tolist() == [7, 8, 9, 5, 6, 7, 8, 9]
-    tensors = ListTensors(torch.from_numpy(lists.offsets), torch.from_numpy(lists.codes_M))
+    tensors = ListTensors(torch.tensor(lists.offsets), torch.tensor(lists.codes_M))
     begin_B, codes_K = tensors.take(torch.tensor([2, 1, 0, 2]), 8)
     assert begin_B.tolist() == begin[:-1].tolist()
     assert codes_K.tolist() == codes.tolist()
@@ -95,7 +95,7 @@ def test_no_elements_at_all(tmp_path: Path) -> None:
     writer.close()
     lists = open_lists(tmp_path, "x", np.int8)
     assert lists.take(np.array([1, 0]))[0].tolist() == [0, 0, 0]
-    tensors = ListTensors(torch.from_numpy(lists.offsets), torch.from_numpy(lists.codes_M))
+    tensors = ListTensors(torch.tensor(lists.offsets), torch.tensor(lists.codes_M))
     assert (tensors.padded(torch.tensor([0, 1]), 3, -1) == -1).all()
     assert tensors.take(torch.tensor([1, 0]), 0)[1].tolist() == []
     assert isinstance(lists, Lists)
