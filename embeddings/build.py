@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from embeddings.ahead import ahead
 from embeddings.batching import longest_first
 from embeddings.encoder import Encoder, Tokens
 from embeddings.fallback import Saving, select
 from embeddings.store import VectorStore
 from embeddings.texts import Texts
+from storage.ahead import ahead
 
 # A shard ends at whichever comes first. Units: texts, characters.
 SHARD_TEXTS, SHARD_CHARACTERS = 2048, 131_072

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from embeddings.ahead import ahead
 from embeddings.batching import Batch, fitting_tokens
 from embeddings.errors import EmbeddingsError
 from embeddings.torch_engine import TorchEngine
+from storage.ahead import ahead
 
 if TYPE_CHECKING:
     import torch

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from embeddings import int8
-from embeddings.ahead import ahead
 from embeddings.batching import Batch, longest_first, plan_batches
 from embeddings.device import DeviceQueue
 from embeddings.errors import EmbeddingsError, require_extra
@@ -21,6 +20,7 @@ from embeddings.head import Head, Normalize, labels
 from embeddings.model import Model, resolve
 from embeddings.recipe import DTYPES, Recipe, Template
 from embeddings.torch_engine import TorchEngine, cuda_wanted, fast_bf16, fast_tokenizer
+from storage.ahead import ahead
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

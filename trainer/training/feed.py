@@ -6,14 +6,14 @@ thread gathers the next batches and sends them while the device is at the presen
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Generator, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Literal
 
 import numpy as np
 import torch
 
+from storage.ahead import ahead
 from trainer.columns.store import Columns
 from trainer.columns.tensors import Raw, Reads, sent
 from trainer.inputs.batcher import Batcher
@@ -49,18 +49,9 @@ def fed(batcher: Batcher, rows: Iterable[np.ndarray]) -> Generator[Raw]:
             there = sent(here, batcher.device)
             return there, stream.record_event()
 
-    waiting: deque = deque()
-    with ThreadPoolExecutor(1, "columns") as thread:
-        try:
-            for rows_B in rows:
-                waiting.append(thread.submit(gathered, rows_B))
-                if len(waiting) > AHEAD:
-                    yield _arrived(*waiting.popleft().result())
-            while waiting:
-                yield _arrived(*waiting.popleft().result())
-        finally:
-            for each in waiting:
-                each.cancel()
+    with closing(ahead(gathered, rows, depth=AHEAD)) as blocks:
+        for raw, copied in blocks:
+            yield _arrived(raw, copied)
 
 
 def _arrived(raw: Raw, copied: torch.cuda.Event | None) -> Raw:

@@ -3,7 +3,7 @@ from contextlib import closing
 
 import pytest
 
-from embeddings.ahead import ahead
+from storage.ahead import ahead
 
 
 def test_results_come_in_order_and_each_item_once():
