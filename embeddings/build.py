@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 
 from embeddings.batching import longest_first
-from embeddings.encoder import Encoder, Tokens
+from embeddings.encoder import Encoder
 from embeddings.fallback import Saving, select
 from embeddings.store import VectorStore
 from embeddings.texts import Texts
+from embeddings.tokens import Tokens
 from storage.ahead import ahead
 
 # A shard ends at whichever comes first. Units: texts, characters.

@@ -84,7 +84,7 @@ def test_texts_are_tokenised_in_another_thread_while_batches_are_computed(queued
 
 
 def test_an_error_of_the_tokenising_thread_is_the_users(queued):
-    queued.recipe = dataclasses.replace(queued.recipe, max_tokens=2)
+    queued._texts.recipe = dataclasses.replace(queued.recipe, max_tokens=2)
     before = threading.active_count()
     with pytest.raises(EmbeddingsError, match=r"takes all 2 tokens.*--max-tokens"):
         queued.encode(TEXTS)
