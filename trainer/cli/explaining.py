@@ -16,9 +16,9 @@ from trainer.cli.common import Json, Mart, Vectors, console, out
 def importance(
     run: Annotated[Path, typer.Option(help="A finished run.")],
     rows: Annotated[
-        int, typer.Option(min=100, help="Validation rows to measure on; a sample where there are more.")
+        int, typer.Option(min=100, help="Validation rows to measure on; a random sample where there are more.")
     ] = 20_000,
-    repeats: Annotated[int, typer.Option(min=1, help="Permutations of each input.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Parts of the rows, each permuted by itself.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Of the sample and the permutations.")] = 0,
     marts: Annotated[Path | None, typer.Option(help="Marts to measure on; default: those it was trained on.")] = None,
     mart: Mart = None,

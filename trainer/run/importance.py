@@ -1,12 +1,12 @@
 """Permutation importance: what a run's validation AUC loses when an input's values are shuffled among rows.
 
 Source: Breiman 2001, for a whole group of inputs at once too (one permutation for all of them). Nothing is refitted.
-Legend: B sampled rows.
+Legend: B sampled rows, P rows of a part of the sample.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,13 @@ from trainer.contract.read import read_contract
 from trainer.evaluation.calibration import Calibration
 from trainer.evaluation.importance_file import write_importance
 from trainer.inputs.features import FittedInputs
-from trainer.metrics.metrics import auc, too_small
+from trainer.metrics.metrics import MIN_CLASS, auc, too_small
 from trainer.run.integrity import check_finished
 from trainer.run.provenance import vectors_of
 from trainer.training.fitted import Fitted
 from trainer.training.placebo import seen_by
 
+PART_ROWS = 4_000  # fewer rows say little about an input
 Shuffle = Callable[[Columns, np.ndarray], Columns]
 
 
@@ -70,28 +71,37 @@ def run_importance(
     if len(val) > rows:
         val = np.sort(np.random.default_rng(seed).choice(val, rows, replace=False))
     sample = taken(columns, val)
-    found = importances(fitted, Calibration.load(run), sample, repeats, seed)
+    by_scene = {
+        i.name: i.column for i in contract.inputs if i.position >= 0 and contract.column(i.column).names == "scenes"
+    }
+    found = importances(
+        fitted, Calibration.load(run), sample, permutables(fitted.inputs, sample, by_scene), repeats, seed
+    )
     write_importance(run, found)
     return found
 
 
 def importances(
-    fitted: Fitted, calibration: Calibration | None, sample: Columns, repeats: int, seed: int
+    fitted: Fitted,
+    calibration: Calibration | None,
+    sample: Columns,
+    singles: list[Permutable],
+    repeats: int,
+    seed: int,
 ) -> list[dict[str, Any]]:
-    """The drop in AUC for each input and each group, over `repeats` permutations that depend on the seed alone."""
-    at_B = np.arange(len(sample))
+    """The drop in AUC for each input and each group: its mean over the parts of the sample, permuted one by one.
 
-    def scored(columns: Columns) -> float | None:
-        logits_B = fitted.logits(columns, at_B)
-        if calibration:
-            logits_B = calibration(logits_B, columns.scene_N[at_B], columns.scenes)
-        return auc(columns.label_N[at_B], logits_B)
-
+    The parts and the permutations depend on the seed alone.
+    """
     if small := too_small(sample.label_N):
         raise TrainerError(f"The validation rows measured have no AUC that could drop: {small}.")
-    whole = scored(sample)
-    assert whole is not None
-    singles = permutables(fitted.inputs, sample)
+    scores_B = _scores(fitted, calibration, sample)
+    whole = auc(sample.label_N, scores_B)
+    parts = [
+        (part, auc(part.label_N, scores_B[rows_P]) or 0.0)
+        for rows_P in parts_of(sample.label_N, repeats, seed)
+        for part in [taken(sample, rows_P)]
+    ]
     groups = sorted({group for one in singles for group in one.groups})
     tasks = [("feature", one.name, "+".join(one.groups), [one]) for one in singles]
     tasks += [("group", group, group, [one for one in singles if group in one.groups]) for group in groups]
@@ -100,20 +110,19 @@ def importances(
         task = bar.add_task("Permuting", total=len(tasks), note="", unit="inputs")
         for k, (what, name, group, members) in enumerate(tasks):
             drops = []
-            for repeat in range(repeats):
-                order_B = np.random.default_rng([seed, k, repeat]).permutation(len(sample))
-                shuffled = sample
+            for repeat, (part, before) in enumerate(parts):
+                order_P = np.random.default_rng([seed, k, repeat]).permutation(len(part))
+                shuffled = part
                 for one in members:
-                    shuffled = one.shuffle(shuffled, order_B)
-                drops.append(whole - (scored(shuffled) or 0.0))
-            sd = float(np.std(drops, ddof=1)) if repeats > 1 else 0.0
+                    shuffled = one.shuffle(shuffled, order_P)
+                drops.append(before - (auc(part.label_N, _scores(fitted, calibration, shuffled)) or 0.0))
             out.append(
                 {
                     "what": what,
                     "name": name,
                     "group": group,
                     "drop": float(np.mean(drops)),
-                    "sd": sd,
+                    "sd": float(np.std(drops, ddof=1)) if repeats > 1 else 0.0,
                     "repeats": repeats,
                     "rows": len(sample),
                     "auc": whole,
@@ -121,6 +130,26 @@ def importances(
             )
             bar.update(task, advance=1, note=name)
     return sorted(out, key=lambda row: (row["what"], -row["drop"]))
+
+
+def _scores(fitted: Fitted, calibration: Calibration | None, columns: Columns) -> np.ndarray:
+    """What ranks the rows: calibrated logits, as calibration may rank scenes anew."""
+    logits_B = fitted.logits(columns, np.arange(len(columns)))
+    return calibration(logits_B, columns.scene_N, columns.scenes) if calibration else logits_B
+
+
+def parts_of(label_B: np.ndarray, n: int, seed: int) -> list[np.ndarray]:
+    """Positions of n parts of the rows, drawn at random, each ascending.
+
+    On large samples no two share a row, so that n parts cost as much as the rows once. A part has PART_ROWS rows at
+    least, and twice the labels of either kind that an AUC needs: on small samples parts overlap, or are all the rows.
+    """
+    rarer = int(min(label_B.sum(), len(label_B) - label_B.sum()))
+    enough = int(np.ceil(len(label_B) * 2 * MIN_CLASS / max(1, rarer)))
+    size = min(len(label_B), max(-(-len(label_B) // n), PART_ROWS, enough))
+    order_B = np.random.default_rng(seed).permutation(len(label_B))
+    starts = (k * len(label_B) // n for k in range(n))
+    return [np.sort(np.take(order_B, np.arange(start, start + size), mode="wrap")) for start in starts]
 
 
 def taken(columns: Columns, rows_B: np.ndarray) -> Columns:
@@ -135,20 +164,25 @@ def taken(columns: Columns, rows_B: np.ndarray) -> Columns:
     return _same_words(columns, out)
 
 
-def permutables(inputs: FittedInputs, columns: Columns) -> list[Permutable]:
-    """Every input that the model reads. Levels, texts and histories count where the stage reads texts or histories."""
+def permutables(inputs: FittedInputs, columns: Columns, by_scene: Mapping[str, str]) -> list[Permutable]:
+    """Every input that the model reads. Levels, texts and histories count where the stage reads texts or histories.
+
+    by_scene: the column of each input that is one position of a list over scenes. Such a list is permuted as a whole:
+    its positions say one thing, and forty scenes would make forty inputs of it.
+    """
     out = [Permutable("scene", ("scene",), _shuffle_scene)]
+    numbers: dict[str, tuple[str, list[int]]] = {}
     for d in inputs.dense:
         if d.scale or d.has_missing:
-            at = columns.dense_names.index(d.name)
-            out.append(Permutable(d.name, (d.group or "context",), _shuffle_column("dense_ND", at)))
+            group, at = numbers.setdefault(by_scene.get(d.name, d.name), (d.group or "context", []))
+            at.append(columns.dense_names.index(d.name))
+    out += [Permutable(name, (group,), _shuffle_columns("dense_ND", at)) for name, (group, at) in numbers.items()]
     for c in inputs.codes:
-        at = columns.code_names.index(c.name)
         groups = (c.group or "context", *(["ids"] if c.is_id else []))
-        out.append(Permutable(c.name, groups, _shuffle_column("codes_NC", at)))
+        out.append(Permutable(c.name, groups, _shuffle_columns("codes_NC", [columns.code_names.index(c.name)])))
     if inputs.text_columns or inputs.history:
         for g, group in enumerate(columns.level_groups):
-            out.append(Permutable(f"{group}_level", (group,), _shuffle_column("level_NG", g)))
+            out.append(Permutable(f"{group}_level", (group,), _shuffle_columns("level_NG", [g])))
     for name, group in inputs.text_columns:
         out.append(Permutable(name, (group, "texts"), _shuffle_text(name)))
     if inputs.history:
@@ -160,10 +194,10 @@ def _shuffle_scene(columns: Columns, order_B: np.ndarray) -> Columns:
     return _same_words(columns, replace(columns, scene_N=columns.scene_N[order_B]))
 
 
-def _shuffle_column(array: str, at: int) -> Shuffle:
+def _shuffle_columns(array: str, at: list[int]) -> Shuffle:
     def shuffle(columns: Columns, order_B: np.ndarray) -> Columns:
         values = getattr(columns, array).copy()
-        values[:, at] = values[order_B, at]
+        values[:, at] = values[order_B][:, at]
         return _same_words(columns, replace(columns, **{array: values}))
 
     return shuffle
