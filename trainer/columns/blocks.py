@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from storage.ahead import ahead
 from trainer.base.errors import TrainerError
 from trainer.columns.ragged import ListReader, encode_days
 from trainer.columns.rows import Day, Part, as_damage_error, name_of, ordered, outcomes
@@ -17,7 +19,7 @@ from trainer.contract.schema import EXCLUDED, LEVELS, SPLITS, Contract
 
 # Of files that are read together: a day costs some 100 calls of Arrow whatever its rows. A larger day is a block by
 # itself.
-_BYTES = 16 << 20
+_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,15 @@ class Block:
     event_ids: pa.Array
     arrays: dict[str, np.ndarray]
     lists: dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+class _Rows(NamedTuple):
+    """Some days' rows as `ordered` returns them, and their lists."""
+
+    table: pa.Table
+    order_B: np.ndarray
+    ends_D: np.ndarray
+    lists: ListReader
 
 
 class BlockReader:
@@ -66,17 +77,21 @@ class BlockReader:
         self.not_finite = dict.fromkeys((i.name for i in self.dense), 0)
 
     def blocks(self) -> Iterator[Block]:
-        """Raises: TrainerError for values the contract excludes, naming column, value and partition."""
-        for days in self._together():
-            try:
-                block = self._read(days)
-            except TrainerError:
-                if len(days) == 1:
-                    raise
-                for day in days:  # the error is to name the day, not several
-                    yield self._read([day])
-            else:
-                yield block
+        """A thread reads the next block's files meanwhile.
+
+        Raises: TrainerError for values the contract excludes, naming column, value and partition.
+        """
+        with closing(ahead(self._rows_of, self._together(), depth=1)) as found:
+            for days, rows in found:
+                try:
+                    block = self._read(days, rows)
+                except TrainerError:
+                    if len(days) == 1:
+                        raise
+                    for day in days:  # the error is to name the day, not several
+                        yield self._read([day], self._rows_of([day])[1])
+                else:
+                    yield block
 
     def _together(self) -> Iterator[list[Day]]:
         folder, size = self.contract.folder, 0
@@ -91,15 +106,26 @@ class BlockReader:
             size += of_day
         yield days
 
-    def _read(self, days: list[Day]) -> Block:
+    def _rows_of(self, days: list[Day]) -> tuple[list[Day], _Rows | TrainerError]:
+        """Their rows as they are read, in order; or why not, for who asks for them."""
+        lists = ListReader({name: of for of, name in self.list_columns.values()})
+        try:
+            with as_damage_error(name_of(days)):
+                return days, _Rows(*ordered(days, self.columns, lists), lists)
+        except TrainerError as error:
+            return days, error
+
+    def _read(self, days: list[Day], rows: _Rows | TrainerError) -> Block:
         """What can fail comes first: a block that failed has left no codes behind."""
-        where = name_of(days)
+        if isinstance(rows, TrainerError):
+            raise rows
+        where, table = name_of(days), rows.table
         with as_damage_error(where):
-            reader = ListReader({name: of for of, name in self.list_columns.values()})
-            table, order_B, ends_D = ordered(days, self.columns, reader)
             part = Part(table, self.lengths, where)
             arrays, not_finite = self._arrays(part)
-            lists = {stem: reader.ordered(name, order_B, where) for stem, (_, name) in self.list_columns.items()}
+            lists = {
+                stem: rows.lists.ordered(name, rows.order_B, where) for stem, (_, name) in self.list_columns.items()
+            }
             self._check_history(lists, where)
             coded = {
                 stem: (lengths_B, outcomes(elements_K, self.list_columns[stem][1], where))
@@ -109,13 +135,13 @@ class BlockReader:
             for i in self.codes:
                 if i.position >= 0:
                     part.check_lengths(i.column)
-        self._encode(part, arrays, lists, coded, ends_D)
+        self._encode(part, arrays, lists, coded, rows.ends_D)
         for name, n in not_finite.items():
             self.not_finite[name] += n
-        starts = [0, *ends_D[:-1]]
-        rows = [slice(int(start), int(end)) for start, end in zip(starts, ends_D, strict=True)]
+        starts = [0, *rows.ends_D[:-1]]
+        slices = [slice(int(start), int(end)) for start, end in zip(starts, rows.ends_D, strict=True)]
         return Block(
-            [(name, of_day) for (name, _), of_day in zip(days, rows, strict=True)],
+            [(name, of_day) for (name, _), of_day in zip(days, slices, strict=True)],
             table["event_id"].combine_chunks(),
             arrays,
             {stem: coded[stem] for stem in self.list_columns},

@@ -11,7 +11,7 @@ _SHORTENED = "length(datum.label) > 28 ? slice(datum.label, 0, 10) + '…' + sli
 
 
 def importance_chart(name: str, what: str, rows: list[dict[str, Any]]) -> Chart:
-    """The drop in AUC when an input is permuted, with its standard deviation over parts of the rows; the most telling first."""
+    """The drop in AUC when an input is permuted, and its standard deviation over parts of the rows; largest first."""
     values = [
         {"name": row["name"], "drop": row["drop"], "low": row["drop"] - row["sd"], "high": row["drop"] + row["sd"]}
         for row in rows
