@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from embeddings.encoder import Encoder
     from embeddings.errors import EmbeddingsError
     from embeddings.fallback import SideMeans
+    from embeddings.occurrences import Tally
     from embeddings.recipe import Recipe, Template
     from embeddings.store import VectorStore, find_store
     from embeddings.texts import Texts, read_texts
@@ -24,6 +25,7 @@ _HOMES = {
     "Encoder": "embeddings.encoder",
     "Recipe": "embeddings.recipe",
     "SideMeans": "embeddings.fallback",
+    "Tally": "embeddings.occurrences",
     "Template": "embeddings.recipe",
     "Texts": "embeddings.texts",
     "VectorStore": "embeddings.store",
@@ -36,6 +38,7 @@ __all__ = [
     "Encoder",
     "Recipe",
     "SideMeans",
+    "Tally",
     "Template",
     "Texts",
     "VectorStore",

@@ -11,6 +11,7 @@ from embeddings.errors import EmbeddingsError
 from embeddings.head import parse_pooling
 
 DTYPES = ("int8", "bf16", "fp32")
+FROM_LOG = "cooccurrence"  # names stores whose vectors come from the log; their revision is a hash of its counts
 _SLOT = "{text}"
 _HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _LATIN_WORD = re.compile(r"[A-Za-z]+")
@@ -85,6 +86,11 @@ class Recipe:
         slug = re.sub(r"[^a-z0-9]+", "-", self.encoder.lower().rstrip("/").rsplit("/", 1)[-1]).strip("-")
         pooling = self.pooling.replace("+", "-").replace("_", "-")
         return f"{slug or 'encoder'}-{pooling}-{self.dtype}-{digest[:10]}"
+
+    @property
+    def is_from_log(self) -> bool:
+        """Whether the vectors come from the train rows of one mart, and mean nothing for those of another."""
+        return self.encoder == FROM_LOG
 
     def as_dict(self) -> dict:
         """As stores keep it. What most recipes don't have is left out, so that their keys stay what they were."""

@@ -13,7 +13,7 @@ from embeddings.errors import EmbeddingsError
 from embeddings.texts import list_hash
 from storage import atomic
 
-KINDS = ("pca", "zca")
+KINDS = ("pca", "zca", "none")
 # float32 vectors carry seven digits: a direction whose variance is this far below the largest is rounding.
 MAX_CONDITION = 1e10
 
@@ -25,13 +25,14 @@ class Whitening(TransformerMixin, BaseEstimator):
     >>> Whitening(128).fit(vectors, ids=text_ids, found=found).transform(vectors).shape
     (3953, 128)
 
-    Parameters: n_components, dimensions kept; kind, "zca" or "pca"; shrinkage, the share of the covariance replaced
-    by its mean variance times the identity, in [0, 1], or "auto" for Ledoit and Wolf's estimate; min_coverage, the
-    least share of the texts asked for that must have a vector.
+    Parameters: n_components, dimensions kept; kind, "zca", "pca" or "none"; shrinkage, the share of the covariance
+    replaced by its mean variance times the identity, in [0, 1], or "auto" for Ledoit and Wolf's estimate;
+    min_coverage, the least share of the texts asked for that must have a vector.
 
     Both kinds give the same distances between texts; they differ by a rotation. "pca" orders its dimensions by
     variance. "zca" turns them as near as possible to the original coordinates of most variance, so that a dimension
-    means what it meant before; with every dimension kept it is plain ZCA.
+    means what it meant before; with every dimension kept it is plain ZCA. "none" keeps the first dimensions as
+    they are: for vectors made from the log, which are ordered by what they explain.
 
     Attributes after `fit`: mean_ (D,), matrix_ (D, n_components), variances_ (D,) eigenvalues before whitening,
     shrinkage_, rank_, condition_, n_fit_, list_hash_ (sha256 over the ids it was fit on), all float64.
@@ -96,6 +97,11 @@ class Whitening(TransformerMixin, BaseEstimator):
                 f"Can't whiten {width} dimensions to {self.n_components}: lower n_components (--dim)."
             )
         _check_variation(X)
+        if self.kind == "none":
+            self.mean_, self.matrix_, self.variances_ = np.zeros(width), np.eye(width, self.n_components), X.var(axis=0)
+            self.shrinkage_, self.rank_, self.condition_ = 0.0, self.n_components, 1.0
+            self.n_fit_, self.list_hash_ = n, list_hash(ids)
+            return self
         mean_D = X.mean(axis=0)
         centred_ND = X - mean_D
         rank = _rank(centred_ND)

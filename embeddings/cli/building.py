@@ -10,12 +10,17 @@ from rich.table import Table
 
 from embeddings.cli.common import DEFAULT_ENCODER, DEFAULT_STORE, AsJson, Marts, Store, note, out
 from embeddings.cli.progress import doing, progress
-from embeddings.errors import require_extra
+from embeddings.cli.space import build_from_log
+from embeddings.errors import EmbeddingsError, require_extra
+from embeddings.recipe import FROM_LOG
 
 
 def build(
     marts: Marts,
-    encoder: Annotated[str, typer.Option(help="A name of the catalogue, a folder, or a hub id.")] = DEFAULT_ENCODER,
+    encoder: Annotated[
+        str,
+        typer.Option(help="A name of the catalogue, a folder, a hub id, or cooccurrence (made from the log)."),
+    ] = DEFAULT_ENCODER,
     only: Annotated[str, typer.Option(help="all, or cold: texts of rows whose user or item is zero or few.")] = "all",
     user_texts: Annotated[
         str, typer.Option(help="Whole user texts with --only all: cold, all or none of them.")
@@ -31,6 +36,8 @@ def build(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; by default the physical cores.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Cut texts to this many tokens.")] = None,
     shard_texts: Annotated[int | None, typer.Option(min=1, help="Texts a shard: what a kill can cost.")] = None,
+    dim: Annotated[int | None, typer.Option(min=1, help="With cooccurrence: dimensions; 64 if not given.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="With cooccurrence: of the SVD; 0 if not given.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Encode the texts that have no vector yet. It can be killed at any time: the same command continues.
@@ -38,7 +45,28 @@ def build(
     Example: [bold]embeddings build --marts data/marts/movielens --encoder e5-small[/]
 
     For the cold texts: [bold]embeddings build --marts data/marts/movielens --encoder smollm2 --only cold[/]
+
+    Without a model: [bold]embeddings build --marts data/marts/movielens --encoder cooccurrence[/]
     """
+    of_the_log = {"--dim": dim, "--seed": seed}
+    of_encoders = {
+        "--only": None if only == "all" else only,
+        "--user-texts": None if user_texts == "cold" else user_texts,
+        "--pooling": pooling,
+        "--template": template,
+        "--dtype": None if dtype == "auto" else dtype,
+        "--device": None if device == "auto" else device,
+        "--threads": threads,
+        "--max-tokens": max_tokens,
+        "--shard-texts": shard_texts,
+    }
+    for flag, given in (of_encoders if encoder == FROM_LOG else of_the_log).items():
+        if given is not None:
+            kind = "encoders that read texts" if encoder == FROM_LOG else f"--encoder {FROM_LOG}"
+            raise EmbeddingsError(f"{flag} is for {kind}: it says nothing to --encoder {encoder}. Leave it out.")
+    if encoder == FROM_LOG:
+        build_from_log(marts, store, dim, seed, as_json=as_json)
+        return
     require_extra("embeddings", "`embeddings build`")
     from dataclasses import asdict
 

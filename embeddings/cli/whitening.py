@@ -19,7 +19,7 @@ def whiten(
     store: Store = DEFAULT_STORE,
     output: Annotated[Path | None, typer.Option("--out", help="Where to save; by default in the store.")] = None,
     dim: Annotated[int, typer.Option(min=1, help="Dimensions to keep.")] = 128,
-    kind: Annotated[str, typer.Option(help="zca or pca.")] = "zca",
+    kind: Annotated[str, typer.Option(help="zca, pca or none.")] = "zca",
     shrinkage: Annotated[str, typer.Option(help="auto (Ledoit-Wolf), or a number from 0 to 1.")] = "auto",
     min_coverage: Annotated[
         float, typer.Option(min=0, max=1, help="Least share of texts that must have a vector.")

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from embeddings import Recipe, Template, VectorStore
 from tests.system.pages import run_in_process, simple_commands
+from tests.trainer.toy_log import make_log, write_log
 from tests.trainer.toy_texts import write_vectors
 from tests.trainer.toys import Mart, make_rich, make_toy
 from tests.warehouse.project import ROOT
@@ -102,6 +103,8 @@ def provoke() -> Iterator[str]:
     yield wrong(fit.format("s") + " 04_semantic --vectors poor")
     write_vectors(Path("short"))
     yield wrong(fit.format("s") + " 04_semantic --vectors short")
+    write_vectors(Path("of-another-log"), "cooccurrence")
+    yield wrong(fit.format("s") + " 12_entity_match --vectors of-another-log")
     with mock.patch.dict(os.environ), mock.patch.object(Path, "home", side_effect=RuntimeError):
         del os.environ["FIRST_IMPRESSION_CACHE"]
         yield wrong("trainer fit --run s --marts marts --stage quick.yaml")
@@ -159,6 +162,8 @@ def provoke() -> Iterator[str]:
     router = {"name": "0", "path": "", "type": "sentence_transformers.models.Router"}
     Path("routed/modules.json").write_text(json.dumps([router]))
     yield wrong("embeddings build --marts some --encoder routed")
+    write_log(make_log(400), Path("few"))
+    yield wrong("embeddings build --marts few --encoder cooccurrence --dim 5000")
     yield wrong("embeddings build --marts nowhere")
     with VectorStore.writer(
         Path("data/vectors"), Recipe("e5-small", "r", "mean", Template(), True, 64, "fp32"), 20

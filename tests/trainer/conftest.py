@@ -59,6 +59,8 @@ def stage() -> Any:
         for encoder in ("texts", "llm"):
             if encoder in raw["inputs"]:
                 raw["inputs"][encoder]["dimensions"] = 8
+                if raw["inputs"][encoder]["encoder"] == "cooccurrence":  # each log makes its own (test_space.py)
+                    raw["inputs"][encoder]["encoder"] = "e5-small"
         raw["evaluation"]["resamples"] = 20
         if "training" in raw:
             raw["training"] |= {"epochs": 3, "batch_size": 128, "learning_rate": 0.005, "warmup_steps": 5}

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +22,13 @@ from embeddings import EmbeddingsError
 from trainer.base.errors import TrainerError
 from trainer.base.files import is_plain
 from trainer.base.progress import progress
-from trainer.columns.store import evenly_spaced
+from trainer.columns.store import Columns, evenly_spaced
 
 DEFAULT_VECTORS = Path("data/vectors")
 HISTORY = "history"  # stands for the texts of the user's latest outcomes among the columns' names
 _FIT = 50_000  # train texts the whitening is fit on at most, evenly spread: bounds memory
 _BLOCK = 1 << 14  # texts whitened at once
+_ROWS = 1 << 16  # rows counted at once
 # The last bits of a matrix product depend on how many threads made it, and NumPy takes as many as there are cores.
 _one_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 
@@ -121,11 +122,13 @@ def fit_text_space(
     dimensions: int,
     min_coverage: float,
     build: str,
+    fingerprint: Callable[[], str] | None = None,
 ) -> TextSpace:
-    """Whiten an encoder's vectors on the distinct texts of train rows.
+    """Whiten an encoder's vectors on the distinct texts of train rows; those made from the log stay as they are.
 
     columns: for each column of text ids the distinct codes (1 + position in text_ids) its train rows hold, ascending;
     the entry HISTORY, if any, gets a mean of its own and decides nothing else. build: the command that makes vectors.
+    fingerprint: that of the train rows, which vectors made from the log have to agree with.
     Raises: TrainerError where there is no store, the coverage is too low, or the vectors can't be whitened.
     """
     train = np.unique(np.concatenate([codes for name, codes in columns.items() if name != HISTORY]))
@@ -135,7 +138,7 @@ def fit_text_space(
             "texts; see whether staging picks the log's text columns, or train a stage without texts, such as 03_ple."
         )
     try:
-        store = embeddings.find_store(root, encoder)
+        store = embeddings.find_store(root, encoder, fingerprint)
         found = store.has([text_ids[k - 1] for k in train])
         coverage = float(found.mean())
         if coverage < min_coverage:
@@ -145,7 +148,8 @@ def fit_text_space(
             )
         with_vector = evenly_spaced(train[found], _FIT)
         ids = sorted(text_ids[k - 1] for k in with_vector)  # in an order that isn't the log's
-        whitening = embeddings.Whitening(dimensions).fit(store.load(ids)[0], ids=ids)
+        kind = "none" if store.recipe.is_from_log else "zca"
+        whitening = embeddings.Whitening(dimensions, kind).fit(store.load(ids)[0], ids=ids)
     except EmbeddingsError as error:
         raise TrainerError(
             f"{error} Here --dim is the stage's `dimensions`, and the vectors' folder is --vectors {root}. "
@@ -160,6 +164,26 @@ def fit_text_space(
             n += int(table[:, -1].sum())
         space.means[name] = (total / max(1, n)).astype(np.float32)
     return space
+
+
+def fingerprint_of(columns: Columns, names: Sequence[str], rows_N: np.ndarray) -> str:
+    """That of the occurrences of texts in the named columns of these rows, as `embeddings build` counts them."""
+    ids_K = np.array(replace(columns).text_ids, np.int64)  # as the mart has them, also where a placebo shuffled them
+    tally = embeddings.Tally()
+    owners = {group: columns.dictionaries[columns.id_names[group]] for group in ("user", "item")}
+    for s in range(0, len(rows_N), _ROWS):
+        block = rows_N[s : s + _ROWS]
+        for column in columns.texts:
+            if column.name not in names or column.group not in owners:
+                continue
+            begin_B, codes_K = column.codes.take(block)
+            row_K = np.repeat(np.arange(len(block)), np.diff(begin_B))[codes_K > 0]
+            n_B = np.bincount(row_K, minlength=len(block))
+            texts_K = ids_K[codes_K[codes_K > 0] - 1]
+            for kind, group in [(column.group, column.group), ("shown", "user")][: 1 + (column.group == "item")]:
+                tally.add(kind, owners[group], columns.codes_of(group)[block] - 1, texts_K, n_B)
+        columns.release_pages()
+    return tally.total().fingerprint
 
 
 def vectors_hashes(root: Path, stores: Iterable[str], text_ids: Sequence[int]) -> dict[str, str]:

@@ -32,6 +32,7 @@ EmbeddingDim = Annotated[int, Field(ge=1, description="Length of the embedding o
 Hidden = Annotated[list[Width], Field(min_length=1, description="Widths of the body, or of an expert.")]
 Dropped = Annotated[float, Field(ge=0, lt=1, description="Share of hidden units dropped.")]
 EmbeddingDropped = Annotated[float, Field(ge=0, lt=1, description="Share of single embedding elements dropped.")]
+Experts = Annotated[int, Field(ge=1, description="How many experts.")]
 SharedExperts = Annotated[int, Field(ge=1, description="Experts of all scenes, in each level.")]
 PrivateExperts = Annotated[int, Field(ge=0, description="Experts of each scene alone, in each level.")]
 Levels = Annotated[int, Field(ge=1, description="Levels of experts.")]

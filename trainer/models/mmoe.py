@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
-from pydantic import Field
 from torch import nn
 
 from trainer.inputs.batch import Batch, Sizes
@@ -20,7 +17,7 @@ class Config(keys.ModelConfig):
     hidden: keys.Hidden
     dropout: keys.Dropped
     embedding_dropout: keys.EmbeddingDropped
-    experts: Annotated[int, Field(ge=1, description="How many experts.")]
+    experts: keys.Experts
     tower: keys.Tower
 
 

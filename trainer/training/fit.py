@@ -18,7 +18,7 @@ from trainer.contract.schema import Contract
 from trainer.inputs.batcher import Batcher
 from trainer.inputs.features import FittedInputs, fit_inputs
 from trainer.inputs.text import cold_rows, required_history, texts_of_rows
-from trainer.inputs.vectors import DEFAULT_VECTORS, HISTORY, TextSpace, fit_text_space, vectors_hashes
+from trainer.inputs.vectors import DEFAULT_VECTORS, HISTORY, TextSpace, fingerprint_of, fit_text_space, vectors_hashes
 from trainer.training.checkpoint import SECONDS, Checkpoint
 from trainer.training.distributed import Team, device
 from trainer.training.feed import Place, lie_on_device
@@ -135,13 +135,14 @@ def _with_texts_and_history(
             dimensions=texts.dimensions,
             min_coverage=texts.min_text_coverage,
             build=f"embeddings build --marts {contract.folder.parent} --encoder {texts.encoder}{only}",
+            fingerprint=lambda: fingerprint_of(columns, for_encoders, train_rows),
         )
 
     for_texts = for_llm = None
+    # Whole user texts are many, and only cold rows have them: they are for the language model.
+    for_encoders = [c.name for c in contract.having("text_id") if not c.cold_only]
     if wanted.texts:
-        # Whole user texts are many, and only cold rows have them: they are for the language model.
-        own = [c.name for c in contract.having("text_id") if not c.cold_only]
-        for_texts = space(wanted.texts, own + [HISTORY] * bool(wanted.history), train_rows)
+        for_texts = space(wanted.texts, for_encoders + [HISTORY] * bool(wanted.history), train_rows)
     if wanted.llm:
         every = [c.name for c in columns.texts]
         for_llm = space(wanted.llm, every, cold_rows(columns, train_rows), " --only cold")

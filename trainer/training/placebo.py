@@ -49,7 +49,8 @@ def refuse_placebo(stage: Stage, what: str) -> None:
 def seen_by(stage: Stage, columns: Columns) -> Columns:
     """The columns as the stage sees them: themselves, or with texts shuffled among those that the same columns hold.
 
-    The seed of the stage decides the order, so evaluating the run again shuffles them the same way.
+    Texts of train rows stay among themselves: a space made from them may have no vector for the others. The seed of the
+    stage decides the order, so evaluating the run again shuffles them the same way.
     """
     if not is_placebo(stage):
         return columns
@@ -57,6 +58,8 @@ def seen_by(stage: Stage, columns: Columns) -> Columns:
     every = [*(c.name for c in columns.texts), HISTORY]
     for k, codes in enumerate(texts_of_rows(columns, every, np.arange(len(columns))).values()):
         kind_K[codes] |= 1 << k
+    for codes in texts_of_rows(columns, every, columns.rows("train")).values():
+        kind_K[codes] |= 1 << len(every)
     ids = np.array(columns.text_ids, object)
     generator = np.random.default_rng([stage.seed, 0x9ACEB0])
     shuffled = ids.copy()

@@ -13,7 +13,9 @@ from torch import nn
 from trainer.inputs.batch import Batch, Sizes
 from trainer.models.content_tower import ContentTower
 from trainer.models.dnn import DNN
+from trainer.models.entity_match import EntityMatch
 from trainer.models.interest import Interest
+from trainer.models.layers import SpaceMatch
 from trainer.models.llm_fallback import LLMFallback
 from trainer.models.match import Matching
 from trainer.models.mmoe import MMoE
@@ -270,6 +272,27 @@ def test_a_match_is_of_two_sides_and_needs_both(batch: Batch) -> None:
     moved_BX = match(other, texts_BTV)
     assert (moved_BX[:, :5] - plain_BX[:, :5]).abs().max() > 1e-3
     torch.testing.assert_close(moved_BX[:, 5:], cosine_BP)
+
+
+def test_entity_match_without_texts_is_mmoe(batch: Batch) -> None:
+    mmoe = made(MMoE, 1, experts=3, **EXTRACTION)
+    match = made(EntityMatch, 2, experts=3, text_dropout=0.0, **EXTRACTION)
+    copied(mmoe, match)
+    different(match, mmoe, batch)
+    same(match, mmoe, replace(batch, text_BTV=torch.zeros(64, 3, 7)))
+
+
+def test_a_match_in_space_is_the_product_of_the_sides_means(batch: Batch) -> None:
+    match = SpaceMatch(SIZES, 0.0)
+    texts_BTV = batch.text_BTV * batch.text_there_BT[..., None]
+    found_BX = match(texts_BTV)
+    assert found_BX.shape == (64, match.width) == (64, 7 + 2)
+    for x_X, texts_TV in zip(found_BX, texts_BTV, strict=True):
+        unit_TV = [t / t.norm() if t.norm() > 0 else t for t in texts_TV]
+        item = unit_TV[0] + unit_TV[1]
+        item = item / item.norm() if item.norm() > 0 else item
+        torch.testing.assert_close(x_X[:7], 7 * unit_TV[2] * item)
+        torch.testing.assert_close(x_X[7:], torch.stack([unit_TV[2] @ unit_TV[0], unit_TV[2] @ unit_TV[1]]))
 
 
 def test_a_like_outcome_weighs_more_and_its_label_counts(batch: Batch) -> None:

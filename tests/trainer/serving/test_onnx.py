@@ -42,7 +42,7 @@ def test_the_graph_gives_the_runs_own_probabilities(toy: Any, stage: Any, tmp_pa
     assert not list(tmp_path.glob("*.partial*"))
 
 
-@pytest.mark.parametrize("name", ["06_llm_fallback", "09_interest", "10_match"])
+@pytest.mark.parametrize("name", ["06_llm_fallback", "09_interest", "10_match", "12_entity_match"])
 def test_texts_levels_and_histories_are_inputs_by_name(
     name: str, rich: Any, stage: Any, vectors: Any, tmp_path: Path
 ) -> None:
@@ -55,8 +55,9 @@ def test_texts_levels_and_histories_are_inputs_by_name(
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     names = {i.name for i in session.get_inputs()}
     assert names <= {i["name"] for i in about["inputs"]}
-    assert {"text_BTV", "text_there_BT"} <= names
-    assert ("llm_BTV" in names, "past_item_U" in names) == (name == "06_llm_fallback", name != "06_llm_fallback")
+    # 12_entity_match needs no flag: a text that isn't there is zero, and so is its product.
+    assert ("text_BTV" in names, "text_there_BT" in names) == (True, name != "12_entity_match")
+    assert ("llm_BTV" in names, "past_item_U" in names) == (name[:2] == "06", name[:2] in ("09", "10"))
     found = session.run(["probability"], {n: getattr(batch, n).numpy() for n in names})[0]
     table = pq.read_table(tmp_path / "run" / "predictions.parquet").to_pandas()
     np.testing.assert_allclose(found, table[table.split == "test"].probability, atol=1e-5)

@@ -11,6 +11,8 @@ from tests.trainer.toys import numbered
 from trainer.base.errors import TrainerError
 from trainer.columns.build import open_columns
 from trainer.contract.read import read_contract
+from trainer.inputs.text import texts_of_rows
+from trainer.inputs.vectors import HISTORY
 from trainer.ladder.rungs import read_rungs
 from trainer.run.directory import evaluate_run, fit_run
 from trainer.serving.onnx import export_run
@@ -36,6 +38,10 @@ def test_texts_are_shuffled_among_their_kind_by_the_seed(rich: Any, texts: Any, 
     assert all(kind[a] == kind[b] for a, b in zip(columns.text_ids, shuffled.text_ids, strict=True)), (
         "titles stay titles"
     )
+    held = texts_of_rows(columns, ["title_text_id", "tags", "about_user", HISTORY], columns.rows("train"))
+    of_train = {columns.text_ids[k - 1] for codes in held.values() for k in codes}
+    assert 0 < len(of_train) < len(columns.text_ids)
+    assert all((a in of_train) == (b in of_train) for a, b in zip(columns.text_ids, shuffled.text_ids, strict=True))
     assert seen_by(stage, columns).text_ids == shuffled.text_ids
     assert seen_by(as_placebo(texts(seed=2)), columns).text_ids != shuffled.text_ids
     assert shuffled.dictionaries == columns.dictionaries

@@ -4,7 +4,7 @@ from trainer.models.layers.basic import Dropout, embedding_table, mlp, one_hot_l
 from trainer.models.layers.experts import Experts, Extraction, ExtractionLevels, mix
 from trainer.models.layers.history import HistoryAttention, OutcomeAttention
 from trainer.models.layers.scenes import PriorGate, SceneGates, SceneHeads, SceneTowers, StarLinear, by_scene, own_scene
-from trainer.models.layers.texts import Match, TextJoin
+from trainer.models.layers.texts import Match, SpaceMatch, TextJoin
 
 __all__ = [
     "Dropout",
@@ -18,6 +18,7 @@ __all__ = [
     "SceneGates",
     "SceneHeads",
     "SceneTowers",
+    "SpaceMatch",
     "StarLinear",
     "TextJoin",
     "by_scene",

@@ -40,9 +40,7 @@ class Match(nn.Module):
         super().__init__()
         item_fields = [sizes.item_field]
         self.fields = ([f for f in sizes.id_fields if f not in item_fields], item_fields)
-        self.columns = tuple(
-            [t for t, group in enumerate(sizes.text_groups) if group == side] for side in ("user", "item")
-        )
+        self.columns = sides_of(sizes)
         self.dropout = Dropout(dropout)
         self.sides = nn.ModuleList(
             nn.Linear(len(fields) * embedding_dim + len(columns) * sizes.text_dim, size)
@@ -61,3 +59,31 @@ class Match(nn.Module):
             for linear, fields, columns in zip(self.sides, self.fields, self.columns, strict=True)
         ]
         return torch.cat([side_BD[0] * side_BD[1], cosine_BP], 1)
+
+
+class SpaceMatch(nn.Module):
+    """How near the user's texts are to the item's in the space of their vectors; nothing in it is learnt.
+
+    A side is the mean of its columns' vectors, each to length 1, to length 1 again. The product of both is kept element
+    by element, times the dimensions, so that an element is about 1 in size; the cosine of each of the user's columns
+    with each of the item's comes with it. All are 0 where a side has no text.
+    Shapes: vectors_BTV -> (B, V + user texts * item texts).
+    """
+
+    def __init__(self, sizes: Sizes, dropout: float):
+        super().__init__()
+        self.columns = sides_of(sizes)
+        self.dropout = Dropout(dropout)
+        users, items = map(len, self.columns)
+        self.width = sizes.text_dim + users * items
+
+    def forward(self, vectors_BTV: torch.Tensor) -> torch.Tensor:
+        user_BTV, item_BTV = (take_fields(nn.functional.normalize(vectors_BTV, dim=2), c) for c in self.columns)
+        user_BV, item_BV = (nn.functional.normalize(side_BTV.sum(1), dim=1) for side_BTV in (user_BTV, item_BTV))
+        product_BV = self.dropout(user_BV * item_BV * user_BV.shape[1])
+        return torch.cat([product_BV, (user_BTV @ item_BTV.transpose(1, 2)).flatten(1)], 1)
+
+
+def sides_of(sizes: Sizes) -> tuple[list[int], ...]:
+    """The positions of the user's and of the item's text columns."""
+    return tuple([t for t, group in enumerate(sizes.text_groups) if group == side] for side in ("user", "item"))
