@@ -55,8 +55,7 @@ def test_texts_levels_and_histories_are_inputs_by_name(
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     names = {i.name for i in session.get_inputs()}
     assert names <= {i["name"] for i in about["inputs"]}
-    # 12_entity_match needs no flag: a text that isn't there is zero, and so is its product.
-    assert ("text_BTV" in names, "text_there_BT" in names) == (True, name != "12_entity_match")
+    assert {"text_BTV", "text_there_BT"} <= names
     assert ("llm_BTV" in names, "past_item_U" in names) == (name[:2] == "06", name[:2] in ("09", "10"))
     found = session.run(["probability"], {n: getattr(batch, n).numpy() for n in names})[0]
     table = pq.read_table(tmp_path / "run" / "predictions.parquet").to_pandas()
