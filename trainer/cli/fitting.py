@@ -139,7 +139,9 @@ def evaluate(
 
 
 def report(
-    runs: Annotated[list[Path], typer.Option(help="A finished run; give it once a run.")],
+    runs: Annotated[
+        list[Path], typer.Option(help="A finished run, or a ladder's folder for all of its runs; give it once per run.")
+    ],
     output: Annotated[Path, typer.Option(help="The HTML file to write.")],
     bayes: Bayes = None,
     ladder: Annotated[
@@ -153,8 +155,10 @@ def report(
     Example: `trainer report --runs runs/00_gbdt --runs runs/01_dnn --output runs/report.html`
     """
     from trainer.report import write_report
+    from trainer.report.related import runs_of
     from trainer.run.integrity import check_finished
 
+    runs = [run for given in runs for run in runs_of(given)]
     for run in runs:
         check_finished(run)
     answers = {one.key: one.sentences for one in write_report(runs, output, bayes, ladder=ladder)}

@@ -67,7 +67,7 @@ def ladder(
     from trainer.ladder.running import make_runs
     from trainer.ladder.table import build_table
     from trainer.ladder.truth import truth_of
-    from trainer.report.ladder_table import HEAD, family_lines, row_of, write_pages
+    from trainer.report.ladder_table import family_lines, head_and_rows, write_pages
     from trainer.training.placebo import reads_texts
 
     if marts is not None and dataset is None:
@@ -116,11 +116,11 @@ def ladder(
     if as_json:
         typer.echo(json.dumps(found))
     else:
-        gap = found["bayes"] is not None
-        _show(found, [*HEAD, *(["gap closed"] if gap else [])], [row_of(line, gap) for line in found["rungs"]])
+        _show(found, *head_and_rows(found))
         for line in family_lines(found):
             out.print(line, markup=False)
     console.print(f"Wrote {place / 'ladder.md'}, with ladder.json and ladder.svg beside it")
+    console.print(f"Next: trainer report --runs {place} --output {place / 'report.html'}", soft_wrap=True, markup=False)
     for name in found["above_bayes"]:
         console.print(f"{name} is above the Bayes AUC by more than chance: look for a leak.", style="bold red")
     if made.failed:

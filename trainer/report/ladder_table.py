@@ -45,7 +45,6 @@ def write_pages(folder: Path, ladder: dict[str, Any]) -> None:
 def markdown(ladder: dict[str, Any]) -> str:
     """The whole page."""
     seeds, bayes = ladder["seeds"], ladder["bayes"]
-    gap = bayes is not None
     lines = [
         f"# The ladder on {ladder['dataset']}",
         "",
@@ -54,10 +53,11 @@ def markdown(ladder: dict[str, Any]) -> str:
         "",
         "![Test AUC of each rung with its interval](ladder.svg)",
         "",
-        *_table([*HEAD, *(["gap to Bayes closed"] if gap else [])], [row_of(line, gap) for line in ladder["rungs"]]),
+        *_table(*head_and_rows(ladder)),
     ]
     if bayes:
-        lines += ["", f"Bayes AUC on these rows: {bayes['auc']['all']:.4f}. Share of the gap: counted from 01_dnn."]
+        counted = " Share of the gap: counted from 01_dnn." if _has_gap(ladder) else ""
+        lines += ["", f"Bayes AUC on these rows: {bayes['auc']['all']:.4f}.{counted}"]
     for name in ladder["above_bayes"]:
         lines += ["", f"**{name} is above the Bayes AUC by more than chance: it sees what no honest model can.**"]
     for name, why in ladder["failed"].items():
@@ -146,8 +146,17 @@ def spread(one: dict[str, Any]) -> str:
     return _plain(one["mean"]) + ("" if one["sd"] is None else f" ± {_plain(one['sd'])}")
 
 
-def row_of(line: dict[str, Any], gap: bool) -> list[str]:
-    """A rung's cells, in the order of HEAD, then its share of the gap."""
+def head_and_rows(ladder: dict[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """HEAD and, where any rung has one, the share of the gap to Bayes; each rung's cells in that order."""
+    gap = _has_gap(ladder)
+    return [*HEAD, *(["gap to Bayes closed"] if gap else [])], [_row(line, gap) for line in ladder["rungs"]]
+
+
+def _has_gap(ladder: dict[str, Any]) -> bool:
+    return any(line["gap_closed"] is not None for line in ladder["rungs"])
+
+
+def _row(line: dict[str, Any], gap: bool) -> list[str]:
     low, high = line["auc_low_high"]
     previous, gbdt = (line[key] and line[key]["all"] for key in ("to_previous", "to_gbdt"))
     claim = claim_of(line)

@@ -15,7 +15,7 @@ from storage import atomic
 from trainer.metrics.metrics import ANY
 from trainer.report import charts, pictures
 from trainer.report.findings import Finding, findings, groups_of
-from trainer.report.ladder_table import HEAD, family_lines, halves, row_of
+from trainer.report.ladder_table import family_lines, halves, head_and_rows
 from trainer.report.related import find_ceiling, find_ladder
 from trainer.report.runs import read_run, scenes_by_size, short_names
 
@@ -132,10 +132,8 @@ def _together(loaded: list[dict[str, Any]], key: str, parts: tuple[str, ...] = (
 def _ladder(ladder: dict[str, Any] | None) -> dict[str, Any] | None:
     if ladder is None:
         return None
-    gap = ladder["bayes"] is not None
-    head = [*HEAD, *(["gap to Bayes closed"] if gap else [])]
-    lines = [head, *(row_of(line, gap) for line in ladder["rungs"])]
-    tables = [[[line[k] for k in columns] for line in lines] for columns in halves(len(head))]
+    head, rows = head_and_rows(ladder)
+    tables = [[[line[k] for k in columns] for line in (head, *rows)] for columns in halves(len(head))]
     return ladder | {"charts": charts.ladder_charts(ladder), "tables": tables, "notes": family_lines(ladder)}
 
 

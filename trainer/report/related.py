@@ -13,6 +13,17 @@ from trainer.metrics.metrics import ANY
 _LADDER = ("dataset", "mart", "rungs", "bayes", "seeds", "test_rows", "users", "definition")
 
 
+def runs_of(given: Path) -> list[Path]:
+    """The runs in a ladder's folder, in the order of its rungs; else what is given.
+
+    Raises: TrainerError where its ladder.json is damaged.
+    """
+    if not (given / "ladder.json").is_file():
+        return [given]
+    rungs = _read_ladder(given / "ladder.json")["rungs"]
+    return [given / run for rung in rungs for run in rung.get("runs", ())] or [given]
+
+
 def find_ladder(given: Path | None, runs: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The ladder.json given, else the one beside or above the runs whose rows were theirs; None without.
 

@@ -15,6 +15,7 @@ from tests.trainer.toys import numbered
 from trainer.base.errors import TrainerError
 from trainer.evaluation.drift import read_drift
 from trainer.report import charts, write_report
+from trainer.report.related import runs_of
 from trainer.report.runs import short_names
 from trainer.run.directory import fit_run
 
@@ -216,6 +217,21 @@ def ladder(folder: Path, content_hash: str, **more: Any) -> Path:
     return folder / "ladder.json"
 
 
+def test_a_ladders_folder_stands_for_its_runs(tmp_path: Path) -> None:
+    assert runs_of(tmp_path / "run") == [tmp_path / "run"]
+    path = ladder(tmp_path, "")
+    assert runs_of(tmp_path) == [tmp_path], "an older ladder doesn't name its runs"
+    found = json.loads(path.read_text())
+    for line in found["rungs"]:
+        line["runs"] = [f"{line['name']}/seed_1", f"{line['name']}/seed_2"]
+    path.write_text(json.dumps(found))
+    names = [run.relative_to(tmp_path).as_posix() for run in runs_of(tmp_path)]
+    assert names == ["00_gbdt/seed_1", "00_gbdt/seed_2", "01_dnn/seed_1", "01_dnn/seed_2"]
+    path.write_text("{}")
+    with pytest.raises(TrainerError, match="is no ladder: it lacks dataset"):
+        runs_of(tmp_path)
+
+
 def test_the_ladder_beside_or_above_the_runs(runs: list[Path], tmp_path: Path) -> None:
     own = json.loads((runs[0] / "lineage.json").read_text())["content_hash"]
     (tmp_path / "rung").mkdir()
@@ -223,10 +239,11 @@ def test_the_ladder_beside_or_above_the_runs(runs: list[Path], tmp_path: Path) -
     ladder(tmp_path, own)
     for run in (runs[1], below):
         write_report([run], tmp_path / "report.html")
-        html = (tmp_path / "report.html").read_text()
+        html = (tmp_path / "report.html").read_text().replace("\u00a0", " ")
         assert "01_dnn" in drawing(html, "The ladder on toy")
         assert "<td>+.0213<small>(+.0100 – +.0300) [00_gbdt]</small></td>" in html
         assert "0.9111" in html
+        assert "gap to Bayes" not in html, "no rung has a share of it"
     (below / "DONE").unlink()
     write_report([below], tmp_path / "report.html")
     assert "The ladder" not in (tmp_path / "report.html").read_text(), "an old ladder in a new run's own report"

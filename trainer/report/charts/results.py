@@ -53,7 +53,7 @@ def ladder_charts(ladder: dict[str, Any]) -> list[Chart]:
         difference_chart(
             f"Claims of the ladder on {ladder['dataset']}",
             claims,
-            "difference to the rung before; texts, to themselves shuffled (hollow: not shown)",
+            "difference claimed (hollow: not shown)",
         ),
     ]
 
