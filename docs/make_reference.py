@@ -62,7 +62,8 @@ The same for all commands here:
 | 130 | stopped with Ctrl-C |
 
 Code 1 comes from `trainer evaluate` (other metrics than in `metrics.json`), `trainer ladder` (a rung above the Bayes
-AUC), `trainer fit` with `--track` (a tracker failed; the run is whole) and `embeddings check` (damaged shards).
+AUC), `trainer replay` (a value differs from the mart's), `trainer fit` with `--track` (a tracker failed; the run is
+whole) and `embeddings check` (damaged shards).
 
 `dbt` has its own: 0, 1 (a model or a test failed), 2 (dbt couldn't start: a wrong flag, a project that doesn't parse).
 """

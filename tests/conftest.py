@@ -26,6 +26,7 @@ SLOW = (
     "trainer/ladder/test_running.py",
     "trainer/training/test_determinism.py",
     "trainer/training/test_checkpoint.py",
+    "trainer/serving/online/test_replay.py",
     "trainer/serving/test_onnx.py",
     "trainer/test_notebook.py",
     "warehouse/test_hostile_files.py",

@@ -15,7 +15,7 @@ from storage import installed
 from storage.terminal import print_anything
 from trainer.base.errors import TrainerError
 from trainer.base.progress import console
-from trainer.cli import comparing, explaining, fitting, laddering, serving
+from trainer.cli import comparing, explaining, fitting, laddering, online, serving
 
 # Before OpenMP is loaded: its threads wait by spinning, which on a shared machine doubles the CPU time of the trees
 # and, once there are more threads than idle cores, stretched 20 seconds to minutes. Sleeping costs a quiet one nothing.
@@ -54,9 +54,11 @@ for command in (
     explaining.importance,
     serving.score,
     serving.export,
+    online.replay,
     fitting.report,
 ):
     app.command()(stoppable(command))
+app.add_typer(online.state_app, name="state")
 
 
 _MEND = "Nothing half-written was kept. Make room or mend the folder, then run the same command again."

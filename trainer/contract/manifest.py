@@ -55,6 +55,34 @@ def check_manifest(given: Path | None, record: dict[str, Any], columns: tuple[Co
     }
 
 
+def compiled_models(given: Path | None, unique_id: str) -> dict[str, str]:
+    """The SQL of a model and of all models that it reads, by the name of their relation.
+
+    Raises: TrainerError where dbt's last command compiled only some of them, or compiled them for a refresh.
+    """
+    path = given or DEFAULT_MANIFEST
+    mend = "Run `dbt compile` with the vars of the build: it writes target/manifest.json. Or point --manifest at one."
+    if not path.exists():
+        raise TrainerError(f"No manifest {path}, which has the SQL of the features. {mend}")
+    found, waiting = dict[str, str](), [unique_id]
+    try:
+        nodes = _read_manifest(path)["nodes"]
+        while waiting:
+            node = nodes.get(waiting.pop())
+            if node is None or node["resource_type"] != "model" or node["alias"] in found:
+                continue
+            sql = node.get("compiled_code")
+            if not sql:
+                raise TrainerError(f"{path} lacks the SQL of {node['name']}: dbt's last command left it out. {mend}")
+            if node["relation_name"] and node["relation_name"] in sql:
+                raise TrainerError(f"{path} has the SQL of {node['name']} as of a refresh, not of a full build. {mend}")
+            found[node["alias"]] = sql
+            waiting += node["depends_on"]["nodes"]
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        raise TrainerError(f"{path} isn't a dbt manifest. {mend}") from None
+    return found
+
+
 def _read_manifest(path: Path) -> Any:
     """dbt writes it in place: half of one becomes a whole one in a moment, or was left by a dbt that was killed."""
     for seconds in _MANIFEST_WAITS:

@@ -29,7 +29,7 @@
     {%- for name in ['val_from', 'test_from'] -%}{%- do vars.update({name: instant_var(name)}) -%}{%- endfor -%}
     {%- for name in ['ctx_dense', 'ctx_ids', 'user_text_parts'] -%}{%- do vars.update({name: dataset_var(name, [])}) -%}{%- endfor -%}
     {%- do vars.update({'entity_separator': dataset_var('entity_separator', ''),
-        'few_max': var('few_max'), 'prior_weight': var('prior_weight'),
+        'few_max': var('few_max'), 'prior_weight': var('prior_weight'), 'history_length': var('history_length'),
         'label_delay': dataset_var('label_delay', var('label_delay'))}) -%}
     {%- do vars.update(split_vars()) -%}
     {%- set checksums = {} -%}

@@ -1,0 +1,340 @@
+"""The state: what became known, counted per user, item, pair, scene and day, one blob per key.
+
+`State.apply` takes outcomes as they become known, each once, in any order within `tolerance`; `State.gather` reads what
+requests at an instant need. What was known at or after that instant is left out when it is counted, so it makes no
+difference whether a later outcome is there already.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from trainer.base.errors import TrainerError
+from trainer.serving.online import days, history, moments
+from trainer.serving.online.blobs import NONE
+from trainer.serving.online.stores import Blobs, Store
+from trainer.serving.online.supplied import DAYS, MOMENTS
+
+_FORM = 1  # of the blobs; another number is another way to write them
+_SETTINGS, _CLOCK, HOLD = b"settings", b"clock", b"hold"
+_CHUNK = 2000  # outcomes per transaction where many are applied
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a state was made for. models: the SQL of the mart and of all that it reads, by relation; tolerance: seconds
+    by which an outcome, or a request, may be older than the newest outcome."""
+
+    mart: str
+    dataset: str
+    scenes: tuple[str, ...]
+    history_length: int
+    columns: tuple[dict[str, Any], ...]
+    variables: dict[str, Any]
+    models: dict[str, str]
+    tolerance: int
+    form: int = _FORM
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One event whose outcome is known. known_at: microseconds since 1970, UTC. values: what a history lists of it."""
+
+    event_id: str
+    user_id: str
+    item_id: str
+    scene: str
+    known_at: int
+    label: int
+    values: list[Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Whom, what and where features are asked for. at: microseconds since 1970, UTC."""
+
+    user_id: str
+    item_id: str
+    scene: str
+    at: int
+
+
+@dataclass
+class Gathered:
+    """Blobs as they were read, of any number of requests; counted later, all at once.
+
+    Per grain: the blobs and instants of its keys, and for each request the position of its own among them.
+    """
+
+    blobs: dict[str, list[bytes | None]] = field(default_factory=dict)
+    at: dict[str, list[int]] = field(default_factory=dict)
+    position: dict[str, list[int]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.position.get("user", ()))
+
+    def joined(self, other: Gathered) -> Gathered:
+        """This one, with the requests of another after its own."""
+        for grain, positions in other.position.items():
+            n = len(self.at.setdefault(grain, []))
+            self.position.setdefault(grain, []).extend([n + one for one in positions])
+            self.blobs.setdefault(grain, []).extend(other.blobs[grain])
+            self.at[grain].extend(other.at[grain])
+        return self
+
+
+class OldOutcomeError(TrainerError):
+    """An outcome became known longer ago than the state can still count."""
+
+
+class OldRequestError(TrainerError):
+    """A request is of an instant that the state no longer knows."""
+
+
+class State:
+    """A state in a store. Raises on opening: TrainerError where there is none, or one of another form."""
+
+    def __init__(self, store: Store):
+        self.store = store
+        found = store.get([_SETTINGS])[_SETTINGS]
+        if found is None:
+            raise TrainerError("There is no state yet. `trainer state build` makes one.")
+        raw = json.loads(found)
+        if raw.get("form") != _FORM:
+            raise TrainerError(
+                f"The state was written in form {raw.get('form')}, expected {_FORM}. Build it anew in another place: "
+                "`trainer state build`."
+            )
+        raw |= {name: tuple(raw[name]) for name in ("scenes", "columns")}
+        self.settings = Settings(**raw)
+        self._slots = {scene: slot for slot, scene in enumerate(self.settings.scenes)}
+        self._tolerance = self.settings.tolerance * 1_000_000
+
+    @classmethod
+    def create(cls, store: Store, settings: Settings) -> State:
+        """A new, empty state; one that is there already must be of the same settings."""
+        text = json.dumps(asdict(settings), sort_keys=True).encode()
+
+        def change(blobs: Blobs) -> dict[bytes, bytes]:
+            there = blobs[_SETTINGS]
+            if there is not None and there != text:
+                raise TrainerError(_other_settings(json.loads(there), json.loads(text)))
+            return {_SETTINGS: text}
+
+        store.update([_SETTINGS], change)
+        return cls(store)
+
+    @property
+    def clock(self) -> int | None:
+        """When the newest outcome became known; None before the first."""
+        return _instant(self.store.get([_CLOCK])[_CLOCK])
+
+    def slot(self, scene: str) -> int:
+        """Raises: TrainerError for a scene that isn't one."""
+        if scene not in self._slots:
+            raise TrainerError(f"Scene {scene!r} isn't one of {', '.join(self.settings.scenes)}.")
+        return self._slots[scene]
+
+    def apply(self, outcomes: Iterable[Outcome]) -> int:
+        """Count outcomes, each once; return how many were new. One transaction for every 2,000.
+
+        Raises: OldOutcomeError for one that became known more than `tolerance` before the newest; TrainerError for a
+        label that isn't 0 or 1, a scene that isn't one, an event that was applied before with another outcome.
+        """
+        waiting = sorted(outcomes, key=lambda one: (one.known_at, one.event_id))
+        n_new = 0
+        for start in range(0, len(waiting), _CHUNK):
+            some = waiting[start : start + _CHUNK]
+            for one in some:
+                self._check(one)
+            counts: list[int] = []
+            keys = [_CLOCK, HOLD, *(key for one in some for key in _keys_of(one).values())]
+            self.store.update(keys, lambda blobs, some=some, counts=counts: self._changed(blobs, some, counts))
+            n_new += counts[-1]
+        return n_new
+
+    def gather(self, requests: Sequence[Request], into: Gathered | None = None) -> Gathered:
+        """Read what requests need, all of it as of one moment.
+
+        Raises: OldRequestError for an instant more than `tolerance` before the newest outcome.
+        """
+        places: dict[tuple[str, bytes, int], int] = {}
+        found = Gathered()
+        keys = [_CLOCK, HOLD]
+        for request in requests:
+            self.slot(request.scene)
+            for grain, key in _read_keys(request).items():
+                if (grain, key, request.at) not in places:
+                    places[grain, key, request.at] = len(found.at.setdefault(grain, []))
+                    found.at[grain].append(request.at)
+                    keys.append(key)
+                found.position.setdefault(grain, []).append(places[grain, key, request.at])
+        blobs = self.store.get(keys)
+        clock = _instant(blobs[_CLOCK])
+        settled = self._settled(clock, blobs[HOLD])
+        for request in requests:
+            if request.at < settled:
+                raise OldRequestError(
+                    f"A request is as of {_text(request.at)}, but the state has outcomes until {_text(clock)} and "
+                    f"can't go back more than {self.settings.tolerance} s."
+                )
+        whole = self._with_segments(blobs, places)
+        for grain, key, at in places:
+            found.blobs.setdefault(grain, []).append(whole.get((key, at), blobs[key]))
+        return found if into is None else into.joined(found)
+
+    def _with_segments(self, blobs: Blobs, places: Iterable[tuple[str, bytes, int]]) -> dict[tuple[bytes, int], bytes]:
+        """The blobs without the moments of an hour that a reader's window cuts, with them. A segment never changes."""
+        cut = {
+            (key, at): hour
+            for grain, key, at in places
+            if grain in MOMENTS and (hour := moments.cut_hour(blobs[key], at)) is not None
+        }
+        segments = self.store.get([_segment(key, hour) for (key, _), hour in cut.items()]) if cut else {}
+        out = {}
+        for (key, at), hour in cut.items():
+            blob, segment = blobs[key], segments[_segment(key, hour)]
+            assert blob is not None
+            if segment is None:
+                raise OldRequestError(f"What a request as of {_text(at)} needs was removed from the state just now.")
+            out[key, at] = moments.with_segment(blob, hour, segment)
+        return out
+
+    def counts(self, gathered: Gathered) -> dict[str, np.ndarray | list[Any]]:
+        """What the formulas stand on, by name: (B,) int64 with NONE for NULL; lists per request for the history."""
+        out: dict[str, np.ndarray | list[Any]] = {}
+        n_scenes = len(self.settings.scenes)
+        for grain in (*MOMENTS, *DAYS):
+            at = np.array(gathered.at.get(grain, []), np.int64)
+            blobs, position = gathered.blobs.get(grain, []), np.array(gathered.position.get(grain, []), np.int64)
+            found = moments.counted(blobs, at) if grain in MOMENTS else days.counted(blobs, at // moments.DAY, n_scenes)
+            out |= {f"{grain}.{name}": values[position] for name, values in found.items()}
+        blobs, instants = gathered.blobs.get("history", []), gathered.at.get("history", [])
+        numbers, lists = history.latest(blobs, instants, self.settings.history_length)
+        places = gathered.position.get("history", [])
+        out["history.last_number"] = np.array([numbers[place] for place in places], np.int64)
+        out["history"] = [lists[place] for place in places]
+        return out
+
+    def _settled(self, clock: int | None, hold: bytes | None) -> int:
+        """Before it nothing is added and nobody asks: `tolerance` before the newest outcome, or an instant held."""
+        held = _instant(hold)
+        newest = NONE if clock is None else clock - self._tolerance
+        return newest if held is None else min(newest, held)
+
+    def _check(self, one: Outcome) -> None:
+        self.slot(one.scene)
+        if one.label not in (0, 1):
+            raise TrainerError(f"Event {one.event_id}: its label is {one.label!r}, expected 0 or 1.")
+
+    def _changed(self, blobs: Blobs, outcomes: list[Outcome], counts: list[int]) -> Blobs:
+        now, changed = dict(blobs), Blobs()
+        n_new = 0
+
+        def put(key: bytes, value: bytes | None) -> None:
+            now[key] = changed[key] = value
+
+        clock = _instant(now[_CLOCK])
+        for one in outcomes:
+            keys = _keys_of(one)
+            told = f"{one.known_at} {one.label}".encode()
+            there = now[keys["event"]]
+            if there is not None:
+                if there != told:
+                    raise TrainerError(
+                        f"Event {one.event_id} was applied with label {there.split()[1].decode()}, known at "
+                        f"{_text(int(there.split()[0]))}; now its label is {one.label}, known at "
+                        f"{_text(one.known_at)}. An outcome can't change."
+                    )
+                continue
+            if one.known_at < self._settled(clock, now[HOLD]):
+                raise OldOutcomeError(
+                    f"Event {one.event_id} became known at {_text(one.known_at)}, but the state has outcomes until "
+                    f"{_text(clock)} and takes none that is more than {self.settings.tolerance} s older. Apply "
+                    "outcomes in the order in which they became known, or build the state anew."
+                )
+            clock = one.known_at if clock is None else max(clock, one.known_at)
+            self._count(one, keys, now, put, self._settled(clock, now[HOLD]))
+            put(keys["event"], told)
+            n_new += 1
+        if n_new:
+            put(_CLOCK, str(clock).encode())
+        counts.append(n_new)
+        return changed
+
+    def _count(self, one: Outcome, keys: dict[str, bytes], now: Blobs, put: Any, settled: int) -> None:
+        def count(grain: str, micros: int, impressions: int, clicks: int, new_items: int) -> None:
+            key = keys[grain]
+            blob, segments = moments.added(
+                now[key], micros, impressions=impressions, clicks=clicks, new_items=new_items, settled=settled
+            )
+            put(key, blob)
+            for hour, segment in segments.items():
+                put(_segment(key, hour), segment)
+
+        first = moments.first_instant(now[keys["user_item"]])
+        is_first = first is None or one.known_at < first
+        if first is not None and is_first:  # the pair's first outcome is an earlier one than was thought
+            count("user", first, 0, 0, -1)
+        for grain in MOMENTS:
+            count(grain, one.known_at, 1, one.label, int(grain == "user" and is_first))
+        day, slot = one.known_at // moments.DAY, self._slots[one.scene]
+        for grain in DAYS:
+            blob = days.added(
+                now[keys[grain]], day, slot, one.label, len(self._slots), keep_from=settled // moments.DAY - 7
+            )
+            put(keys[grain], blob)
+        blob = history.added(
+            now[keys["history"]], one.known_at, one.event_id, one.values,
+            settled=settled, length=self.settings.history_length,
+        )  # fmt: skip
+        put(keys["history"], blob)
+
+
+def _key(grain: str, *ids: str) -> bytes:
+    return grain.encode() + b"".join(map(_part, ids))
+
+
+def _part(one: str) -> bytes:
+    encoded = one.encode()
+    return b"\0%d:%b" % (len(encoded), encoded)
+
+
+def _segment(key: bytes, hour: int) -> bytes:
+    return b"segment\0%d\0%b" % (hour, key)
+
+
+_GRAINS = {grain: keys for grain, (keys, _) in (MOMENTS | DAYS).items()} | {"history": ("user_id",)}
+_PREFIXES = [(grain, grain.encode(), keys) for grain, keys in _GRAINS.items()]
+
+
+def _read_keys(of: Outcome | Request) -> dict[str, bytes]:
+    ids = {"user_id": _part(of.user_id), "item_id": _part(of.item_id), "scene": _part(of.scene)}
+    return {grain: prefix + b"".join([ids[key] for key in keys]) for grain, prefix, keys in _PREFIXES}
+
+
+def _keys_of(one: Outcome) -> dict[str, bytes]:
+    return _read_keys(one) | {"event": _key("event", one.event_id)}
+
+
+def _instant(blob: bytes | None) -> int | None:
+    return None if blob is None else int(blob)
+
+
+def _text(micros: int | None) -> str:
+    assert micros is not None
+    return datetime.fromtimestamp(micros / 1e6, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+def _other_settings(there: dict[str, Any], wanted: dict[str, Any]) -> str:
+    differ = [name for name in wanted if there.get(name) != wanted[name]]
+    return (
+        f"There is a state of other settings already ({', '.join(differ)} differ): the mart, its vars or its SQL have "
+        "changed since. Build the new one in another place, and remove the old one when nothing reads it any more."
+    )

@@ -1,0 +1,187 @@
+"""Where the state's blobs lie: SQLite in a file, or a Redis server. Both change several keys at once or none.
+
+`Store.get` reads keys as of one moment; `Store.update` reads keys, lets a function say what they become, and writes
+that, as one step that neither a kill nor another writer can cut in two.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, final
+from urllib.parse import urlsplit
+
+from storage import installed
+from trainer.base.errors import TrainerError
+
+Blobs = dict[bytes, bytes | None]
+Change = Callable[[Blobs], Blobs]
+_SQLITE_KEYS = 30_000  # per statement; SQLite's own limit is 32,766
+_BUSY_SECONDS = 30.0
+
+
+class StoreError(TrainerError):
+    """The store can't be reached or written just now."""
+
+
+class Store(ABC):
+    """Blobs by key."""
+
+    @abstractmethod
+    def get(self, keys: Sequence[bytes]) -> Blobs:
+        """The blobs of all keys as of one moment; None for a key that isn't there."""
+
+    @abstractmethod
+    def update(self, keys: Sequence[bytes], change: Change) -> None:
+        """Write what `change` makes of the keys' blobs, all of it or nothing; None removes a key.
+
+        `change` may be called more than once.
+        """
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+@final
+class SQLiteStore(Store):
+    """One table in a file, with a write-ahead log: readers don't wait for a writer.
+
+    A commit survives the end of the process, kill -9 included. After a power cut the last commits may be missing, never
+    a part of one (`synchronous=NORMAL`).
+    """
+
+    def __init__(self, path: Path):
+        self._path = path
+        with self._reported():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(
+                path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
+            )
+            self._connection.execute("pragma journal_mode = wal")
+            self._connection.execute("pragma synchronous = normal")
+            self._connection.execute("pragma cache_size = -65536")  # KiB
+            self._connection.execute("pragma wal_autocheckpoint = 16384")  # pages of 4 KiB; each waits for the disk
+            self._connection.execute(
+                "create table if not exists state (key blob primary key, value blob not null) without rowid"
+            )
+
+    def get(self, keys: Sequence[bytes]) -> Blobs:
+        with self._reported():
+            if len(keys) <= _SQLITE_KEYS:  # one statement reads as of one moment by itself
+                return self._read(keys)
+            with self._transaction("begin"):
+                return self._read(keys)
+
+    def update(self, keys: Sequence[bytes], change: Change) -> None:
+        with self._reported(), self._transaction("begin immediate"):
+            changed = change(self._read(keys))
+            written = [(key, value) for key, value in changed.items() if value is not None]
+            self._connection.executemany("insert or replace into state values (?, ?)", written)
+            if removed := [(key,) for key, value in changed.items() if value is None]:
+                self._connection.executemany("delete from state where key = ?", removed)
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _read(self, keys: Sequence[bytes]) -> Blobs:
+        found: Blobs = dict.fromkeys(keys)
+        wanted = list(found)
+        for start in range(0, len(wanted), _SQLITE_KEYS):
+            some = wanted[start : start + _SQLITE_KEYS]
+            marks = ",".join("?" * len(some))
+            found.update(self._connection.execute(f"select key, value from state where key in ({marks})", some))
+        return found
+
+    @contextlib.contextmanager
+    def _transaction(self, begin: str) -> Iterator[None]:
+        self._connection.execute(begin)
+        try:
+            yield
+        except BaseException:
+            self._connection.execute("rollback")
+            raise
+        self._connection.execute("commit")
+
+    @contextlib.contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"The state in {self._path} can't be read or written ({error}).") from None
+
+
+@final
+class RedisStore(Store):
+    """One key per blob below a prefix. A change is a transaction that Redis refuses if a key has changed meanwhile."""
+
+    def __init__(self, url: str, prefix: bytes):
+        if problem := installed.lacking("serving", "A state in Redis"):
+            raise TrainerError(problem)
+        import redis
+
+        self._redis = redis
+        self._url, self._prefix = url, prefix
+        self._client: Any = redis.Redis.from_url(url, socket_connect_timeout=5, socket_timeout=30)
+
+    def get(self, keys: Sequence[bytes]) -> Blobs:
+        with self._reported():
+            return self._read(self._client, list(dict.fromkeys(keys)))
+
+    def update(self, keys: Sequence[bytes], change: Change) -> None:
+        wanted = list(dict.fromkeys(keys))
+        with self._reported():
+            while True:
+                with self._client.pipeline(transaction=True) as pipe:
+                    try:
+                        if wanted:
+                            pipe.watch(*(self._prefix + key for key in wanted))
+                        changed = change(self._read(pipe, wanted))
+                        pipe.multi()
+                        written = {self._prefix + key: value for key, value in changed.items() if value is not None}
+                        removed = [self._prefix + key for key, value in changed.items() if value is None]
+                        if written:
+                            pipe.mset(written)
+                        if removed:
+                            pipe.delete(*removed)
+                        pipe.execute()
+                        return
+                    except self._redis.WatchError:
+                        continue  # another writer was first: again, on what it wrote
+
+    def close(self) -> None:
+        self._client.close()
+
+    def _read(self, client: Any, keys: list[bytes]) -> Blobs:
+        values = client.mget([self._prefix + key for key in keys]) if keys else []
+        return dict(zip(keys, values, strict=True))
+
+    @contextlib.contextmanager
+    def _reported(self) -> Iterator[None]:
+        try:
+            yield
+        except self._redis.RedisError as error:
+            raise StoreError(f"The state at {self._url} can't be read or written ({error}).") from None
+
+
+def open_store(url: str) -> Store:
+    """`sqlite:FILE` (or just a path ending in .sqlite), or `redis://HOST:PORT/DATABASE?prefix=NAME`.
+
+    Raises: TrainerError for a URL of another kind; StoreError where the store can't be reached.
+    """
+    if url.startswith(("redis://", "rediss://", "unix://")):
+        base, _, query = url.partition("?")
+        options = [part for part in query.split("&") if part]
+        prefix = next((part.removeprefix("prefix=") for part in options if part.startswith("prefix=")), "state")
+        rest = "&".join(part for part in options if not part.startswith("prefix="))
+        return RedisStore(base + (f"?{rest}" if rest else ""), f"{prefix}:".encode())
+    if url.startswith("sqlite:"):
+        return SQLiteStore(Path(url.removeprefix("sqlite:").removeprefix("//")))
+    if not urlsplit(url).scheme and url.endswith((".sqlite", ".db")):
+        return SQLiteStore(Path(url))
+    raise TrainerError(
+        f"--state {url}: expected sqlite:FILE, such as sqlite:state.sqlite, or redis://HOST:PORT/0, which may end in "
+        "?prefix=NAME."
+    )
