@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import duckdb
@@ -143,7 +144,7 @@ class RowWise:
                 steps.done[key] = _supplied_relation(self._supplied[model, key], f"step {key} of {model}")
             else:
                 inner = entry["value"].get("query_node") or entry["value"]["query"]["node"]
-                steps.waiting[key] = lambda inner=inner, key=key: self._query(inner, steps, model, key)
+                steps.waiting[key] = partial(self._query, inner, steps, model, key)
         where = f"{model}.{step}" if step else model
         if node["type"] != "SELECT_NODE":
             return Relation(otherwise=NotServedError(f"{where} puts several queries together"))

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -121,7 +122,7 @@ class State:
         """A new, empty state; one that is there already must be of the same settings."""
         text = json.dumps(asdict(settings), sort_keys=True).encode()
 
-        def change(blobs: Blobs) -> dict[bytes, bytes]:
+        def change(blobs: Blobs) -> Blobs:
             there = blobs[_SETTINGS]
             if there is not None and there != text:
                 raise TrainerError(_other_settings(json.loads(there), json.loads(text)))
@@ -155,7 +156,7 @@ class State:
                 self._check(one)
             counts: list[int] = []
             keys = [_CLOCK, HOLD, *(key for one in some for key in _keys_of(one).values())]
-            self.store.update(keys, lambda blobs, some=some, counts=counts: self._changed(blobs, some, counts))
+            self.store.update(keys, partial(self._changed, outcomes=some, counts=counts))
             n_new += counts[-1]
         return n_new
 

@@ -46,10 +46,11 @@ class Texts:
 
     def _run(self, lists: list[Any], users: list[Any], select: str) -> list[tuple[Any, ...]]:
         n = max(len(lists), len(users))
+        nothing: list[Any] = [None] * n
         table = pa.table(
             {
-                "item_entities": pa.array(lists or [None] * n, pa.string()),
-                "user_texts": pa.array([list(one) for one in users] or [None] * n, pa.list_(pa.string())),
+                "item_entities": pa.array(lists or nothing, pa.string()),
+                "user_texts": pa.array([list(one) for one in users] or nothing, pa.list_(pa.string())),
                 "event_date": pa.nulls(n, pa.date32()),
             }
         )

@@ -68,7 +68,7 @@ def caught_lost(self: State, outcomes: list[Outcome], apply: Any) -> int:
     return apply(self, [one for one in outcomes if one.event_id != "e00400"])
 
 
-def caught_at_show_time(self: State, outcomes: list[Outcome], apply: Any) -> int:
+def caught_a_microsecond_early(self: State, outcomes: list[Outcome], apply: Any) -> int:
     return apply(self, [replace(one, known_at=one.known_at - 1) for one in outcomes])
 
 
@@ -78,7 +78,14 @@ def caught_other_label(self: State, outcomes: list[Outcome], apply: Any) -> int:
 
 @pytest.mark.parametrize(
     "mutant",
-    [harmless_twice, harmless_backwards, harmless_restarted, caught_lost, caught_at_show_time, caught_other_label],
+    [
+        harmless_twice,
+        harmless_backwards,
+        harmless_restarted,
+        caught_lost,
+        caught_a_microsecond_early,
+        caught_other_label,
+    ],
 )
 def test_mutants_of_applying(served: Any, new: str, monkeypatch: pytest.MonkeyPatch, mutant: Any) -> None:
     apply = State.apply
