@@ -57,10 +57,12 @@ class BlockReader:
         self.levels = [c.name for c in contract.having("level")]
         self.scene, self.label, self.split = (contract.having(role)[0].name for role in ("scene", "label", "split"))
         self.item = next(i for i in self.codes if i.is_id and i.group == "item")
+        self.known_at = "known_at" if any(c.name == "known_at" for c in contract.having("time")) else None
         self.columns = list(
             dict.fromkeys(
                 [
                     *("event_id", "event_at", self.scene, self.label, self.split),
+                    *([self.known_at] if self.known_at else []),
                     *self.levels,
                     *(i.column for i in contract.inputs),
                 ]
@@ -165,6 +167,8 @@ class BlockReader:
             "level_NG": level_BG,
             "event_at_N": part.table["event_at"].to_numpy(),
         }
+        if self.known_at:
+            arrays["known_at_N"] = part.known_at(self.known_at)
         return arrays, not_finite
 
     def _encode(self, part: Part, arrays: Any, lists: Any, coded: Any, ends_D: np.ndarray) -> None:

@@ -25,7 +25,7 @@ from trainer.columns.store import ARRAYS, Columns, History, TextColumn
 from trainer.contract.read import MartReplacedError, one_build, read_contract
 from trainer.contract.schema import Contract
 
-FORMAT = 4  # raise it when the layout below changes: older caches are then left alone
+FORMAT = 5  # raise it when the layout below changes: older caches are then left alone
 
 
 def cache_root() -> Path:
@@ -89,6 +89,7 @@ def open_columns(contract: Contract) -> Columns:
         about["content_hash"],
         **arrays,
         history=history,
+        known_at_N=np.load(target / "known_at_N.npy", mmap_mode="r") if about["known_at"] else None,
         not_finite=about["not_finite"],
         texts=tuple(TextColumn(name, group, lists[f"text.{name}"]) for name, group in about["texts"]),
     )
@@ -97,7 +98,8 @@ def open_columns(contract: Contract) -> Columns:
 def _key(contract: Contract) -> str:
     """The data hash, and what decides how the data is laid out: inputs, scenes, the format."""
     others = [c.name for role in ("level", "text_id", "history") for c in contract.having(role)]
-    layout = repr((FORMAT, contract.inputs, contract.scenes, others, contract.history))
+    times = [c.name for c in contract.having("time")]
+    layout = repr((FORMAT, contract.inputs, contract.scenes, others, contract.history, times))
     return hashlib.sha256(f"{contract.data_hash} {layout}".encode()).hexdigest()
 
 
@@ -112,6 +114,8 @@ def _build(contract: Contract, folder: Path) -> None:
         "level_NG": (np.int8, (n, len(levels))),
         "event_at_N": (np.int64, (n,)),
     }
+    if reader.known_at:
+        shapes["known_at_N"] = (np.int64, (n,))
     out = {name: _Writer(folder / f"{name}.npy", dtype, shape) for name, (dtype, shape) in shapes.items()}
     lists = {
         stem: ListWriter(folder, stem, np.int8 if of == "label" else np.int32)
@@ -130,8 +134,10 @@ def _build(contract: Contract, folder: Path) -> None:
                 event_ids = block.event_ids.take(pa.array(np.arange(rows.start, rows.stop)))  # a slice is padded
                 ids.write_batch(pa.record_batch([event_ids], schema=ids_schema))
                 digest.update(partition.encode() + b"\0" + "\0".join(event_ids.to_pylist()).encode())
-                for array in block.arrays.values():
-                    digest.update(array[rows].tobytes())
+                for name, array in block.arrays.items():
+                    # A log whose outcomes are known at once says nothing by known_at.
+                    if name != "known_at_N" or (array[rows] != block.arrays["event_at_N"][rows]).any():
+                        digest.update(array[rows].tobytes())
                 for stem, (lengths_B, codes_K) in block.lists.items():
                     before, now = int(lengths_B[: rows.start].sum()), int(lengths_B[rows].sum())
                     digest.update(stem.encode() + lengths_B[rows].tobytes() + codes_K[before : before + now].tobytes())
@@ -158,6 +164,7 @@ def _build(contract: Contract, folder: Path) -> None:
             "ids": {i.group: i.name for i in reader.codes if i.is_id},
             "lists": list(lists),
             "longest_history": reader.longest,
+            "known_at": reader.known_at is not None,
             "texts": [(c.name, c.group) for c in contract.texts],
             "not_finite": {name: n for name, n in reader.not_finite.items() if n},
         },

@@ -17,6 +17,7 @@ from trainer.columns.ragged import ListReader, encode
 
 MISSING = 0  # the code of NULL in every dictionary; values count from 1
 _THREADED = 100_000  # rows; starting threads for the columns of a smaller file costs more than it saves
+NEVER = np.iinfo(np.int64).max  # when an outcome without a known_at is known
 LARGEST = 1e38  # columns are float32, which ends at 3.4e38: so a difference of two numbers is still one
 
 
@@ -56,7 +57,7 @@ def ordered(days: list[Day], columns: list[str], lists: ListReader) -> tuple[pa.
     for name in ("event_id", "event_at"):
         if table[name].null_count:
             raise TrainerError(f"Column {name} is NULL in {table[name].null_count} rows of {where}. Run `dbt test`.")
-    at = table["event_at"].cast(pa.timestamp("us"), safe=False).cast(pa.int64())
+    at = microseconds(table["event_at"])
     table = table.set_column(table.schema.get_field_index("event_at"), "event_at", at)
     ids = table["event_id"].cast(pa.string())
     table = table.set_column(table.schema.get_field_index("event_id"), "event_id", ids)
@@ -159,6 +160,16 @@ class Part:
             raise TrainerError(f"Column {name} is NULL in {found.null_count} rows of {self.where}. {self.advice.null}")
         return found.fill_null(-1 if null is None else null).to_numpy()
 
+    def instants(self, name: str) -> np.ndarray:
+        """Shapes: -> (B,), int64 microseconds since 1970 UTC. Raises: TrainerError for NULL."""
+        if nulls := self.table[name].null_count:
+            raise TrainerError(f"Column {name} is NULL in {nulls} rows of {self.where}. {self.advice.null}")
+        return microseconds(self.table[name]).to_numpy()
+
+    def known_at(self, name: str) -> np.ndarray:
+        """When each row's outcome was known; NEVER for NULL. Shapes: -> (B,), int64 microseconds."""
+        return microseconds(self.table[name]).fill_null(NEVER).to_numpy()
+
     def label(self, name: str) -> np.ndarray:
         values = to_float(self.table[name])
         wrong = ~np.isin(values, (0.0, 1.0))
@@ -167,6 +178,11 @@ class Part:
                 f"Column {name}: {values[wrong][0]:g} in {self.where}; expected 0 or 1. {self.advice.null}"
             )
         return values
+
+
+def microseconds(array: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Timestamps of any unit and zone, or NULLs, as int64 since 1970 UTC."""
+    return array.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
 
 
 def to_float(array: pa.Array | pa.ChunkedArray) -> np.ndarray:

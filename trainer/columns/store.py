@@ -56,6 +56,7 @@ class Columns:
     label_N, split_N: uint8; split is a position in schema.SPLITS, or len(SPLITS) for a row that no split holds
     level_NG: int8, one column a level column; position in schema.LEVELS, -1 for NULL
     event_at_N: int64, microseconds since 1970 UTC
+    known_at_N: the same, of when the row's outcome was known (rows.NEVER for NULL); None where the mart doesn't say
     texts: the columns of text ids; history: None where the mart has no such columns
     not_finite: of each dense input that has any, the values that aren't NULL and yet are NaN in dense_ND
     Which input stands where: `dense_names` and `code_names`; levels: `level_groups` ("user", "item");
@@ -78,6 +79,7 @@ class Columns:
     event_at_N: np.ndarray
     texts: tuple[TextColumn, ...] = ()
     history: History | None = None
+    known_at_N: np.ndarray | None = None
     not_finite: dict[str, int] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -101,7 +103,7 @@ class Columns:
     def _maps(self) -> list[mmap.mmap]:
         past = self.history
         lists = [c.codes for c in self.texts] + ([past.items, past.texts, past.labels] if past else [])
-        arrays = [getattr(self, name) for name in ARRAYS]
+        arrays = [getattr(self, name) for name in ARRAYS] + ([] if self.known_at_N is None else [self.known_at_N])
         return maps_of(arrays + [a for part in lists if part is not None for a in (part.offsets, part.codes_M)])
 
     def dense_of(self, rows_N: np.ndarray, at: slice) -> np.ndarray:
