@@ -77,14 +77,24 @@ class Run:
         return np.concatenate([np.empty(0), *(self.model.probabilities(block, "the table") for block in blocks)])
 
 
-def load_run(path: str | os.PathLike[str], vectors: str | os.PathLike[str] | None = None) -> Run:
+def load_run(
+    path: str | os.PathLike[str],
+    vectors: str | os.PathLike[str] | None = None,
+    history: str | os.PathLike[str] | ArrowTable | None = None,
+) -> Run:
     """Open a finished run.
 
     path: the run directory that `trainer fit` wrote. vectors: the folder of the vector stores, which stages with texts
-    read; None takes the one the run was trained with.
-    Raises: TrainerError for a run that isn't finished, is damaged, or is a placebo.
+    read; None takes the one the run was trained with. history: what is known of the users' outcomes, which 11_sequence
+    reads: a mart, Parquet, or a table with the contract's columns, label and known_at among them.
+    Raises: TrainerError for a run that isn't finished, is damaged, or is a placebo, and for a history that the run
+    doesn't read, or lacks.
     """
-    return Run(Path(path), Model.load(Path(path), None if vectors is None else Path(vectors)))
+    model = Model.load(Path(path), None if vectors is None else Path(vectors))
+    if history is None or isinstance(history, str | os.PathLike):
+        return Run(Path(path), model.with_history(None if history is None else Path(history)))
+    table, _ = _columns_of(history, model.required.of_history(model.contract).names)
+    return Run(Path(path), model.with_history(table))
 
 
 def _columns_of(rows: ArrowTable, names: list[str]) -> tuple[pa.Table, list[str]]:

@@ -36,7 +36,7 @@ class TextsConfig(Strict):
 
 
 class InputsConfig(Strict):
-    """What a stage makes of the columns. TextsConfig, llm and history: only for stages whose model reads them."""
+    """What a stage makes of the columns. TextsConfig, llm, history, sequence: only where the model reads them."""
 
     min_count: Annotated[int, Field(ge=1, description="Values rarer than this in train share the row of the unseen.")]
     clip: Annotated[
@@ -48,6 +48,10 @@ class InputsConfig(Strict):
     )
     history: Annotated[
         Annotated[int, Field(ge=1)] | None, Field(description="How many of the latest outcomes of a user are read.")
+    ] = None
+    sequence: Annotated[
+        Annotated[int, Field(ge=1)] | None,
+        Field(description="How many of a user's latest outcomes a row attends to, as whole rows of the mart."),
     ] = None
 
 
@@ -229,7 +233,7 @@ def parse_stage(raw: Any, where: str) -> Stage:
 
 def _check_reads(stage: Stage, where: str) -> None:
     """A model gets what it reads, and nothing is prepared that it doesn't."""
-    model, given = stage.model, {n for n in ("texts", "llm", "history") if getattr(stage.inputs, n)}
+    model, given = stage.model, {n for n in ("texts", "llm", "history", "sequence") if getattr(stage.inputs, n)}
     for name in sorted(model.reads - given):
         raise TrainerError(
             f"{where}: a model of kind {model.kind} reads inputs.{name}; the key is missing. See {STAGES.name}/."

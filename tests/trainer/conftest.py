@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.trainer.toy_texts import write_texts, write_vectors
-from tests.trainer.toys import add_rates, make_rich, make_toy
+from tests.trainer.toys import add_delays, add_rates, make_rich, make_toy
 from trainer.config import Stage, load_stage, parse_stage
 
 
@@ -30,6 +30,12 @@ def toy() -> Any:
 def rich() -> Any:
     """`rich(n, seed, length)` makes a Mart with texts and histories."""
     return make_rich
+
+
+@pytest.fixture(scope="session")
+def delays() -> Any:
+    """`delays(mart, seed)` makes outcomes known late, and events happen at one instant."""
+    return add_delays
 
 
 @pytest.fixture(scope="session")

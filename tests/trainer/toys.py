@@ -259,6 +259,19 @@ def make_rich(n: int = 3000, seed: int = 0, length: int = 6) -> Mart:
     return mart
 
 
+def add_delays(mart: Mart, seed: int = 0) -> Mart:
+    """The mart with outcomes that become known late, some after the next days' events, and events of one instant."""
+    rng, rows = np.random.default_rng(seed), mart.rows
+    n = len(rows["event_id"])
+    for k in range(1, n):  # a third of a user's events happen with the one before, where that was the same day
+        before = next((j for j in range(k - 1, max(-1, k - 40), -1) if rows["user_id"][j] == rows["user_id"][k]), None)
+        if before is not None and k % 3 == 0 and rows["event_date"][before] == rows["event_date"][k]:
+            rows["event_at"][k] = rows["event_at"][before]
+    delays = rng.choice([0, 0, 1, 3600, 2 * 86_400], n)
+    mart.set("known_at", [at + timedelta(seconds=int(d)) for at, d in zip(rows["event_at"], delays, strict=True)])
+    return mart
+
+
 def add_rates(mart: Mart, weight: float = 20) -> Mart:
     """The mart with the smoothed click rates of user and item before each row, NULL on the first row alone."""
     rows, label = mart.rows, np.array(mart.rows["label"])

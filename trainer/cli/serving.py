@@ -23,6 +23,13 @@ def score(
         typer.Option(help="A column that stands in the names of folders, as in scene=home/; give it once per column."),
     ] = None,
     vectors: Vectors = None,
+    history: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the users' outcomes are, for a run that reads them (11_sequence): a mart, or Parquet with "
+            "the contract's columns, label and known_at among them."
+        ),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the output.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -37,7 +44,14 @@ def score(
     from trainer.serving.score import score_file
 
     found = score_file(
-        run, source, output, keep=tuple(keep or ()), vectors=vectors, force=force, partitions=tuple(partition or ())
+        run,
+        source,
+        output,
+        keep=tuple(keep or ()),
+        vectors=vectors,
+        history=history,
+        force=force,
+        partitions=tuple(partition or ()),
     )
     if as_json:
         typer.echo(json.dumps(found))

@@ -34,6 +34,8 @@ class Batch:
     past_text_BL:   int64, positions in past_text_UV
     past_label_BL:  int64, 0 or 1
     past_there_BL:  float32, 1 where there is such an outcome; the other tensors hold 0 where there isn't
+
+    outcomes: all known outcomes of the batch's users
     """
 
     ids_BF: torch.Tensor
@@ -51,10 +53,66 @@ class Batch:
     past_text_BL: torch.Tensor | None = None
     past_label_BL: torch.Tensor | None = None
     past_there_BL: torch.Tensor | None = None
+    outcomes: Outcomes | None = None
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Those that there are, by name."""
-        return {name: tensor for name, tensor in vars(self).items() if tensor is not None}
+        """Those of the rows that there are, by name."""
+        return {name: tensor for name, tensor in vars(self).items() if isinstance(tensor, torch.Tensor)}
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """The outcomes of a batch's users, as T rows of the mart, and which of them a row may see.
+
+    Legend: T outcomes, G users, L outcomes and Q rows of a user at most.
+
+    rows:     the T outcomes, each encoded as the row that it is
+    row_GL:   int64, positions among them, a user's in the order in which they became known; any where there are fewer
+    seen_GL:  int64, how many of the user's outcomes, from the first on, were known before this outcome's own instant
+    at_GL:    int64, that instant, in microseconds
+
+    The batch's rows, by user and by how many outcomes they see:
+    asked_GQ:      int64, positions in the batch; any where a user has fewer
+    asked_seen_GQ: int64, how many of the user's outcomes, from the first on, the row may see
+    asked_at_GQ:   int64, the row's instant, in microseconds
+    place_B:       int64, where each row of the batch stands in asked_GQ, flattened
+    """
+
+    rows: Batch
+    row_GL: torch.Tensor
+    seen_GL: torch.Tensor
+    at_GL: torch.Tensor
+    asked_GQ: torch.Tensor
+    asked_seen_GQ: torch.Tensor
+    asked_at_GQ: torch.Tensor
+    place_B: torch.Tensor
+
+    @classmethod
+    def of_one_user(cls, rows: Batch, at_T: torch.Tensor, known_at_T: torch.Tensor, at_B: torch.Tensor) -> Outcomes:
+        """The outcomes of the user of all B rows of a batch, from instants alone; in the order of the mart's rows.
+
+        Shapes: at_T, known_at_T, at_B int64, microseconds.
+        """
+        known_T = torch.maximum(known_at_T, at_T)
+        place_T = torch.arange(at_T.shape[0], device=at_T.device)
+        # A stable sort, which ONNX doesn't have: by how many come before.
+        first_TT = (known_T < known_T[:, None]) | ((known_T == known_T[:, None]) & (place_T < place_T[:, None]))
+        row_T = first_TT.sum(1).argsort()
+
+        def seen_by(at_R: torch.Tensor) -> torch.Tensor:
+            return (known_T < at_R[:, None]).sum(1)
+
+        place_B = torch.arange(at_B.shape[0], device=at_B.device)
+        return cls(
+            rows,
+            row_T[None],
+            seen_by(at_T[row_T])[None],
+            at_T[row_T][None],
+            place_B[None],
+            seen_by(at_B)[None],
+            at_B[None],
+            place_B,
+        )
 
 
 @dataclass(frozen=True)
@@ -63,7 +121,8 @@ class Sizes:
 
     item_field: the item id's field; id_fields: the user's and the item's. text_groups: the group ("user" or "item") of
     each of the T text columns; text_dim, llm_dim: dimensions V of their vectors, 0 for a stage without. history:
-    outcomes L at most, 0 for a stage without; past_texts: whether the outcomes come with texts.
+    outcomes L at most, 0 for a stage without; past_texts: whether the outcomes come with texts. window: the latest
+    outcomes that a row attends to, 0 for a stage without sequences.
     """
 
     n_embeddings: int
@@ -77,3 +136,4 @@ class Sizes:
     llm_dim: int = 0
     history: int = 0
     past_texts: bool = False
+    window: int = 0

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from trainer.columns.sequences import OutcomeIndex, Sequences
 from trainer.columns.store import Columns
-from trainer.columns.tensors import CPU, ColumnTensors, Raw, Reads, sent
-from trainer.inputs.batch import Batch
+from trainer.columns.tensors import CPU, ColumnTensors, Raw, Reads, on_device, sent
+from trainer.inputs.batch import Batch, Outcomes
 from trainer.inputs.features import TRANSFORMS, FittedInputs
 from trainer.inputs.text import TextSide
 from trainer.inputs.vectors import DEFAULT_VECTORS
+
+_OUTCOME = "outcome/"  # begins the names of the outcomes' own values
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,8 @@ class Batcher:
     """Fitted inputs bound to a column store.
 
     vectors: the folder of the vector stores. device: where batches are made. resident: whether the columns lie there
-    too; else they stay in the host's memory, and a batch's values are sent.
+    too; else they stay in the host's memory, and a batch's values are sent. outcomes: where the users' outcomes are
+    found, for a model that reads them; None takes them from the columns themselves.
     """
 
     inputs: FittedInputs
@@ -30,6 +34,21 @@ class Batcher:
     vectors: Path = DEFAULT_VECTORS
     device: torch.device = CPU
     resident: bool = True
+    outcomes: OutcomeIndex | None = None
+
+    @cached_property
+    def sequences(self) -> Sequences | None:
+        """What each row may see of its user's outcomes; None for a model that reads none."""
+        if not self.inputs.window:
+            return None
+        return (self.outcomes or OutcomeIndex(self.columns)).seen_by(self.columns)
+
+    @cached_property
+    def _past(self) -> Batcher:
+        """A batcher of the outcomes: this one, where they are rows of the same store, or there are none."""
+        if self.outcomes is None or self.outcomes.columns is self.columns or not len(self.outcomes.columns):
+            return self
+        return replace(self, columns=self.outcomes.columns, outcomes=None)
 
     @cached_property
     def reads(self) -> Reads:
@@ -102,7 +121,22 @@ class Batcher:
 
     def raw(self, rows_B: np.ndarray) -> Raw:
         """The store's values of these rows, where the columns lie. Shapes: rows_B int64 positions."""
-        return self._tensors.rows(rows_B)
+        raw = self._tensors.rows(rows_B)
+        return raw | self._raw_outcomes(rows_B) if self.sequences else raw
+
+    def _raw_outcomes(self, rows_B: np.ndarray) -> Raw:
+        """The values of the outcomes, and Outcomes' own tensors."""
+        assert self.sequences is not None
+        layout = self.sequences.layout(rows_B, self.inputs.window, self.inputs.reach)
+        past = self._past
+        arrays = {name: array for name, array in vars(layout).items() if name != "rows_T"} | {
+            "at_GL": past.columns.event_at_N[layout.rows_T][layout.row_GL] if len(layout.rows_T) else layout.row_GL,
+            "asked_at_GQ": self.columns.event_at_N[rows_B][layout.asked_GQ],
+        }
+        rows_T = layout.rows_T if len(layout.rows_T) else np.zeros(1, np.int64)  # which no row sees
+        here = self.device if self.resident else CPU
+        own = {f"{_OUTCOME}{name}": tensor for name, tensor in past._tensors.rows(rows_T).items()}
+        return own | {name: on_device(torch.from_numpy(array), here) for name, array in arrays.items()}
 
     def codes(self, rows_B: np.ndarray) -> np.ndarray:
         """Vocabulary indices, without offsets. Shapes: rows_B -> (B, F), int64."""
@@ -125,6 +159,20 @@ class Batcher:
 
     def encoded(self, raw: Raw) -> Batch:
         """The batch of values that lie on the device."""
+        batch = self._encoded(raw)
+        if not self.sequences:
+            return batch
+        own = {name.removeprefix(_OUTCOME): tensor for name, tensor in raw.items() if name.startswith(_OUTCOME)}
+        layout = {f.name: raw[f.name] for f in fields(Outcomes) if f.name != "rows"}
+        return replace(batch, outcomes=Outcomes(self._past._encoded(own), **layout))
+
+    def blocks(self, rows_B: np.ndarray, most: int) -> list[np.ndarray]:
+        """Positions in rows_B, each once, in blocks of `most` rows or fewer that are cheap to predict together."""
+        if self.sequences:
+            return self.sequences.blocks(rows_B, most)
+        return [np.arange(s, min(s + most, len(rows_B))) for s in range(0, len(rows_B), most)]
+
+    def _encoded(self, raw: Raw) -> Batch:
         batch = Batch(
             self._ids(raw["codes_BC"]),
             self._dense(raw["dense_BD"]),

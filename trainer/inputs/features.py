@@ -71,6 +71,8 @@ class FittedInputs:
 
     stand_ins: scene without train rows -> the scene whose part it borrows. text_columns: name and group of each column
     of text ids, where the stage reads texts. texts, llm: the encoders' vectors. history: outcomes of a user at most.
+    window: the latest outcomes that a row attends to, for a model that reads sequences; reach: in how many layers. Both
+    stand in the stage (training/fitted.py) and aren't saved.
     """
 
     dense: tuple[Dense, ...]
@@ -82,6 +84,8 @@ class FittedInputs:
     texts: TextSpace | None = None
     llm: TextSpace | None = None
     history: int = 0
+    window: int = 0
+    reach: int = 0
 
     @property
     def sizes(self) -> Sizes:
@@ -99,6 +103,7 @@ class FittedInputs:
             history=self.history,
             past_texts=bool(self.history and self.texts and HISTORY in self.texts.means)
             and any(group == "item" for _, group in self.text_columns),
+            window=self.window,
         )
 
     @property

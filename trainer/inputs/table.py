@@ -1,8 +1,8 @@
-"""A block of rows as a column store: what columns/build.py makes of a mart, for rows without label, split or time."""
+"""A block of rows as a column store: what columns/build.py makes of a mart, of the columns that a run reads."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from trainer.columns.store import Columns, History, TextColumn
 from trainer.contract.schema import LEVELS, TEXT_ID_TYPES, Column, Input, inputs_of
 from trainer.inputs.features import FittedInputs
 
-_NOWHERE = Path("a block of rows")  # where a mart's columns would have their folder
+BLOCK = Path("a block of rows")  # where a mart's columns would have their folder
+HISTORY = Path("a history")
 _ADVICE = Advice(
     "Leave such rows out, or train again with them.", "The run reads lists of that length.", "Leave such rows out."
 )
@@ -28,7 +29,8 @@ class RequiredColumns:
     """The contract's columns that a run's inputs are made of.
 
     inputs: those of the model. lengths: of each list column that is spread over positions. texts, history, levels:
-    empty where the run reads none.
+    empty where the run reads none. Of a run that reads sequences, the user and the instant are among them; label: also
+    what happened, and known_at, as of rows that are a history.
     """
 
     columns: dict[str, Column]
@@ -39,6 +41,7 @@ class RequiredColumns:
     history: dict[str, Column]
     levels: tuple[Column, ...]
     ids: dict[str, str]
+    label: str | None = None
 
     @property
     def names(self) -> list[str]:
@@ -49,6 +52,8 @@ class RequiredColumns:
         """From what the run saved: its inputs, and the contract it was trained with."""
         by_name = {c.name: c for c in contract}
         wanted = {*(d.name for d in inputs.dense), *(c.name for c in inputs.codes)}
+        if inputs.window:
+            wanted.add(next(c.name for c in contract if c.role == "key" and c.group == "user"))
         own = tuple(i for i in inputs_of(contract, variables) if i.name in wanted)
         scene = next(c for c in contract if c.role == "scene")
         texts = tuple(by_name[name] for name, _ in inputs.text_columns)
@@ -58,6 +63,7 @@ class RequiredColumns:
         reads_levels = bool(inputs.text_columns or inputs.history)
         levels = tuple(c for c in contract if c.role == "level") if reads_levels else ()
         names = [scene.name, *(i.column for i in own), *(c.name for c in (*texts, *history.values(), *levels))]
+        names += ["event_at"] if inputs.window else []
         lengths = {
             i.column: len(variables[positions])
             for i in own
@@ -65,6 +71,12 @@ class RequiredColumns:
         }
         ids = {i.group: i.name for i in own if i.is_id and i.group}
         return cls({n: by_name[n] for n in dict.fromkeys(names)}, own, scene.name, lengths, texts, history, levels, ids)
+
+    def of_history(self, contract: tuple[Column, ...]) -> RequiredColumns:
+        """The columns of rows whose outcomes are read."""
+        more = [c for c in contract if c.role == "label" or c.name in ("known_at", "event_id")]
+        label = next(c.name for c in more if c.role == "label")
+        return replace(self, columns=self.columns | {c.name: c for c in more}, label=label)
 
     def check(self, schema: pa.Schema, where: str) -> None:
         """Raises: TrainerError naming the first column that is missing, or has a type that can't be read as its own."""
@@ -86,6 +98,8 @@ class RequiredColumns:
 def _fits(found: pa.DataType, expected: str) -> bool:
     if pa.types.is_null(found):
         return True
+    if expected == "timestamp":
+        return pa.types.is_timestamp(found)
     if expected.endswith("[]"):
         return _is_list(found) and _fits(found.value_type, expected[:-2])
     if pa.types.is_dictionary(found):
@@ -100,10 +114,13 @@ def _is_list(found: pa.DataType) -> bool:
     return pa.types.is_list(found) or pa.types.is_large_list(found) or pa.types.is_fixed_size_list(found)
 
 
-def block_columns(table: pa.Table, required: RequiredColumns, scenes: tuple[str, ...], where: str) -> Columns:
-    """The block as a column store in memory; label, split and time are zeros.
+def block_columns(
+    table: pa.Table, required: RequiredColumns, scenes: tuple[str, ...], where: str, folder: Path = BLOCK
+) -> Columns:
+    """The block as a column store in memory; split, and label and time where they aren't required, are zeros.
 
-    Raises: TrainerError for a scene that is NULL or unknown to the run, a list of the wrong length, an unknown level.
+    Raises: TrainerError for a scene that is NULL or unknown to the run, a list of the wrong length, an unknown level;
+    where they are required, for an instant that is NULL and a label other than 0 and 1.
     """
     n = len(table)
     table = _plain(table, required)
@@ -129,8 +146,9 @@ def block_columns(table: pa.Table, required: RequiredColumns, scenes: tuple[str,
         longest = int(np.diff(past["item_id"].offsets).max(initial=0))
         history = History(past["item_id"], past.get("text_id"), past["label"], longest)
     levels = [part.position(c.name, LEVELS, null=-1) for c in required.levels]
+    event_at_N = part.instants("event_at") if "event_at" in required.columns else np.zeros(n, np.int64)
     out = Columns(
-        _NOWHERE,
+        folder,
         tuple(i.name for i in dense),
         tuple(i.name for i in codes),
         tuple(c.group or "" for c in required.levels),
@@ -140,10 +158,11 @@ def block_columns(table: pa.Table, required: RequiredColumns, scenes: tuple[str,
         dense_ND=dense_ND,
         codes_NC=codes_NC,
         scene_N=part.position(required.scene, scenes).astype(np.int16),
-        label_N=np.zeros(n, np.uint8),
+        label_N=part.label(required.label).astype(np.uint8) if required.label else np.zeros(n, np.uint8),
         split_N=np.zeros(n, np.uint8),
         level_NG=np.stack(levels, 1).astype(np.int8) if levels else np.empty((n, 0), np.int8),
-        event_at_N=np.zeros(n, np.int64),
+        event_at_N=event_at_N,
+        known_at_N=part.known_at("known_at") if required.label else None,
         texts=texts,
         history=history,
     )
@@ -166,6 +185,7 @@ def _plain(table: pa.Table, required: RequiredColumns) -> pa.Table:
             plain = found.value_type if _is_list(found) else pa.int64() if pa.types.is_null(found) else found
         else:
             plain = pa.string() if column.data_type.startswith("string") else pa.float64()
+            plain = pa.timestamp("us") if column.data_type == "timestamp" else plain
         types[name] = pa.list_(plain) if column.data_type.endswith("[]") else plain
     return pa.table({name: table[name].cast(plain, safe=False) for name, plain in types.items()})
 

@@ -68,6 +68,11 @@ class TextSpace:
                 raise TrainerError(f"{error} The vectors' folder is given by --vectors.") from None
         return self._tables[at]
 
+    def forget(self, key: str) -> None:
+        """Hold the table of this list of texts no longer: another list comes under its name."""
+        for at in [at for at in self._tables if at[0] == key]:
+            del self._tables[at]
+
     def has(self, text_ids: Sequence[int], root: Path) -> np.ndarray:
         """Which of these texts have a vector. Shapes: n ids -> (n,), bool."""
         try:

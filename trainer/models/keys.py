@@ -13,14 +13,19 @@ from trainer.contract.schema import Input
 class ModelConfig(Strict):
     """What a stage file says under `model`. Each model's file has a `Config` with the keys of its own.
 
-    kind: the model's file, without `.py`. reads: which of the stage's inputs (texts, llm, history) the model can't do
-    without; may_read: which others it uses where the stage gives them.
+    kind: the model's file, without `.py`. reads: which of the stage's inputs (texts, llm, history, sequence) the model
+    can't do without; may_read: which others it uses where the stage gives them. reach: for a model that reads a
+    sequence, through how many layers a row sees outcomes that outcomes saw.
     """
 
     reads: ClassVar[frozenset[str]] = frozenset()
     may_read: ClassVar[frozenset[str]] = frozenset()
 
     kind: Annotated[str, Field(description="The architecture.")]
+
+    @property
+    def reach(self) -> int:
+        return 1
 
     def chosen(self, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
         """Which of the mart's inputs the model reads: all of them, unless its own `Config` says otherwise."""

@@ -19,6 +19,7 @@ from trainer.base.progress import progress
 from trainer.base.readable import readable
 from trainer.columns.build import open_columns
 from trainer.columns.ragged import Lists
+from trainer.columns.sequences import OutcomeIndex
 from trainer.columns.store import ARRAYS, Columns, History, TextColumn
 from trainer.config import load_stage
 from trainer.contract.read import read_contract
@@ -70,13 +71,12 @@ def run_importance(
     val = columns.rows("val")
     if len(val) > rows:
         val = np.sort(np.random.default_rng(seed).choice(val, rows, replace=False))
-    sample = taken(columns, val)
+    sample, outcomes = taken(columns, val), OutcomeIndex(columns) if fitted.inputs.window else None
     by_scene = {
         i.name: i.column for i in contract.inputs if i.position >= 0 and contract.column(i.column).names == "scenes"
     }
-    found = importances(
-        fitted, Calibration.load(run), sample, permutables(fitted.inputs, sample, by_scene), repeats, seed
-    )
+    singles = permutables(fitted.inputs, sample, by_scene)
+    found = importances(fitted, Calibration.load(run), sample, singles, repeats, seed, outcomes)
     write_importance(run, found)
     return found
 
@@ -88,14 +88,15 @@ def importances(
     singles: list[Permutable],
     repeats: int,
     seed: int,
+    outcomes: OutcomeIndex | None = None,
 ) -> list[dict[str, Any]]:
     """The drop in AUC for each input and each group: its mean over the parts of the sample, permuted one by one.
 
-    The parts and the permutations depend on the seed alone.
+    The parts and the permutations depend on the seed alone. outcomes: of the users, for a model that reads them.
     """
     if small := too_small(sample.label_N):
         raise TrainerError(f"The validation rows measured have no AUC that could drop: {small}.")
-    scores_B = _scores(fitted, calibration, sample)
+    scores_B = _scores(fitted, calibration, sample, outcomes)
     whole = auc(sample.label_N, scores_B)
     parts = [
         (part, auc(part.label_N, scores_B[rows_P]) or 0.0)
@@ -115,7 +116,7 @@ def importances(
                 shuffled = part
                 for one in members:
                     shuffled = one.shuffle(shuffled, order_P)
-                drops.append(before - (auc(part.label_N, _scores(fitted, calibration, shuffled)) or 0.0))
+                drops.append(before - (auc(part.label_N, _scores(fitted, calibration, shuffled, outcomes)) or 0.0))
             out.append(
                 {
                     "what": what,
@@ -132,9 +133,11 @@ def importances(
     return sorted(out, key=lambda row: (row["what"], -row["drop"]))
 
 
-def _scores(fitted: Fitted, calibration: Calibration | None, columns: Columns) -> np.ndarray:
+def _scores(
+    fitted: Fitted, calibration: Calibration | None, columns: Columns, outcomes: OutcomeIndex | None
+) -> np.ndarray:
     """What ranks the rows: calibrated logits, as calibration may rank scenes anew."""
-    logits_B = fitted.logits(columns, np.arange(len(columns)))
+    logits_B = fitted.logits(columns, np.arange(len(columns)), outcomes=outcomes)
     return calibration(logits_B, columns.scene_N, columns.scenes) if calibration else logits_B
 
 
@@ -160,6 +163,7 @@ def taken(columns: Columns, rows_B: np.ndarray) -> Columns:
         **arrays,
         texts=tuple(replace(c, codes=_rows(c.codes, rows_B)) for c in columns.texts),
         history=columns.history and _history_rows(columns.history, rows_B),
+        known_at_N=None if columns.known_at_N is None else np.array(columns.known_at_N[rows_B]),
     )
     return _same_words(columns, out)
 
@@ -187,6 +191,10 @@ def permutables(inputs: FittedInputs, columns: Columns, by_scene: Mapping[str, s
         out.append(Permutable(name, (group, "texts"), _shuffle_text(name)))
     if inputs.history:
         out.append(Permutable("history", ("user", "history"), _shuffle_history))
+    if inputs.window:
+        # Another user's outcomes, as of the row's own instant.
+        at = columns.code_names.index(columns.id_names["user"])
+        out.append(Permutable("sequence", ("user", "history"), _shuffle_columns("codes_NC", [at])))
     return out
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from trainer.base.errors import TrainerError, require_extra
 from trainer.base.progress import working
 from trainer.config import GbdtStage, load_stage
 from trainer.evaluation.calibration import Calibration
-from trainer.inputs.batch import Batch
+from trainer.inputs.batch import Batch, Outcomes
 from trainer.inputs.features import FittedInputs
 from trainer.run.integrity import check_finished
 from trainer.run.provenance import vectors_of
@@ -34,7 +34,9 @@ from trainer.training.placebo import refuse_placebo
 TOLERANCE = 1e-5
 OPSET = 18
 CHECKED = (1, 2, 257)  # rows of the batches that are compared
+_SPAN = 30 * 86_400_000_000  # microseconds
 FREE = ("past_item_U", "past_text_UV")  # their length is its own, not the batch's
+OUTCOME = "outcome_"  # begins the names of what is given of each outcome of the user
 
 
 class _Served(nn.Module):
@@ -56,9 +58,22 @@ class _Served(nn.Module):
         """Shapes: the tensors in the order of `names` -> probability_B, logit_B, float32."""
         given = dict(zip(self.names, tensors, strict=True))
         scene_B = given["scene_B"]
-        logit_B = self.network(Batch(**given, label_B=torch.zeros_like(scene_B, dtype=torch.float32)))
+        logit_B = self.network(_batch(given))
         logit_B = logit_B / self.temperature_S[scene_B] + self.shift_S[scene_B]
         return logit_B.sigmoid(), logit_B
+
+
+def _batch(given: dict[str, torch.Tensor]) -> Batch:
+    """The batch of tensors by their names in the graph; where it has outcomes, the rows are one user's."""
+    own = {f.name: given[f.name] for f in fields(Batch) if f.name in given}
+    rows = Batch(**own, label_B=torch.zeros_like(given["scene_B"], dtype=torch.float32))
+    if "at_B" not in given:
+        return rows
+    past = {name.removeprefix(OUTCOME): tensor for name, tensor in given.items() if name.startswith(OUTCOME)}
+    at_T, known_at_T = past.pop("at_T"), past.pop("known_at_T")
+    by_name = {name.rpartition("_")[0]: name for name in (f.name for f in fields(Batch)) if "_" in name}
+    outcomes = Batch(**{by_name[name.rpartition("_")[0]]: tensor for name, tensor in past.items()})
+    return replace(rows, outcomes=Outcomes.of_one_user(outcomes, at_T, known_at_T, given["at_B"]))
 
 
 def export_run(run: Path, output: Path, *, force: bool = False) -> dict[str, Any]:
@@ -101,7 +116,27 @@ def export_run(run: Path, output: Path, *, force: bool = False) -> dict[str, Any
 
 
 def example(inputs: FittedInputs, rows: int, seed: int) -> dict[str, torch.Tensor]:
-    """Random rows that the model could be given, by the names of Batch's fields; those it doesn't read are left out."""
+    """Random rows that the model could be given, by the names of Batch's fields; those it doesn't read are left out.
+
+    A model that reads sequences gets the rows' instants too, and outcomes of one user: some late, some of them seen.
+    """
+    out = _example(inputs, rows, seed)
+    if not inputs.window:
+        return out
+    outcomes = _example(inputs, rows + 3, seed + len(CHECKED))
+    generator = torch.Generator().manual_seed(seed)
+    at_T = torch.randint(0, _SPAN, (rows + 3,), generator=generator)
+    late_T = torch.randint(0, _SPAN // 4, (rows + 3,), generator=generator)
+    out["at_B"] = torch.randint(_SPAN // 2, _SPAN, (rows,), generator=generator)
+    for name in ("ids_BF", "dense_BX", "scene_B", "text_BTV", "text_there_BT"):
+        if name in out:
+            stem, _, dims = name.rpartition("_")
+            out[f"{OUTCOME}{stem}_{dims.replace('T', 'C').replace('B', 'T')}"] = outcomes[name]
+    label_T = torch.randint(0, 2, (rows + 3,), generator=generator).float()
+    return out | {f"{OUTCOME}label_T": label_T, f"{OUTCOME}at_T": at_T, f"{OUTCOME}known_at_T": at_T + late_T}
+
+
+def _example(inputs: FittedInputs, rows: int, seed: int) -> dict[str, torch.Tensor]:
     sizes, generator = inputs.sizes, torch.Generator().manual_seed(seed)
 
     def whole(high: int, *shape: int) -> torch.Tensor:
@@ -137,7 +172,11 @@ def example(inputs: FittedInputs, rows: int, seed: int) -> dict[str, torch.Tenso
 
 def _export(served: _Served, batch: dict[str, torch.Tensor], path: Path) -> None:
     rows = torch.export.Dim("rows", min=1)
-    shapes = tuple({0: torch.export.Dim(name, min=1) if name in FREE else rows} for name in batch)
+    outcomes = torch.export.Dim("outcomes", min=1)
+    shapes = tuple(
+        {0: torch.export.Dim(name, min=1) if name in FREE else outcomes if name.startswith(OUTCOME) else rows}
+        for name in batch
+    )
     quiet = logging.getLogger("torch.onnx")
     level = quiet.level
     quiet.setLevel(logging.ERROR)

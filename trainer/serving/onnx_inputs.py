@@ -33,16 +33,28 @@ _MEANING = {
     "past_label_BL": "1 for a click, 0 for none",
     "past_there_BL": "1 where there is such an outcome; where there is none the other past_ inputs hold any valid "
     "value",
+    "at_B": "the row's instant, event_at, in microseconds since 1970 UTC; all rows are of one user",
+    "outcome_ids_TF": "as ids_BF, of each of the T events of that user whose outcome is known, by event_at and then "
+    "event_id: all of them, or the latest window * reach. Events whose outcome is not yet known at at_B may be among "
+    "them and count for nothing; a user without any has one whose known_at is the largest integer",
+    "outcome_dense_TX": "as dense_BX, of those events as they were",
+    "outcome_scene_T": "as scene_B, of those events",
+    "outcome_text_TCV": "as text_BTV, of those events",
+    "outcome_text_there_TC": "as text_there_BT, of those events",
+    "outcome_label_T": "1 for a click, 0 for none",
+    "outcome_at_T": "the event's own instant, as at_B",
+    "outcome_known_at_T": "when its outcome was known, as at_B; a row sees what was known strictly before its instant",
 }
 
 
 def guide(
     inputs: FittedInputs, batch: dict[str, torch.Tensor], free: Collection[str], *, calibrated: bool
 ) -> dict[str, Any]:
-    """Names, types, shapes and meanings; B is the number of rows, another letter (of `free`) a length of its own."""
+    """Names, types, shapes and meanings; B is the number of rows, T of outcomes, those of `free` have their own."""
 
     def shape(name: str, tensor: torch.Tensor) -> list[int | str]:
-        return [f"of {name}" if name in free else "B", *tensor.shape[1:]]
+        n = "T" if name.startswith("outcome_") else "B"
+        return [f"of {name}" if name in free else n, *tensor.shape[1:]]
 
     fields = zip(inputs.offsets, inputs.codes, strict=True)
     return {
@@ -72,6 +84,7 @@ def guide(
         "stand_ins": inputs.stand_ins,
         "text_columns": [{"name": name, "group": group} for name, group in inputs.text_columns],
         "history": inputs.history,
+        **({"window": inputs.window, "reach": inputs.reach} if inputs.window else {}),
         "calibrated_by_scene": calibrated,
         "files": "vocab/ and *.safetensors lie in the run's folder",
     }

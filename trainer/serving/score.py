@@ -8,12 +8,14 @@ the model is right for it. Legend: B rows of a block.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage import atomic
@@ -22,13 +24,15 @@ from trainer.base.files import read_json
 from trainer.base.paging import peak_rss_mib
 from trainer.base.progress import progress
 from trainer.base.readable import readable
+from trainer.columns.sequences import OutcomeIndex
 from trainer.config import load_stage
 from trainer.contract.read import build_in, one_build
 from trainer.contract.schema import Column
 from trainer.evaluation.calibration import Calibration
-from trainer.inputs.table import RequiredColumns, block_columns
+from trainer.inputs.table import BLOCK, RequiredColumns, block_columns
 from trainer.run.integrity import check_finished
 from trainer.run.provenance import vectors_of
+from trainer.serving.history import History, open_history
 from trainer.serving.source import Source, open_parquet, open_source
 from trainer.training.fitted import Fitted
 from trainer.training.loop import determinism, sigmoid
@@ -37,12 +41,21 @@ from trainer.training.placebo import refuse_placebo
 
 @dataclass(frozen=True)
 class Model:
-    """A finished run, ready to score. required: the columns it reads; keys: the contract's key columns."""
+    """A finished run, ready to score.
+
+    required: the columns it reads. contract: those of the mart it was trained on. outcomes: of the users, for a run
+    that reads them (`with_history`).
+    """
 
     fitted: Fitted
     calibration: Calibration | None
     required: RequiredColumns
-    keys: tuple[str, ...]
+    contract: tuple[Column, ...]
+    outcomes: OutcomeIndex | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(c.name for c in self.contract if c.role == "key")
 
     @classmethod
     def load(cls, run: Path, vectors: Path | None = None) -> Model:
@@ -55,20 +68,35 @@ class Model:
             fitted = Fitted.load(run, stage, vectors or vectors_of(run))
             columns = tuple(Column(**c) for c in came_from["columns"])
             required = RequiredColumns.of(fitted.inputs, columns, came_from["variables"])
-            return cls(fitted, Calibration.load(run), required, tuple(c.name for c in columns if c.role == "key"))
+            return cls(fitted, Calibration.load(run), required, columns)
+
+    def with_history(self, history: History | None, users: Callable[[], pa.Array] | None = None) -> Model:
+        """The model with its users' outcomes, if it reads any.
+
+        users: whose outcomes are wanted; None for all users'.
+        Raises: TrainerError where the model reads outcomes and none are given, or the other way round.
+        """
+        reads = bool(self.fitted.inputs.window)
+        if reads and history is None:
+            raise TrainerError(
+                f"{self.fitted.stage.stage} reads what is known of the users' outcomes, and no history is given. Name "
+                "a mart (data/marts/<dataset>/training_examples_v2) or Parquet with the contract's columns, label and "
+                "known_at among them: --history, or load_run(..., history=...)."
+            )
+        if history is None:
+            return self
+        if not reads:
+            raise TrainerError(f"{self.fitted.stage.stage} reads no outcomes of users. Leave the history out.")
+        required = self.required.of_history(self.contract)
+        return replace(self, outcomes=open_history(history, required, self.fitted.inputs.scenes, users))
 
     def probabilities(self, table: pa.Table, where: str) -> np.ndarray:
         """Shapes: a table of B rows with the required columns -> (B,), float64. `where` names the rows in errors."""
         columns = block_columns(table, self.required, self.fitted.inputs.scenes, where)
-        fitted = self.fitted
-        spaces = {
-            # Whitened vectors are kept once a list of texts, and every block has a list of its own.
-            name: replace(space, _tables={})
-            for name in ("texts", "llm")
-            if (space := getattr(fitted.inputs, name)) is not None
-        }
-        fitted = replace(fitted, inputs=replace(fitted.inputs, **spaces))
-        logits_B = fitted.logits(columns, np.arange(len(table)))
+        for space in (self.fitted.inputs.texts, self.fitted.inputs.llm):
+            if space is not None:
+                space.forget(str(BLOCK))  # every block has a list of texts of its own
+        logits_B = self.fitted.logits(columns, np.arange(len(table)), outcomes=self.outcomes)
         if self.calibration:
             logits_B = self.calibration(logits_B, columns.scene_N, columns.scenes)
         return sigmoid(logits_B)
@@ -81,6 +109,7 @@ def score_file(
     *,
     keep: tuple[str, ...] = (),
     vectors: Path | None = None,
+    history: Path | None = None,
     force: bool = False,
     partitions: tuple[str, ...] = (),
 ) -> dict[str, Any]:
@@ -88,7 +117,8 @@ def score_file(
 
     The output holds the key columns that the input has, those in `keep`, and `probability` (float64), in the order of
     the input: of a folder, file by file in the order of their paths. It is written atomically. `partitions` are
-    columns that stand in the names of folders (`scene=home/`).
+    columns that stand in the names of folders (`scene=home/`). history: where the users' outcomes are, for a run that
+    reads them: a mart, or Parquet.
     Returns rows, files, left_out (the files that weren't read, with the reason), notes, seconds, rows_per_second,
     peak_rss_mib, output.
     Raises: TrainerError naming the column that is missing or has another type, or the scene that is unknown;
@@ -112,6 +142,8 @@ def score_file(
             )
     if "probability" in taken:
         raise TrainerError("--keep probability: that is the name of the column written here. Rename the input's.")
+    with one_build(source, build):
+        model = model.with_history(history, lambda: _users(found, model))
     schema = pa.schema([*(first.field(name) for name in taken), pa.field("probability", pa.float64())])
     rows, in_both = 0, dict[str, Path]()
     with (
@@ -157,6 +189,15 @@ def _check(found: pa.Schema, written: pa.Schema, model: Model, source: Source, p
         ):
             has = found.field(field.name).type if field.name in found.names else "missing"
             raise TrainerError(f"{path}: column {field.name} is {has}; in the first file it is {field.type}.")
+
+
+def _users(found: Source, model: Model) -> pa.Array:
+    """Whose rows are to be scored."""
+    name, values = model.required.ids["user"], [pa.array([], pa.string())]
+    for path in found.files:
+        model.required.check(found.schema(path), str(path))
+        values += [pc.unique(table[name].cast(pa.string())) for table in found.blocks(path, [name])]
+    return pc.unique(pa.concat_arrays(values))
 
 
 def _n_rows(path: Path) -> int:

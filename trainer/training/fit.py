@@ -22,7 +22,7 @@ from trainer.inputs.vectors import DEFAULT_VECTORS, HISTORY, TextSpace, fingerpr
 from trainer.training.checkpoint import SECONDS, Checkpoint
 from trainer.training.distributed import Team, device
 from trainer.training.feed import Place, lie_on_device
-from trainer.training.fitted import Fitted, build_network
+from trainer.training.fitted import Fitted, build_network, with_window
 from trainer.training.loop import ALONE, TrainingHistory, check_classes, determinism, train
 from trainer.training.trees import fit_trees
 
@@ -69,7 +69,7 @@ def fit(
                     min_count=stage.inputs.min_count,
                     clip=stage.inputs.clip,
                 )
-            inputs = _with_texts_and_history(inputs, stage, contract, columns, vectors)
+            inputs = with_window(_with_texts_and_history(inputs, stage, contract, columns, vectors), stage)
             batcher = Batcher(inputs, columns, vectors, device())
             on_device = lie_on_device(execution.columns_on, columns, batcher.reads, batcher.device)
             batcher = replace(batcher, resident=on_device)

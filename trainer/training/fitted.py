@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from trainer.base.errors import TrainerError, nearest
 from trainer.base.progress import Tick, silent
 from trainer.base.readable import readable
 from trainer.base.threads import usable
+from trainer.columns.sequences import OutcomeIndex
 from trainer.columns.store import Columns
 from trainer.config import GbdtStage, Stage
 from trainer.inputs.batch import Sizes
@@ -38,6 +39,11 @@ def build_network(stage: Stage, sizes: Sizes) -> nn.Module:
     return network_of(stage.model.kind)(sizes, stage.model)
 
 
+def with_window(inputs: FittedInputs, stage: Stage) -> FittedInputs:
+    """The inputs of a stage, with how far its rows see where they see their users' outcomes."""
+    return replace(inputs, window=stage.inputs.sequence or 0, reach=stage.model.reach)
+
+
 @dataclass(frozen=True)
 class Fitted:
     """What training leaves behind. `model` is the trees or the network; `vectors` the folder of the vector stores."""
@@ -59,13 +65,18 @@ class Fitted:
         assert isinstance(self.model, nn.Module)
         return self.model
 
-    def logits(self, columns: Columns, rows_B: np.ndarray, tick: Tick = silent) -> np.ndarray:
+    def logits(
+        self, columns: Columns, rows_B: np.ndarray, tick: Tick = silent, outcomes: OutcomeIndex | None = None
+    ) -> np.ndarray:
         """Shapes: rows_B positions in the columns -> logits_B, float64.
 
-        tick: called with the number of rows processed.
+        tick: called with the number of rows processed. outcomes: where the users' outcomes are, for a model that reads
+        sequences; None takes them from the columns.
         Raises: TrainerError when the columns lack an input or have a scene that the model doesn't know.
         """
         _check_inputs(self.inputs, columns)
+        if outcomes is not None:
+            _check_inputs(self.inputs, outcomes.columns)
         with determinism(self.stage.threads):
             if isinstance(self.stage, GbdtStage):
                 batcher = Batcher(self.inputs, columns)
@@ -75,7 +86,7 @@ class Fitted:
                     tick(len(blocks[-1]))
                 return np.concatenate(blocks)
             there = device()
-            batcher = Batcher(self.inputs, columns, self.vectors, there, resident=there.type == "cpu")
+            batcher = Batcher(self.inputs, columns, self.vectors, there, there.type == "cpu", outcomes)
             logits_B = predict(self.network.to(there), batcher, rows_B, tick).astype(np.float64)
             self.network.cpu()
             return logits_B
@@ -100,7 +111,7 @@ class Fitted:
     def load(cls, folder: Path, stage: Stage, vectors: Path = DEFAULT_VECTORS) -> Fitted:
         """Read what `save` wrote; nothing in the files is executed. Raises: TrainerError for a damaged file."""
         with readable(folder):
-            inputs = FittedInputs.load(folder)
+            inputs = with_window(FittedInputs.load(folder), stage)
             arrays = load_file(folder / "weights.safetensors")
             if isinstance(stage, GbdtStage):
                 from trainer.models.gbdt import GBDT

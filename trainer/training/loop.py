@@ -28,7 +28,7 @@ from trainer.training.distributed import Team, side_stream
 from trainer.training.feed import fed
 from trainer.training.optimizers import optimizers_of, set_rates
 from trainer.training.schedule import Schedule, learning_rate_factor
-from trainer.training.shuffle import epoch_order
+from trainer.training.shuffle import Order
 from trainer.training.state import Losses, Progress, exploded
 from trainer.training.step import RecordedStep, Step
 
@@ -57,14 +57,17 @@ def determinism(threads: int) -> Iterator[None]:
     In a forked process one thread, and it stays one: more would wait for ever (trainer/base/threads.py).
     """
     before = usable(torch.get_num_threads()), torch.are_deterministic_algorithms_enabled()
+    filled = torch.utils.deterministic.fill_uninitialized_memory
     torch.set_num_threads(usable(threads))
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    torch.utils.deterministic.fill_uninitialized_memory = False  # costs a tenth of a step, and nothing reads it
     try:
         yield
     finally:
         torch.set_num_threads(before[0])
         torch.use_deterministic_algorithms(before[1])
+        torch.utils.deterministic.fill_uninitialized_memory = filled
 
 
 def can_choose(label_B: np.ndarray) -> bool:
@@ -86,13 +89,13 @@ def predict(model: nn.Module, batcher: Batcher, rows_B: np.ndarray, tick: Tick =
     Raises: TrainerError where a logit is no number.
     """
     model.eval()
-    out = [np.empty(0, np.float32)]
+    logits_B = np.empty(len(rows_B), np.float32)
     with torch.inference_mode():
-        blocks = [rows_B[s : s + PREDICT_BATCH] for s in range(0, len(rows_B), PREDICT_BATCH)]
-        for raw in fed(batcher, blocks):
-            out.append(model(batcher.encoded(raw)).cpu().numpy())
-            tick(len(out[-1]))
-    logits_B = np.concatenate(out)
+        blocks = batcher.blocks(rows_B, PREDICT_BATCH)
+        with closing(fed(batcher, (rows_B[block] for block in blocks))) as feed:
+            for block, raw in zip(blocks, feed, strict=True):
+                logits_B[block] = model(batcher.encoded(raw)).cpu().numpy()
+                tick(len(block))
     if not np.isfinite(logits_B).all():
         raise TrainerError(
             f"{int((~np.isfinite(logits_B)).sum()):,} of {len(logits_B):,} predictions are no number: the weights have "
@@ -134,21 +137,25 @@ def train(
         for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
             optimizer.load_state_dict(state)
     by_hand = Step(model, batcher.inputs, batcher.device, optimizers, config.id_dropout, config.embedding_l2, amp, team)
-    records = batcher.device.type == "cuda" and team.size == 1
+    # A batch of sequences has shapes of its own, which can't be recorded.
+    records = batcher.device.type == "cuda" and team.size == 1 and batcher.sequences is None
     step = RecordedStep(by_hand, plan.batch_size) if records else by_hand
-    losses, seconds = Losses(plan, config, done), 0.0
+    order = Order(plan, train_rows, seed, batcher.sequences)
+    losses, seconds, rows_done = Losses(plan, config, done), 0.0, 0
     batcher.batch(train_rows[:1])  # the clock starts when columns and text vectors lie where batches are made
     ahead, first = plan.rows_before(done.step), plan.n_steps if done.stopped else done.step
     with progress() as bar, side_stream(batcher.device):
         task = bar.add_task("Training", total=len(train_rows) * plan.epochs, completed=ahead, note="")
         started = time.perf_counter()
-        with closing(fed(batcher, _own_rows(plan, train_rows, seed, first, team))) as feed:
+        steps = range(first, plan.n_steps)
+        with closing(fed(batcher, (team.share(order.rows(step)) for step in steps))) as feed:
             for raw in feed:
                 torch.manual_seed(seed * 1_000_003 + done.step + team.rank * 7_919_000_003)
                 set_rates(optimizers, learning_rate_factor(done.step, plan.n_steps, plan.warmup))
-                n_rows = plan.rows_of(done.step)
+                n_rows = len(order.rows(done.step))
                 losses.add(step(batcher.encoded(raw), team.part(n_rows)), n_rows)
                 done.step += 1
+                rows_done += n_rows
                 bar.update(task, advance=n_rows)
                 evaluates, saves = done.step in plan.evaluate_at, bool(checkpoint and team.leads and checkpoint.due())
                 if evaluates or saves or losses.n_unread >= READ_EVERY[batcher.device.type]:
@@ -176,7 +183,6 @@ def train(
                     break
                 started = time.perf_counter()
         bar.update(task, completed=len(train_rows) * plan.epochs)
-    rows_done = plan.rows_before(done.step) - ahead
     if best_weights is None:
         done.best_step, done.stopped = done.step, f"all epochs; {UNCHOSEN}"
     else:
@@ -199,16 +205,6 @@ def _note_train_loss(model: nn.Module, plan: Schedule, config: TrainingConfig, d
 
 def _said(evaluation: dict[str, Any], metric: str) -> str:
     return f"epoch {evaluation['epoch']:.1f}  validation {metric} {evaluation[f'val_{metric}']:.4f}"
-
-
-def _own_rows(plan: Schedule, train_rows: np.ndarray, seed: int, first: int, team: Team) -> Iterator[np.ndarray]:
-    """This process's rows of each step from `first` on."""
-    order = np.empty(0, np.int64)
-    for step in range(first, plan.n_steps):
-        epoch, b = divmod(step, plan.n_batches)
-        if b == 0 or step == first:
-            order = train_rows[epoch_order(len(train_rows), seed, epoch)]
-        yield team.share(order[b * plan.batch_size : (b + 1) * plan.batch_size])
 
 
 def _chosen(

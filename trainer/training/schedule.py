@@ -41,10 +41,6 @@ class Schedule:
         epoch, b = divmod(step, self.n_batches)
         return epoch * self.n_rows + b * self.batch_size
 
-    def rows_of(self, step: int) -> int:
-        """How many rows a step has: the last one of an epoch may have fewer."""
-        return min(self.batch_size, self.n_rows - step % self.n_batches * self.batch_size)
-
 
 def for_batch_size(config: TrainingConfig, batch_size: int, n_rows: int) -> TrainingConfig:
     """The config for another batch size: k times the rows per update, root k times the learning rates, as Adam wants.

@@ -1,12 +1,44 @@
-"""The order in which an epoch visits the train rows, drawn from (seed, epoch) alone."""
+"""The batches in which an epoch visits the train rows, drawn from (seed, epoch) alone."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+
 import numpy as np
+
+from trainer.columns.sequences import Sequences
+from trainer.training.schedule import Schedule
 
 WHOLE = 1 << 22  # train rows up to which an epoch is one permutation of them all
 _BLOCK = 1 << 12  # rows that follow each other in the columns
 _WINDOW = 1 << 6  # blocks whose rows are shuffled together: 262,144 rows
+
+
+@dataclass
+class Order:
+    """The rows of each step. sequences: for a model that reads them; a batch then has whole users."""
+
+    plan: Schedule
+    train_rows: np.ndarray
+    seed: int
+    sequences: Sequences | None = None
+    _epochs: dict[int, list[np.ndarray]] = field(default_factory=dict, repr=False)
+
+    def rows(self, step: int) -> np.ndarray:
+        """Positions in the columns."""
+        epoch, b = divmod(step, self.plan.n_batches)
+        if epoch not in self._epochs:
+            self._epochs = {k: rows for k, rows in self._epochs.items() if k == epoch - 1}  # some steps are read ahead
+            self._epochs[epoch] = self._batches(epoch)
+        return self._epochs[epoch][b]
+
+    def _batches(self, epoch: int) -> list[np.ndarray]:
+        if self.sequences is not None:
+            generator = np.random.default_rng([self.seed, epoch])
+            return self.sequences.batches(self.train_rows, self.plan.n_batches, generator)
+        order = self.train_rows[epoch_order(len(self.train_rows), self.seed, epoch)]
+        size = self.plan.batch_size
+        return [order[s : s + size] for s in range(0, len(order), size)]
 
 
 def epoch_order(n_rows: int, seed: int, epoch: int, whole: int = WHOLE) -> np.ndarray:

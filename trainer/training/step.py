@@ -60,9 +60,15 @@ class Step:
 
 
 def drop_ids(batch: Batch, id_fields: list[int], unseen_F: torch.Tensor, share: float) -> Batch:
-    """Send a share of the ids to their field's UNSEEN row, so that the row learns what an unknown id is like."""
+    """Send a share of the ids to their field's UNSEEN row, so that the row learns what an unknown id is like.
+
+    Of the rows, and of their users' outcomes.
+    """
     if not share or not id_fields:
         return batch
+    if batch.outcomes is not None:
+        seen = replace(batch.outcomes, rows=drop_ids(batch.outcomes.rows, id_fields, unseen_F, share))
+        batch = replace(batch, outcomes=seen)
     ids_BF = batch.ids_BF.clone()
     for f in id_fields:
         dropped_B = torch.rand(len(ids_BF), device=ids_BF.device) < share

@@ -50,7 +50,7 @@ class Linear(nn.Module):
 
 
 def test_each_file_is_a_model_of_its_own() -> None:
-    assert len(kinds()) == 13
+    assert len(kinds()) == 14
     for kind in kinds():
         assert config_of(kind).__module__ == f"trainer.models.{kind}"
         assert config_of(kind).model_fields.keys() - {"kind"}, kind

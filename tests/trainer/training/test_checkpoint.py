@@ -30,12 +30,13 @@ def contents(run: Path) -> dict[str, bytes]:
     return {name: (run / name).read_bytes() for name in PROMISED}
 
 
+@pytest.mark.parametrize("name", ["09_interest", "11_sequence"])
 def test_killed_in_mid_epoch_and_resumed_gives_the_same_bytes(
-    rich: Any, stage: Any, vectors: Any, tmp_path: Path
+    name: str, rich: Any, stage: Any, vectors: Any, tmp_path: Path
 ) -> None:
     """kill -9 at some moment after the ninth checkpoint, then on from whatever checkpoint there is."""
     marts, root = rich(2000).write(tmp_path / "marts"), vectors(tmp_path / "vectors")
-    one = stage("09_interest", **QUICK)
+    one = stage(name, **QUICK)
     fit_run(one, marts, tmp_path / "whole", vectors=root)
     (tmp_path / "one.yaml").write_text(json.dumps(one.model_dump(exclude_none=True)))
     script = (

@@ -39,7 +39,7 @@ def weights(stage: Any, marts: Path, root: Path, columns_on: feed.Place) -> dict
     return fitted.network.state_dict()
 
 
-@pytest.mark.parametrize("name", ["02_mmoe", "09_interest"])
+@pytest.mark.parametrize("name", ["02_mmoe", "09_interest", "11_sequence"])
 def test_columns_on_the_host_give_the_same_weights(
     name: str, rich: Any, vectors: Any, stage: Any, tmp_path: Path
 ) -> None:

@@ -49,7 +49,7 @@ def test_one_scene_is_enough(rich: Any, stage: Any, root: Path, tmp_path: Path) 
     mart.set("scene_counts", [None if c is None else c[:1] for c in mart.rows["scene_counts"]])
     contract = read_contract(mart.write(tmp_path / "marts"))
     columns = open_columns(contract)
-    for name in ("02_mmoe", "07_star", "09_interest", "10_match"):
+    for name in ("02_mmoe", "07_star", "09_interest", "10_match", "11_sequence"):
         fitted, _ = fit(stage(name, **QUICK), contract, columns, root)
         assert np.isfinite(fitted.logits(columns, columns.rows("test"))).all()
 

@@ -3,6 +3,7 @@
 from trainer.models.layers.basic import Dropout, embedding_table, mlp, one_hot_levels, take_fields
 from trainer.models.layers.experts import Experts, Extraction, ExtractionLevels, mix
 from trainer.models.layers.history import HistoryAttention, OutcomeAttention
+from trainer.models.layers.recent import RecentBlock, Sight
 from trainer.models.layers.scenes import PriorGate, SceneGates, SceneHeads, SceneTowers, StarLinear, by_scene, own_scene
 from trainer.models.layers.texts import Match, SpaceMatch, TextJoin
 
@@ -15,10 +16,12 @@ __all__ = [
     "Match",
     "OutcomeAttention",
     "PriorGate",
+    "RecentBlock",
     "SceneGates",
     "SceneHeads",
     "SceneTowers",
     "SpaceMatch",
+    "Sight",
     "StarLinear",
     "TextJoin",
     "by_scene",
