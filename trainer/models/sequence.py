@@ -6,13 +6,19 @@ from itertools import pairwise
 from typing import Annotated
 
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo
 from torch import nn
 
 from trainer.contract.schema import Input
 from trainer.inputs.batch import Batch, Sizes
 from trainer.models import keys
 from trainer.models.layers import Dropout, RecentBlock, Sight, TextJoin, embedding_table, take_fields
+
+
+def _divides(heads: int, info: ValidationInfo) -> int:
+    if info.data.get("embedding_dim", 0) % heads:
+        raise ValueError(f"heads must divide embedding_dim, which is {info.data['embedding_dim']}")
+    return heads
 
 
 class Config(keys.ModelConfig):
@@ -22,7 +28,9 @@ class Config(keys.ModelConfig):
     may_read = frozenset({"texts"})
 
     embedding_dim: Annotated[int, Field(ge=1, description="Length of an embedding, and width of the transformer.")]
-    heads: Annotated[int, Field(ge=1, description="Heads of the attention; they divide `embedding_dim`.")]
+    heads: Annotated[
+        int, Field(ge=1, description="Heads of the attention; they divide `embedding_dim`."), AfterValidator(_divides)
+    ]
     layers: Annotated[int, Field(ge=1, description="Layers of the transformer.")]
     dropout: keys.Dropped
     head: Annotated[list[keys.Width], Field(description="Widths of the network that reads the transformer.")]
