@@ -113,6 +113,15 @@ def provoke() -> Iterator[str]:
     interest = (ROOT / "trainer/stages/09_interest.yaml").read_text()
     Path("history.yaml").write_text(re.sub(r"  texts:\n(    .+\n)+", "", interest))
     yield wrong(f"trainer fit --run s --marts {toy.write(Path('marts-toy'))} --stage history.yaml")
+    sequence = (ROOT / "trainer/stages/11_sequence.yaml").read_text()
+    Path("sequence.yaml").write_text(
+        sequence.replace("epochs: 12", "epochs: 1").replace("min_steps: 300", "min_steps: 5")
+    )
+    unknown = make_toy(400)
+    unknown.columns = [column for column in unknown.columns if column["name"] != "known_at"]
+    yield wrong(f"trainer fit --run s --marts {unknown.write(Path('marts-unknown'))} --stage sequence.yaml")
+    fine("trainer fit --run seq --marts marts-toy --stage sequence.yaml")
+    yield wrong("trainer score --run seq --input marts-toy/training_examples_v1 --output o.parquet")
     manifest = toy.manifest(Path("manifest.json"))
     manifest.write_text(manifest.read_text().replace('"aaaa"', '"bbbb2"'))
     yield wrong(f"trainer fit --run s --marts marts-toy --stage quick.yaml --manifest {manifest}")
