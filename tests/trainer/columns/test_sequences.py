@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,20 @@ def test_batches_have_every_row_once_and_whole_users(columns: Columns, monkeypat
     assert max(map(len, blocks)) <= 50 and len(blocks) > len(rows) / 50
     np.testing.assert_array_equal(np.sort(np.concatenate(blocks)), np.arange(len(rows)))
     assert found.blocks(rows[:0], 50) == []
+
+
+def test_the_hash_of_the_rows_says_when_outcomes_were_known_if_that_was_later(
+    toy: Any, delays: Any, tmp_path: Path
+) -> None:
+    def opened(mart: Any, name: str) -> Columns:
+        return open_columns(read_contract(mart.write(tmp_path / name)))
+
+    at_once, without, later = toy(300), toy(300), toy(300)
+    without.columns = [c for c in without.columns if c["name"] != "known_at"]
+    later.rows["known_at"] = [None, *(at + timedelta(seconds=1) for at in later.rows["event_at"][1:])]
+    one, none, other = opened(at_once, "a"), opened(without, "b"), opened(later, "c")
+    np.testing.assert_array_equal(one.known_at_N, one.event_at_N)
+    assert none.known_at_N is None and none.content_hash == one.content_hash
+    assert other.content_hash != one.content_hash
+    assert sorted(set((other.known_at_N - other.event_at_N).tolist()) - {1_000_000})[0] > 10**15, "NULL is never"
+    assert (other.known_at_N == NEVER).sum() == 1
