@@ -85,7 +85,7 @@ def test_a_file_that_is_no_model_is_named(folder: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["keys", "layers", "os", "../dnn", "layers.basic", "__init__", ""])
 def test_only_a_models_file_is_a_kind(kind: str) -> None:
-    with pytest.raises(TrainerError, match=r"model\.kind is .*expected one of content_tower, dnn, floor, gbdt"):
+    with pytest.raises(TrainerError, match=r"model\.kind is .*expected one of content_tower, dnn, entity_match, floor"):
         config_of(kind)
 
 
