@@ -147,8 +147,7 @@ def fit_terms(counts_DM: sparse.csr_array, dim: int, seed: int) -> np.ndarray:
 def _documents(occurrences: Occurrences, terms_TM: sparse.csr_array) -> tuple[sparse.csr_array, bool]:
     """Terms by users, then by items, without users and items that have none; and whether both sides share a text."""
     counts = occurrences.counts
-    on_side = [np.unique(counts[group].indices) for group in ("user", "item")]
-    shares_texts = bool(np.intersect1d(*on_side).size)
+    shares_texts = bool(np.intersect1d(counts["user"].indices, counts["item"].indices).size)
     users = counts["user"] if shares_texts else counts["user"] + counts["shown"]
     stacked = sparse.vstack([users @ terms_TM, counts["item"] @ terms_TM]).tocsr()
     return stacked[np.diff(stacked.indptr) > 0], shares_texts

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -180,7 +181,8 @@ class Batcher:
             raw["label_B"].float(),
         )
         if self.inputs.text_columns or self.inputs.history:
-            batch = replace(batch, **self._text_side.tensors(raw))
+            more: dict[str, Any] = dict(self._text_side.tensors(raw))
+            batch = replace(batch, **more)
         return batch
 
     def _ids(self, codes_BC: torch.Tensor) -> torch.Tensor:

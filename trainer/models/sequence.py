@@ -93,6 +93,7 @@ class Sequence(nn.Module):
         last = len(self.layers) - 1
         of_outcomes = Sight.of(own, outcomes.at_GL, outcomes.at_GL, self.window) if last else None
         for k, layer in enumerate(self.layers):
+            assert isinstance(layer, RecentBlock)
             memory = layer.remember(memory_GLD)
             x_GQD = layer(x_GQD, memory, of_rows)
             if k < last:

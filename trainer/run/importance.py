@@ -193,8 +193,8 @@ def permutables(inputs: FittedInputs, columns: Columns, by_scene: Mapping[str, s
         out.append(Permutable("history", ("user", "history"), _shuffle_history))
     if inputs.window:
         # Another user's outcomes, as of the row's own instant.
-        at = columns.code_names.index(columns.id_names["user"])
-        out.append(Permutable("sequence", ("user", "history"), _shuffle_columns("codes_NC", [at])))
+        user = columns.code_names.index(columns.id_names["user"])
+        out.append(Permutable("sequence", ("user", "history"), _shuffle_columns("codes_NC", [user])))
     return out
 
 

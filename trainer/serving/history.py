@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,7 +15,7 @@ from trainer.contract.read import build_in
 from trainer.inputs.table import HISTORY, RequiredColumns, block_columns
 from trainer.serving.source import open_source
 
-History = Path | pa.Table
+History: TypeAlias = Path | pa.Table
 
 
 def open_history(

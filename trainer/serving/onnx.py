@@ -65,14 +65,15 @@ class _Served(nn.Module):
 
 def _batch(given: dict[str, torch.Tensor]) -> Batch:
     """The batch of tensors by their names in the graph; where it has outcomes, the rows are one user's."""
-    own = {f.name: given[f.name] for f in fields(Batch) if f.name in given}
+    own: dict[str, Any] = {f.name: given[f.name] for f in fields(Batch) if f.name in given}
     rows = Batch(**own, label_B=torch.zeros_like(given["scene_B"], dtype=torch.float32))
     if "at_B" not in given:
         return rows
     past = {name.removeprefix(OUTCOME): tensor for name, tensor in given.items() if name.startswith(OUTCOME)}
     at_T, known_at_T = past.pop("at_T"), past.pop("known_at_T")
     by_name = {name.rpartition("_")[0]: name for name in (f.name for f in fields(Batch)) if "_" in name}
-    outcomes = Batch(**{by_name[name.rpartition("_")[0]]: tensor for name, tensor in past.items()})
+    of_outcomes: dict[str, Any] = {by_name[name.rpartition("_")[0]]: tensor for name, tensor in past.items()}
+    outcomes = Batch(**of_outcomes)
     return replace(rows, outcomes=Outcomes.of_one_user(outcomes, at_T, known_at_T, given["at_B"]))
 
 

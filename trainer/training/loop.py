@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -57,17 +57,18 @@ def determinism(threads: int) -> Iterator[None]:
     In a forked process one thread, and it stays one: more would wait for ever (trainer/base/threads.py).
     """
     before = usable(torch.get_num_threads()), torch.are_deterministic_algorithms_enabled()
-    filled = torch.utils.deterministic.fill_uninitialized_memory
+    others = cast(Any, torch.utils.deterministic)  # its one setting is a property of the module, which types don't show
+    filled = others.fill_uninitialized_memory
     torch.set_num_threads(usable(threads))
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
-    torch.utils.deterministic.fill_uninitialized_memory = False  # costs a tenth of a step, and nothing reads it
+    others.fill_uninitialized_memory = False  # costs a tenth of a step, and nothing reads it
     try:
         yield
     finally:
         torch.set_num_threads(before[0])
         torch.use_deterministic_algorithms(before[1])
-        torch.utils.deterministic.fill_uninitialized_memory = filled
+        others.fill_uninitialized_memory = filled
 
 
 def can_choose(label_B: np.ndarray) -> bool:

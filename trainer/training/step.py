@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -96,7 +97,8 @@ class RecordedStep:
             self._by_hand += 1
             return self.step(batch, part)
         if self._graph is None:
-            self._batch = replace(batch, **{name: tensor.clone() for name, tensor in batch.tensors().items()})
+            own: dict[str, Any] = {name: tensor.clone() for name, tensor in batch.tensors().items()}
+            self._batch = replace(batch, **own)
             graph = torch.cuda.CUDAGraph()
             with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
                 self._loss = self.step(self._batch, part)
