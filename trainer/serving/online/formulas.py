@@ -15,7 +15,8 @@ import numpy as np
 import pyarrow as pa
 
 from trainer.serving.online.blobs import NONE
-from trainer.serving.online.row_wise import NotServedError, RowWise
+from trainer.serving.online.relations import NotServedError
+from trainer.serving.online.row_wise import RowWise
 from trainer.serving.online.supplied import HISTORY, HISTORY_LISTS, MICROS, supplied
 
 _TEXTS = pa.list_(pa.string())

@@ -10,48 +10,23 @@ DuckDB's own parser reads the SQL, so what it means is what DuckDB means by it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import duckdb
 
-Node = dict[str, Any]
-
-
-class NotServedError(Exception):
-    """A column can't be computed from a row and what is supplied; the message says why."""
-
-
-@dataclass
-class Relation:
-    """Columns by name: the id of a formula, or why there is none. keys: columns a join on which finds the right row."""
-
-    columns: dict[str, str | NotServedError] = field(default_factory=dict)
-    otherwise: NotServedError | None = None  # of every name that isn't in columns
-    keys: frozenset[str] = frozenset()
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.columns or self.otherwise is not None
-
-    def find(self, name: str) -> str:
-        """Raises: NotServedError."""
-        found = self.columns.get(name, self.otherwise)
-        if found is None or isinstance(found, NotServedError):
-            raise found or NotServedError(f"there is no column {name}")
-        return found
-
-
-@dataclass(frozen=True)
-class Supplied:
-    """What takes the place of a step (`windowed` of feat_user_v2), or of a whole model (step ""): column -> formula id.
-
-    keys: columns that tell which row it is, and that the supplier has already looked up.
-    """
-
-    columns: Mapping[str, str]
-    keys: frozenset[str] = frozenset()
+from trainer.serving.online.relations import NotServedError, Relation, Steps, Supplied, formula_of, supplied_relation
+from trainer.serving.online.sql_tree import (
+    Node,
+    column_lists,
+    columns_of,
+    equalities,
+    lambda_names,
+    last_part,
+    not_by_row,
+    reference,
+)
 
 
 class RowWise:
@@ -88,7 +63,7 @@ class RowWise:
             one = waiting.pop()
             if one not in seen:
                 seen.add(one)
-                waiting += list(_columns_of(self.formulas[one])) if one in self.formulas else []
+                waiting += list(columns_of(self.formulas[one])) if one in self.formulas else []
         return sorted(seen - set(self.formulas))
 
     def sql(self, outputs: Mapping[str, str], source: str) -> str:
@@ -97,7 +72,7 @@ class RowWise:
 
         def measure(one: str) -> int:
             if one not in depth:
-                below = list(_columns_of(self.formulas[one])) if one in self.formulas else None
+                below = list(columns_of(self.formulas[one])) if one in self.formulas else None
                 depth[one] = 0 if below is None else 1 + max(map(measure, below), default=0)
             return depth[one]
 
@@ -107,7 +82,7 @@ class RowWise:
         for level in range(1, max(depth.values(), default=0) + 1):
             formulas = {one: self.formulas[one] for one, of in depth.items() if of == level}
             query = f"(select *, {self._text(formulas)} from {query})"
-        return self._text({name: _reference(one) for name, one in outputs.items()}, f" from {query}", "select ")
+        return self._text({name: reference(one) for name, one in outputs.items()}, f" from {query}", "select ")
 
     def _text(self, expressions: Mapping[str, Node], after: str = "", before: str = "") -> str:
         if not expressions:
@@ -126,7 +101,7 @@ class RowWise:
 
     def _read(self, name: str) -> Relation:
         if (name, "") in self._supplied:
-            return _supplied_relation(self._supplied[name, ""], name)
+            return supplied_relation(self._supplied[name, ""], name)
         if name not in self._models:
             return Relation(otherwise=NotServedError(f"it comes from {name}, whose SQL isn't known"))
         self._relations[name] = Relation(otherwise=NotServedError(f"{name} reads itself"))
@@ -137,18 +112,18 @@ class RowWise:
         return self._query(statement["statements"][0]["node"], {}, name, "")
 
     def _query(self, node: Node, outer: Mapping[str, Relation], model: str, step: str) -> Relation:
-        steps = _Steps(outer)
+        steps = Steps(outer)
         for entry in node.get("cte_map", {}).get("map", []):
             key = entry["key"].lower()
             if (model, key) in self._supplied:
-                steps.done[key] = _supplied_relation(self._supplied[model, key], f"step {key} of {model}")
+                steps.done[key] = supplied_relation(self._supplied[model, key], f"step {key} of {model}")
             else:
                 inner = entry["value"].get("query_node") or entry["value"]["query"]["node"]
                 steps.waiting[key] = partial(self._query, inner, steps, model, key)
         where = f"{model}.{step}" if step else model
         if node["type"] != "SELECT_NODE":
             return Relation(otherwise=NotServedError(f"{where} puts several queries together"))
-        if reason := _not_by_row(node):
+        if reason := not_by_row(node):
             return Relation(otherwise=NotServedError(f"{where} {reason}"))
         try:
             sources = self._from(node["from_table"], steps, where)
@@ -163,7 +138,7 @@ class RowWise:
             if expression["class"] == "STAR":
                 if any(expression.get(part) for part in ("replace_list", "rename_list", "columns", "expr")):
                     return Relation(otherwise=NotServedError(f"{where} has a * with changes"))
-                left_out = {_last(name).lower() for name in expression.get("exclude_list", [])}
+                left_out = {last_part(name).lower() for name in expression.get("exclude_list", [])}
                 of = expression.get("relation_name", "").lower()
                 for alias, relation in sources:
                     if of in ("", alias):
@@ -172,7 +147,7 @@ class RowWise:
                         out.otherwise = out.otherwise or relation.otherwise
                         out.keys |= relation.keys
                 continue
-            name = (expression["alias"] or _last(expression.get("column_names", ["?"]))).lower()
+            name = (expression["alias"] or last_part(expression.get("column_names", ["?"]))).lower()
             try:
                 out.columns[name] = self._formula(expression, sources, out, f"{where}.{name}")
             except NotServedError as error:
@@ -183,13 +158,13 @@ class RowWise:
 
     def _formula(self, expression: Node, sources: list[tuple[str, Relation]], earlier: Relation, name: str) -> str:
         def column(names: list[str]) -> Node:
-            return _reference(*_found(names, sources, earlier))
+            return reference(*formula_of(names, sources, earlier))
 
         formula = self._rewritten(expression, column) | {"alias": ""}
         if formula["class"] == "COLUMN_REF" and len(formula["column_names"]) == 1:
             return str(formula["column_names"][0])
         if formula["class"] == "FUNCTION" and formula["function_name"] == "make_timestamp":
-            of = list(_columns_of(formula))
+            of = list(columns_of(formula))
             if len(of) == 1 and of[0] in self._instants:
                 return self._instants[of[0]]
         one, n = name, 2
@@ -215,11 +190,11 @@ class RowWise:
         if kind == "FUNCTION" and node["function_name"].lower() in self._aggregates:
             raise NotServedError(f"{node['function_name']} is of several rows")
         if kind == "LAMBDA":
-            names = {name for names in _column_lists(node["lhs"]) for name in names} | set(_lambda_names(node))
+            names = {name for names in column_lists(node["lhs"]) for name in names} | set(lambda_names(node))
             return node | {"expr": self._rewritten(node["expr"], column, hidden | names)}
         return {key: self._rewritten(value, column, hidden) for key, value in node.items()}
 
-    def _from(self, table: Node, steps: _Steps, where: str) -> list[tuple[str, Relation]]:
+    def _from(self, table: Node, steps: Steps, where: str) -> list[tuple[str, Relation]]:
         if table["type"] == "BASE_TABLE":
             name = table["table_name"].lower()
             is_step = not table.get("schema_name") and name in steps
@@ -233,7 +208,7 @@ class RowWise:
             raise NotServedError(f"{where} has a join of another kind than left or inner")
         left, right = self._from(table["left"], steps, where), self._from(table["right"], steps, where)
         pairs = [([name.lower()], [name.lower()]) for name in table.get("using_columns", [])]
-        pairs += list(_equalities(table["condition"], where)) if table.get("condition") else []
+        pairs += list(equalities(table["condition"], where)) if table.get("condition") else []
         for one, other in pairs:
             self._check_key(one, other, left, right, where)
         using = {name.lower() for name in table.get("using_columns", [])}
@@ -257,7 +232,7 @@ class RowWise:
             return
         known = Relation()
         try:
-            of_left, of_right = _found(one, left, known), _found(other, right, known)
+            of_left, of_right = formula_of(one, left, known), formula_of(other, right, known)
         except NotServedError as error:
             raise NotServedError(f"{where} joins on {'.'.join(other)}, but {error}") from None
         if of_left != of_right:
@@ -267,9 +242,9 @@ class RowWise:
         """A filter by days or instants chooses the days of a build; one by anything else would leave rows out."""
         if condition is None:
             return
-        for names in _column_lists(condition):
+        for names in column_lists(condition):
             try:
-                of = _found(names, sources, Relation())
+                of = formula_of(names, sources, Relation())
             except NotServedError:
                 continue
             if of[0] not in DAYS:
@@ -277,118 +252,3 @@ class RowWise:
 
 
 DAYS = frozenset({"request.event_at", "request.event_date"})
-
-
-class _Steps(Mapping[str, Relation]):
-    """The steps (CTEs) of a query, each read when it is first asked for."""
-
-    def __init__(self, outer: Mapping[str, Relation]):
-        self.outer, self.done = outer, dict[str, Relation]()
-        self.waiting: dict[str, Callable[[], Relation]] = {}
-
-    def __getitem__(self, name: str) -> Relation:
-        if name not in self.done:
-            self.done[name] = self.waiting[name]() if name in self.waiting else self.outer[name]
-        return self.done[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self.done or name in self.waiting or name in self.outer
-
-    def __iter__(self) -> Iterator[str]:
-        return iter({*self.done, *self.waiting, *self.outer})
-
-    def __len__(self) -> int:
-        return len({*self.done, *self.waiting, *self.outer})
-
-
-def _supplied_relation(supplied: Supplied, where: str) -> Relation:
-    columns: dict[str, str | NotServedError] = dict(supplied.columns)
-    return Relation(
-        columns,
-        NotServedError(f"neither the request nor the state has it: it would be a column of {where}"),
-        supplied.keys,
-    )
-
-
-def _found(names: list[str], sources: list[tuple[str, Relation]], earlier: Relation) -> tuple[str, ...]:
-    """The formula of a name, then the fields taken of it. Raises: NotServedError."""
-    names = [name.lower() for name in names]
-    if len(names) > 1:
-        for alias, relation in sources:
-            if alias == names[0]:
-                return (relation.find(names[1]), *names[2:])
-    for _, relation in sources:
-        if names[0] in relation.columns:
-            return (relation.find(names[0]), *names[1:])
-    if names[0] in earlier.columns:
-        return (earlier.find(names[0]), *names[1:])
-    for _, relation in sources:
-        if names[0] in relation:
-            return (relation.find(names[0]), *names[1:])
-    raise NotServedError(f"there is no column {'.'.join(names)}")
-
-
-def _reference(*names: str) -> Node:
-    return {
-        "class": "COLUMN_REF",
-        "type": "COLUMN_REF",
-        "alias": "",
-        "query_location": 0,
-        "column_names": list(names),
-    }
-
-
-def _columns_of(node: Node) -> Iterator[str]:
-    """The formulas that a formula is made of (a lambda's parameters have no place among formulas)."""
-    hidden = {name for each in _nodes(node) if each.get("class") == "LAMBDA" for name in _lambda_names(each)}
-    for names in _column_lists(node):
-        if names[0] not in hidden:
-            yield names[0]
-
-
-def _column_lists(node: Any) -> Iterator[list[str]]:
-    for each in _nodes(node):
-        if each.get("class") == "COLUMN_REF":
-            yield each["column_names"]
-
-
-def _nodes(node: Any) -> Iterator[Node]:
-    if isinstance(node, list):
-        for each in node:
-            yield from _nodes(each)
-    elif isinstance(node, dict):
-        yield node
-        for each in node.values():
-            yield from _nodes(each)
-
-
-def _lambda_names(node: Node) -> list[str]:
-    return [names[0] for names in _column_lists(node.get("lhs"))]
-
-
-def _last(name: Any) -> str:
-    """Of a name as DuckDB's parser gives it: a text, a list of its parts, or a mapping with its parts."""
-    if isinstance(name, dict):
-        return str(name.get("column") or name.get("name") or "?")
-    return str(name[-1]) if isinstance(name, list) else str(name)
-
-
-def _equalities(condition: Node, where: str) -> Iterator[tuple[list[str], list[str]]]:
-    if condition["type"] == "CONJUNCTION_AND":
-        for child in condition["children"]:
-            yield from _equalities(child, where)
-        return
-    sides = [condition.get(side) or {} for side in ("left", "right")]
-    if condition["type"] != "COMPARE_EQUAL" or any(side.get("class") != "COLUMN_REF" for side in sides):
-        raise NotServedError(f"{where} joins by something else than equal columns")
-    yield tuple([name.lower() for name in side["column_names"]] for side in sides)  # type: ignore[misc]  # two of them
-
-
-def _not_by_row(node: Node) -> str | None:
-    if node.get("group_expressions") or node.get("aggregate_handling", "STANDARD_HANDLING") != "STANDARD_HANDLING":
-        return "groups rows"
-    if node.get("having") or node.get("qualify") or node.get("sample"):
-        return "chooses rows"
-    if any(modifier["type"] != "ORDER_MODIFIER" for modifier in node.get("modifiers", [])):
-        return "takes distinct or a part of the rows"
-    return None

@@ -6,7 +6,7 @@ names and columns are those of `warehouse/models/features`; everything after the
 
 from __future__ import annotations
 
-from trainer.serving.online.row_wise import Supplied
+from trainer.serving.online.relations import Supplied
 
 REQUEST = (
     "event_id", "user_id", "item_id", "scene", "event_at", "event_date", "known_at", "known_date", "label",

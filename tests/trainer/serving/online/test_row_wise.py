@@ -5,7 +5,8 @@ from __future__ import annotations
 import duckdb
 import pytest
 
-from trainer.serving.online.row_wise import NotServedError, RowWise, Supplied
+from trainer.serving.online.relations import NotServedError, Supplied
+from trainer.serving.online.row_wise import RowWise
 
 EVENTS = {name: f"request.{name}" for name in ("user_id", "event_at", "event_date", "price", "tags")}
 COUNTS = {"user_id": "request.user_id", "micros": "request.micros", "n": "user.n", "day": "request.event_date"}
