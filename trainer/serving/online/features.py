@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 
 from trainer.contract.schema import Contract
 from trainer.serving.online.formulas import Formulas, counts_as_arrow, history_columns, type_of
-from trainer.serving.online.state import Gathered, Outcome, Request, Settings, State
+from trainer.serving.online.keys import Outcome, Request
+from trainer.serving.online.state import Gathered, Settings, State
 from trainer.serving.online.stores import Store
 from trainer.serving.online.supplied import MICROS, REQUEST
 from trainer.serving.online.texts import Texts

@@ -25,7 +25,8 @@ from trainer.contract.schema import Contract
 from trainer.serving.online.compared import Difference
 from trainer.serving.online.events import Events
 from trainer.serving.online.features import Online, requests_of
-from trainer.serving.online.state import HOLD, Gathered, Outcome
+from trainer.serving.online.keys import Outcome
+from trainer.serving.online.state import HOLD, Gathered
 from trainer.serving.online.stores import Store
 
 _PROGRESS = b"replay"

@@ -19,6 +19,7 @@ import numpy as np
 from trainer.base.errors import TrainerError
 from trainer.serving.online import days, history, moments
 from trainer.serving.online.blobs import NONE
+from trainer.serving.online.keys import Outcome, Request, changed_keys, read_keys, segment_key
 from trainer.serving.online.stores import Blobs, Store
 from trainer.serving.online.supplied import DAYS, MOMENTS
 
@@ -41,29 +42,6 @@ class Settings:
     models: dict[str, str]
     tolerance: int
     form: int = _FORM
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One event whose outcome is known. known_at: microseconds since 1970, UTC. values: what a history lists of it."""
-
-    event_id: str
-    user_id: str
-    item_id: str
-    scene: str
-    known_at: int
-    label: int
-    values: list[Any]
-
-
-@dataclass(frozen=True)
-class Request:
-    """Whom, what and where features are asked for. at: microseconds since 1970, UTC."""
-
-    user_id: str
-    item_id: str
-    scene: str
-    at: int
 
 
 @dataclass
@@ -155,7 +133,7 @@ class State:
             for one in some:
                 self._check(one)
             counts: list[int] = []
-            keys = [_CLOCK, HOLD, *(key for one in some for key in _keys_of(one).values())]
+            keys = [_CLOCK, HOLD, *(key for one in some for key in changed_keys(one).values())]
             self.store.update(keys, partial(self._changed, outcomes=some, counts=counts))
             n_new += counts[-1]
         return n_new
@@ -170,7 +148,7 @@ class State:
         keys = [_CLOCK, HOLD]
         for request in requests:
             self.slot(request.scene)
-            for grain, key in _read_keys(request).items():
+            for grain, key in read_keys(request).items():
                 if (grain, key, request.at) not in places:
                     places[grain, key, request.at] = len(found.at.setdefault(grain, []))
                     found.at[grain].append(request.at)
@@ -197,10 +175,10 @@ class State:
             for grain, key, at in places
             if grain in MOMENTS and (hour := moments.cut_hour(blobs[key], at)) is not None
         }
-        segments = self.store.get([_segment(key, hour) for (key, _), hour in cut.items()]) if cut else {}
+        segments = self.store.get([segment_key(key, hour) for (key, _), hour in cut.items()]) if cut else {}
         out = {}
         for (key, at), hour in cut.items():
-            blob, segment = blobs[key], segments[_segment(key, hour)]
+            blob, segment = blobs[key], segments[segment_key(key, hour)]
             assert blob is not None
             if segment is None:
                 raise OldRequestError(f"What a request as of {_text(at)} needs was removed from the state just now.")
@@ -243,7 +221,7 @@ class State:
 
         clock = _instant(now[_CLOCK])
         for one in outcomes:
-            keys = _keys_of(one)
+            keys = changed_keys(one)
             told = f"{one.known_at} {one.label}".encode()
             there = now[keys["event"]]
             if there is not None:
@@ -277,7 +255,7 @@ class State:
             )
             put(key, blob)
             for hour, segment in segments.items():
-                put(_segment(key, hour), segment)
+                put(segment_key(key, hour), segment)
 
         first = moments.first_instant(now[keys["user_item"]])
         is_first = first is None or one.known_at < first
@@ -296,32 +274,6 @@ class State:
             settled=settled, length=self.settings.history_length,
         )  # fmt: skip
         put(keys["history"], blob)
-
-
-def _key(grain: str, *ids: str) -> bytes:
-    return grain.encode() + b"".join(map(_part, ids))
-
-
-def _part(one: str) -> bytes:
-    encoded = one.encode()
-    return b"\0%d:%b" % (len(encoded), encoded)
-
-
-def _segment(key: bytes, hour: int) -> bytes:
-    return b"segment\0%d\0%b" % (hour, key)
-
-
-_GRAINS = {grain: keys for grain, (keys, _) in (MOMENTS | DAYS).items()} | {"history": ("user_id",)}
-_PREFIXES = [(grain, grain.encode(), keys) for grain, keys in _GRAINS.items()]
-
-
-def _read_keys(of: Outcome | Request) -> dict[str, bytes]:
-    ids = {"user_id": _part(of.user_id), "item_id": _part(of.item_id), "scene": _part(of.scene)}
-    return {grain: prefix + b"".join([ids[key] for key in keys]) for grain, prefix, keys in _PREFIXES}
-
-
-def _keys_of(one: Outcome) -> dict[str, bytes]:
-    return _read_keys(one) | {"event": _key("event", one.event_id)}
 
 
 def _instant(blob: bytes | None) -> int | None:

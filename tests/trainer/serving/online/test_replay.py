@@ -20,8 +20,9 @@ from trainer.base.errors import TrainerError
 from trainer.serving.online import moments
 from trainer.serving.online import replay as replaying
 from trainer.serving.online.features import Online
+from trainer.serving.online.keys import Outcome
 from trainer.serving.online.replay import Replay, replay
-from trainer.serving.online.state import OldOutcomeError, OldRequestError, Outcome, State
+from trainer.serving.online.state import OldOutcomeError, OldRequestError, State
 from trainer.serving.online.stores import open_store
 
 TRAINER = Path(sys.executable).with_name("trainer")
