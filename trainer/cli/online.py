@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from storage import installed
-from trainer.base.errors import TrainerError
+from trainer.base.errors import TrainerError, require_extra
 from trainer.base.progress import ticking
 from trainer.cli.common import Json, Manifest, Mart, Marts, console, out
 
@@ -68,6 +67,7 @@ def build(
 
     Example: `trainer state build --marts data/marts/movielens --state sqlite:state.sqlite`
     """
+    require_extra("serving", "`trainer state`")
     from trainer.serving.online.events import Events
 
     online, contract = _new(marts, mart, manifest, state, tolerance)
@@ -91,11 +91,10 @@ def apply(
 
     Example: `trainer state apply --state sqlite:state.sqlite --events outcomes/2001-02-03.parquet`
     """
+    require_extra("serving", "`trainer state`")
     from trainer.serving.online.events import Events
-    from trainer.serving.online.stores import open_store
-
-    _require("trainer state")
     from trainer.serving.online.features import Online
+    from trainer.serving.online.stores import open_store
 
     _apply(Online(open_store(state)), Events(events), None, None, as_json)
 
@@ -115,6 +114,7 @@ def replay(
 
     Example: `trainer replay --marts data/marts/movielens --state sqlite:replay.sqlite`
     """
+    require_extra("serving", "`trainer replay`")
     from trainer.serving.online.events import Events
     from trainer.serving.online.replay import replay as replay_log
 
@@ -130,7 +130,6 @@ def replay(
 
 
 def _new(marts: Path, mart: str | None, manifest: Path | None, state: str, tolerance: int) -> tuple[Online, Contract]:
-    _require("trainer state")
     from trainer.contract.manifest import compiled_models
     from trainer.contract.read import read_contract
     from trainer.serving.online.features import Online, settings_of
@@ -144,11 +143,6 @@ def _new(marts: Path, mart: str | None, manifest: Path | None, state: str, toler
     for name, reason in online.batch_only.items():
         console.print(f"{name}: batch only, {reason}.", style="yellow", markup=False, soft_wrap=True)
     return online, contract
-
-
-def _require(what: str) -> None:
-    if problem := installed.lacking("serving", what):
-        raise TrainerError(problem)
 
 
 def _apply(online: Online, events: object, before: int | None, rows: int | None, as_json: bool) -> None:
