@@ -18,14 +18,14 @@ from tests.trainer.toys import make_rich
 from trainer.config import load_stage
 
 
-def commands_of(program: str) -> dict[str, object]:
-    """Every command of a program by what a user types."""
-    group = command_of(program)
-    own = {} if hasattr(group, "commands") and not group.invoke_without_command else {program: group}
-    return own | {f"{program} {name}": command for name, command in getattr(group, "commands", {}).items()}
+def commands_of(name: str, command: object) -> dict[str, object]:
+    """Every command that can be run, by what a user types, in the groups that hold them."""
+    members = getattr(command, "commands", {})
+    own = {name: command} if not members or command.invoke_without_command else {}
+    return own | {k: c for inner, one in members.items() for k, c in commands_of(f"{name} {inner}", one).items()}
 
 
-COMMANDS = {name: command for program in PROGRAMS for name, command in commands_of(program).items()}
+COMMANDS = {name: c for program in PROGRAMS for name, c in commands_of(program, command_of(program)).items()}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -58,6 +58,8 @@ for command in (
     fitting.report,
 ):
     app.command()(stoppable(command))
+for command in (online.build, online.apply):
+    online.state_app.command()(stoppable(command))
 app.add_typer(online.state_app, name="state")
 
 

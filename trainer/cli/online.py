@@ -47,7 +47,6 @@ def _state() -> None:
     """
 
 
-@state_app.command()
 def build(
     marts: Marts,
     state: StateUrl,
@@ -75,7 +74,6 @@ def build(
     _apply(online, found, _micros(as_of, "--as-of"), contract.n_rows, as_json)
 
 
-@state_app.command()
 def apply(
     state: StateUrl,
     events: Annotated[
