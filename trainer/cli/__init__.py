@@ -58,8 +58,8 @@ for command in (
     fitting.report,
 ):
     app.command()(stoppable(command))
-for command in (online.build, online.apply):
-    online.state_app.command()(stoppable(command))
+for of_state in (online.build, online.apply):
+    online.state_app.command()(stoppable(of_state))
 app.add_typer(online.state_app, name="state")
 
 
