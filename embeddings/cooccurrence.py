@@ -20,13 +20,12 @@ from scipy import sparse
 from embeddings.errors import EmbeddingsError
 from embeddings.fallback import USER_SIDE
 from embeddings.occurrences import Occurrences
-from embeddings.recipe import FROM_LOG, Recipe, Template
+from embeddings.recipe import FROM_LOG, HAN, Recipe, Template
 from embeddings.store import VectorStore
 from embeddings.texts import Texts
 
 DIM = 64
-_HAN = r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
-_PARTS = re.compile(rf"{_HAN}+|[^\W_]+?(?={_HAN})|[^\W_]+")
+_PARTS = re.compile(rf"{HAN}+|[^\W_]+?(?={HAN})|[^\W_]+")
 _NOISE = 1e-9  # what is shorter than this, in a space whose longest is about 1, is rounding
 
 
@@ -56,7 +55,7 @@ def terms_of(text: str, side: str) -> list[str]:
         return [text]
     words: dict[str, None] = {}
     for part in _PARTS.findall(text.lower()):
-        pairs = [part[k : k + 2] for k in range(len(part) - 1)] if re.match(_HAN, part) else []
+        pairs = [part[k : k + 2] for k in range(len(part) - 1)] if re.match(HAN, part) else []
         words.update(dict.fromkeys(pairs or [part]))
     return list(words)
 

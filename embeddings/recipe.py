@@ -13,13 +13,13 @@ from embeddings.head import parse_pooling
 DTYPES = ("int8", "bf16", "fp32")
 FROM_LOG = "cooccurrence"  # names stores whose vectors come from the log; their revision is a hash of its counts
 _SLOT = "{text}"
-_HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+HAN = r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"  # one Chinese character
 _LATIN_WORD = re.compile(r"[A-Za-z]+")
 
 
 def is_chinese(text: str) -> bool:
     """True where Han characters are at least as many as Latin words (a Han character is about a word)."""
-    n_han = len(_HAN.findall(text))
+    n_han = len(re.findall(HAN, text))
     return n_han > 0 and n_han >= len(_LATIN_WORD.findall(text))
 
 

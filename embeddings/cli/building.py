@@ -6,9 +6,8 @@ import json
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from embeddings.cli.common import DEFAULT_ENCODER, DEFAULT_STORE, AsJson, Marts, Store, note, out
+from embeddings.cli.common import DEFAULT_ENCODER, DEFAULT_STORE, AsJson, Marts, Store, note, out, print_counts
 from embeddings.cli.progress import doing, progress
 from embeddings.cli.space import build_from_log
 from embeddings.errors import EmbeddingsError, require_extra
@@ -108,9 +107,6 @@ def build(
         print(json.dumps(asdict(report), indent=1))
         return
     saving = report.saving
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column()
-    table.add_column(justify="right")
     rows = [
         ("encoded now", report.n_encoded),
         ("had a vector already", report.n_already_there),
@@ -120,10 +116,7 @@ def build(
         ("empty: no vector, flagged", report.n_empty),
         ("of all texts", report.n_texts),
     ]
-    for label, count in rows:
-        if count or label in ("encoded now", "of all texts"):
-            table.add_row(label, f"{count:,}")
-    out.print(table)
+    print_counts(rows)
     rate = f", {report.n_encoded / report.seconds:,.0f} a second" if report.n_encoded and report.seconds > 0 else ""
     cuda = ready.recipe.device == "cuda"
     where = f" on CUDA, up to {ready.batch_tokens:,} tokens in a batch" if cuda else ""

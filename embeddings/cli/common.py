@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
 from safetensors import SafetensorError
 
 from embeddings.errors import EmbeddingsError
@@ -56,3 +57,14 @@ def reporting(command: Callable) -> Callable:
 
 def note(message: str) -> None:
     err.print(message, markup=False, highlight=False, soft_wrap=True, style="yellow")
+
+
+def print_counts(rows: list[tuple[str, int]]) -> None:
+    """What a build did with the texts: a line each, but none between the first and the last that counts nothing."""
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column()
+    table.add_column(justify="right")
+    for k, (label, count) in enumerate(rows):
+        if count or k in (0, len(rows) - 1):
+            table.add_row(label, f"{count:,}")
+    out.print(table)

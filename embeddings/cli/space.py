@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from rich.table import Table
-
-from embeddings.cli.common import note, out
+from embeddings.cli.common import note, out, print_counts
 from embeddings.cli.progress import doing
 
 
@@ -28,9 +26,6 @@ def build_from_log(marts: Path, store: Path, dim: int | None, seed: int | None, 
     if as_json:
         print(json.dumps(asdict(report), indent=1))
         return
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    table.add_column()
-    table.add_column(justify="right")
     rows = [
         ("made now", report.n_made),
         ("had a vector already", report.n_already_there),
@@ -38,10 +33,7 @@ def build_from_log(marts: Path, store: Path, dim: int | None, seed: int | None, 
         ("whole user texts: left to encoders", report.n_whole_user_texts),
         ("of all texts", report.n_texts),
     ]
-    for label, count in rows:
-        if count or label in ("made now", "of all texts"):
-            table.add_row(label, f"{count:,}")
-    out.print(table)
+    print_counts(rows)
     out.print(
         f"From {report.n_users:,} users and {report.n_items:,} items of the train rows, {report.n_terms:,} terms;"
         f" {report.seconds:,.1f} s.",

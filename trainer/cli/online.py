@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,9 +16,11 @@ from trainer.cli.common import Json, Manifest, Mart, Marts, console, out
 
 if TYPE_CHECKING:
     from trainer.contract.schema import Contract
+    from trainer.serving.online.events import Events
     from trainer.serving.online.features import Online
     from trainer.serving.online.replay import Replay
 
+DEFAULT_TOLERANCE = 3600
 state_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 
 StateUrl = Annotated[
@@ -55,7 +58,7 @@ def build(
         str | None,
         typer.Option(help="Only outcomes known before this instant (UTC), such as 2000-12-01 or 2000-12-01T06:30."),
     ] = None,
-    tolerance: Tolerance = 3600,
+    tolerance: Tolerance = DEFAULT_TOLERANCE,
     mart: Mart = None,
     manifest: Manifest = None,
     as_json: Json = False,
@@ -116,7 +119,7 @@ def replay(
     from trainer.serving.online.events import Events
     from trainer.serving.online.replay import replay as replay_log
 
-    online, contract = _new(marts, mart, manifest, state, 3600)
+    online, contract = _new(marts, mart, manifest, state, DEFAULT_TOLERANCE)
     with ticking("Replaying", contract.n_rows) as tick:
         found = replay_log(online, contract, Events.of_mart(contract, events), tick)
     if as_json:
@@ -143,10 +146,7 @@ def _new(marts: Path, mart: str | None, manifest: Path | None, state: str, toler
     return online, contract
 
 
-def _apply(online: Online, events: object, before: int | None, rows: int | None, as_json: bool) -> None:
-    from trainer.serving.online.events import Events
-
-    assert isinstance(events, Events)
+def _apply(online: Online, events: Events, before: int | None, rows: int | None, as_json: bool) -> None:
     n_read = n_new = 0
     with ticking("Applying", rows or 0) as tick:
         for batch in events.by("known_at", before=before):
@@ -158,8 +158,6 @@ def _apply(online: Online, events: object, before: int | None, rows: int | None,
 
 
 def _micros(instant: str | None, option: str) -> int | None:
-    from datetime import UTC, datetime
-
     if instant is None:
         return None
     try:

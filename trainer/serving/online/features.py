@@ -16,7 +16,6 @@ from trainer.serving.online.supplied import MICROS, REQUEST
 from trainer.serving.online.texts import Texts
 
 NOT_SERVED = ("key", "label", "split", "time")  # roles that aren't features of a request
-DEFAULT_TOLERANCE = 3600
 
 
 class Online:
@@ -90,7 +89,7 @@ def requests_of(events: pa.Table) -> list[Request]:
     return [Request(*row) for row in zip(*columns, at.to_pylist(), strict=True)]
 
 
-def settings_of(contract: Contract, models: dict[str, str], tolerance: int = DEFAULT_TOLERANCE) -> Settings:
+def settings_of(contract: Contract, models: dict[str, str], tolerance: int) -> Settings:
     """What a state for a mart must know. models: the SQL of the mart and of all that it reads."""
     variables = dict(contract.variables)
     return Settings(

@@ -9,7 +9,6 @@ DuckDB's own parser reads the SQL, so what it means is what DuckDB means by it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -25,7 +24,9 @@ from trainer.serving.online.sql_tree import (
     lambda_names,
     last_part,
     not_by_row,
+    parsed,
     reference,
+    sql_of,
 )
 
 
@@ -87,17 +88,10 @@ class RowWise:
     def _text(self, expressions: Mapping[str, Node], after: str = "", before: str = "") -> str:
         if not expressions:
             return ""
-        statement = self._parse("select 1")
+        statement = parsed(self._parser, "select 1")
         statement["statements"][0]["node"]["select_list"] = [e | {"alias": name} for name, e in expressions.items()]
-        ((text,),) = self._parser.execute("select json_deserialize_sql($1)", [json.dumps(statement)]).fetchall()
+        text = sql_of(self._parser, statement)
         return before + text.removeprefix("SELECT ") + after
-
-    def _parse(self, sql: str) -> Node:
-        ((text,),) = self._parser.execute("select json_serialize_sql($1)", [sql]).fetchall()
-        found: Node = json.loads(text)
-        if found["error"]:
-            raise NotServedError(f"DuckDB can't read its SQL ({found.get('error_message')})")
-        return found
 
     def _read(self, name: str) -> Relation:
         if (name, "") in self._supplied:
@@ -106,7 +100,7 @@ class RowWise:
             return Relation(otherwise=NotServedError(f"it comes from {name}, whose SQL isn't known"))
         self._relations[name] = Relation(otherwise=NotServedError(f"{name} reads itself"))
         try:
-            statement = self._parse(self._models[name])
+            statement = parsed(self._parser, self._models[name])
         except NotServedError as error:
             return Relation(otherwise=NotServedError(f"{name}: {error}"))
         return self._query(statement["statements"][0]["node"], {}, name, "")

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
+
+import duckdb
 
 from trainer.serving.online.relations import NotServedError
 
 Node = dict[str, Any]
+
+
+def parsed(connection: duckdb.DuckDBPyConnection, sql: str) -> Node:
+    """Raises: NotServedError for SQL that DuckDB doesn't read."""
+    ((text,),) = connection.execute("select json_serialize_sql($1)", [sql]).fetchall()
+    found: Node = json.loads(text)
+    if found["error"]:
+        raise NotServedError(f"DuckDB can't read its SQL ({found.get('error_message')})")
+    return found
+
+
+def sql_of(connection: duckdb.DuckDBPyConnection, tree: Node) -> str:
+    """The query that a tree stands for."""
+    ((text,),) = connection.execute("select json_deserialize_sql($1)", [json.dumps(tree)]).fetchall()
+    return str(text)
 
 
 def reference(*names: str) -> Node:

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, final
 from urllib.parse import urlsplit
 
-from storage import installed
-from trainer.base.errors import TrainerError
+from trainer.base.errors import TrainerError, require_extra
 
 Blobs = dict[bytes, bytes | None]
 Change = Callable[[Blobs], Blobs]
@@ -118,8 +117,7 @@ class RedisStore(Store):
     """One key per blob below a prefix. A change is a transaction that Redis refuses if a key has changed meanwhile."""
 
     def __init__(self, url: str, prefix: bytes):
-        if problem := installed.lacking("serving", "A state in Redis"):
-            raise TrainerError(problem)
+        require_extra("serving", "A state in Redis")
         import redis
 
         self._redis = redis

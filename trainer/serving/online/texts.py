@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import duckdb
 import pyarrow as pa
+
+from trainer.serving.online.sql_tree import nodes, parsed, sql_of
 
 _MODELS = ("int_entity_lists", "int_user_texts")
 _MOST = 200_000  # distinct texts kept of each kind
@@ -62,23 +63,12 @@ class Texts:
 
     def _renamed(self, sql: str) -> str:
         """The SQL, reading the steps of the query here instead of the warehouse's relations."""
-        ((text,),) = self._connection.execute("select json_serialize_sql($1)", [sql]).fetchall()
-        statement = json.loads(text)
-        _rename(statement)
-        ((text,),) = self._connection.execute("select json_deserialize_sql($1)", [json.dumps(statement)]).fetchall()
-        return str(text)
-
-
-def _rename(node: Any) -> None:
-    if isinstance(node, list):
-        for each in node:
-            _rename(each)
-    elif isinstance(node, dict):
-        if node.get("type") == "BASE_TABLE" and node.get("schema_name"):
-            node["alias"] = node["alias"] or node["table_name"]
-            node["table_name"] = f"_{node['table_name']}"
-            node["schema_name"] = node["catalog_name"] = ""
-            if "qualified_name" in node:
-                node["qualified_name"] = {"path": [node["table_name"]]}
-        for each in node.values():
-            _rename(each)
+        tree = parsed(self._connection, sql)
+        for node in nodes(tree):
+            if node.get("type") == "BASE_TABLE" and node.get("schema_name"):
+                node["alias"] = node["alias"] or node["table_name"]
+                node["table_name"] = f"_{node['table_name']}"
+                node["schema_name"] = node["catalog_name"] = ""
+                if "qualified_name" in node:
+                    node["qualified_name"] = {"path": [node["table_name"]]}
+        return sql_of(self._connection, tree)
