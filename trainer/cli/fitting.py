@@ -148,6 +148,10 @@ def report(
         Path | None,
         typer.Option(help="A ladder.json to show; default: one beside or above the runs, of the same rows."),
     ] = None,
+    skew: Annotated[
+        Path | None,
+        typer.Option(help="What `trainer replay` with --served wrote; default: skew.json in the runs' folders."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write one HTML file that compares runs; it opens offline. Its first answer and the next step are printed, too.
@@ -161,7 +165,7 @@ def report(
     runs = [run for given in runs for run in runs_of(given)]
     for run in runs:
         check_finished(run)
-    answers = {one.key: one.sentences for one in write_report(runs, output, bayes, ladder=ladder)}
+    answers = {one.key: one.sentences for one in write_report(runs, output, bayes, ladder=ladder, skew=skew)}
     if as_json:
         typer.echo(json.dumps({"output": str(output), "runs": [str(run) for run in runs], "answers": answers}))
     for sentence in (*answers.get("worth", ()), *answers.get("instant", ())):

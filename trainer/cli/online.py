@@ -12,7 +12,9 @@ from rich.table import Table
 
 from trainer.base.errors import TrainerError, require_extra
 from trainer.base.progress import ticking
+from trainer.cli import skewing
 from trainer.cli.common import Json, Manifest, Mart, Marts, console, out
+from trainer.cli.skewing import Allow, Served, SkewOutput
 
 if TYPE_CHECKING:
     from trainer.contract.schema import Contract
@@ -23,9 +25,8 @@ if TYPE_CHECKING:
 DEFAULT_TOLERANCE = 3600
 state_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 
-StateUrl = Annotated[
-    str, typer.Option("--state", help="Where the state lies: `sqlite:FILE`, or `redis://HOST:PORT/0?prefix=NAME`.")
-]
+STATE = "Where the state lies: `sqlite:FILE`, or `redis://HOST:PORT/0?prefix=NAME`."
+StateUrl = Annotated[str, typer.Option("--state", help=STATE)]
 EventsPlace = Annotated[
     Path | None,
     typer.Option(
@@ -102,8 +103,13 @@ def apply(
 
 def replay(
     marts: Marts,
-    state: StateUrl,
+    state: Annotated[
+        str | None, typer.Option("--state", help=f"{STATE} A new one; not with --served.", show_default=False)
+    ] = None,
+    served: Served = None,
     events: EventsPlace = None,
+    allow: Allow = 0.0,
+    output: SkewOutput = None,
     mart: Mart = None,
     manifest: Manifest = None,
     as_json: Json = False,
@@ -113,12 +119,20 @@ def replay(
     Each outcome is applied when it becomes known, each event's features are asked for at its instant. The state must be
     new; after a kill the same command goes on. Exit code 1 if a value differs.
 
+    With --served nothing is replayed: what a service logged of its answers is compared with the mart. Exit code 1 if a
+    feature differs in more than --allow of its rows.
+
     Example: `trainer replay --marts data/marts/movielens --state sqlite:replay.sqlite`
     """
     require_extra("serving", "`trainer replay`")
+    _check_options(state, served, events, allow, output)
+    if served is not None:
+        skewing.compare(marts, served, allow, output, mart, manifest, as_json)
+        return
     from trainer.serving.online.events import Events
     from trainer.serving.online.replay import replay as replay_log
 
+    assert state is not None
     online, contract = _new(marts, mart, manifest, state, DEFAULT_TOLERANCE)
     with ticking("Replaying", contract.n_rows) as tick:
         found = replay_log(online, contract, Events.of_mart(contract, events), tick)
@@ -128,6 +142,23 @@ def replay(
         _show(found)
     if found.mismatches:
         raise typer.Exit(1)
+
+
+def _check_options(
+    state: str | None, served: Path | None, events: Path | None, allow: float, output: Path | None
+) -> None:
+    """Raises: TrainerError unless the options are those of one of the two comparisons."""
+    if (state is None) == (served is None):
+        found = "both are given" if state else "neither is given"
+        raise TrainerError(
+            "Expected --state, to replay the log into a new state, or --served, to compare what a service logged: "
+            f"{found}."
+        )
+    if served is not None and events is not None:
+        raise TrainerError("--events belongs to --state: with --served nothing is replayed. Leave it out.")
+    if served is None and (allow or output is not None):
+        given = "--allow" if allow else "--output"
+        raise TrainerError(f"{given} belongs to --served: a replay passes only if no value differs. Leave it out.")
 
 
 def _new(marts: Path, mart: str | None, manifest: Path | None, state: str, tolerance: int) -> tuple[Online, Contract]:

@@ -16,7 +16,7 @@ from trainer.metrics.metrics import ANY
 from trainer.report import charts, pictures
 from trainer.report.findings import Finding, findings, groups_of
 from trainer.report.ladder_table import family_lines, halves, head_and_rows
-from trainer.report.related import find_ceiling, find_ladder
+from trainer.report.related import find_ceiling, find_ladder, find_skew
 from trainer.report.runs import read_run, scenes_by_size, short_names
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -39,12 +39,14 @@ def write_report(
     bayes: Path | None = None,
     names: list[str] | None = None,
     ladder: Path | None = None,
+    skew: Path | None = None,
 ) -> list[Finding]:
     """Write the report of finished runs to `output`; returns the answers at its top.
 
     bayes: the truth/bayes.json of a simulated log; None looks for data/raw/<dataset>/truth/bayes.json.
     ladder: a ladder.json, or its folder; None looks beside and above the runs for one of the same rows.
-    Raises: TrainerError when a run's files, the Bayes file or the ladder can't be read.
+    skew: what `trainer replay --served` wrote; None looks for skew.json in the runs' folders.
+    Raises: TrainerError when a run's files, the Bayes file, the ladder or the skew can't be read.
     """
     loaded = [read_run(run, name) for run, name in zip(runs, names or short_names(runs), strict=True)]
     ceiling = find_ceiling(bayes, loaded[0]["dataset"]["dataset"])
@@ -74,6 +76,7 @@ def write_report(
             importance_charts=pictures.importances(loaded),
             drifts=[pictures.drift(one) for one in _together(loaded, "drift")],
             texts=_texts(loaded),
+            skews=[pictures.skew(one) for one in find_skew(skew, loaded)],
         )
     )
     atomic.text(output, html)

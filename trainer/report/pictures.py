@@ -107,3 +107,11 @@ def drift(one: dict[str, Any]) -> dict[str, Any]:
     """The rows that are shown, and their chart. one: names of runs and their drift."""
     top = one["drift"][:_TOP]
     return one | {"top": top, "chart": charts.drift_chart(", ".join(one["names"]), top)}
+
+
+def skew(one: dict[str, Any]) -> dict[str, Any]:
+    """The features that differ, the worst first, their chart (None without any), and the names of the equal ones."""
+    differ = [row for row in one["features"] if row["mismatches"]]
+    equal = [row["name"] for row in one["features"] if not row["mismatches"]]
+    chart = charts.skew_chart(one["name"], differ[:_TOP]) if differ else None
+    return one | {"differ": differ, "equal": equal, "chart": chart}

@@ -1,4 +1,4 @@
-"""What lies beside the runs: the ladder they are rungs of, and the truth of a simulated log."""
+"""What lies beside the runs: the ladder they are rungs of, what was served of them, the truth of a simulated log."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from trainer.base.errors import TrainerError
 from trainer.base.files import read_json
 from trainer.metrics.metrics import ANY
 
+SKEW = "skew.json"
+_SKEW = ("dataset", "mart", "sentences", "definition", "allow", "passed", "features", "days")
 _LADDER = ("dataset", "mart", "rungs", "bayes", "seeds", "test_rows", "users", "definition")
 
 
@@ -45,16 +47,32 @@ def find_ladder(given: Path | None, runs: list[dict[str, Any]]) -> dict[str, Any
 
 
 def _read_ladder(path: Path) -> dict[str, Any]:
+    return _read(path, "ladder", _LADDER, "the ladder.json of `trainer ladder`")
+
+
+def find_skew(given: Path | None, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What `trainer replay --served` found, each with its name: of the file given, else of each run that has one.
+
+    Raises: TrainerError where a file isn't one of those.
+    """
+    found = {run["name"]: run["folder"] / SKEW for run in runs} if given is None else {given.name: given}
+    expected = "the file that `trainer replay --served ... --output` writes"
+    return [
+        _read(path, "comparison of what was served", _SKEW, expected) | {"name": name}
+        for name, path in found.items()
+        if given is not None or path.exists()
+    ]
+
+
+def _read(path: Path, what: str, needed: tuple[str, ...], expected: str) -> dict[str, Any]:
     try:
-        ladder = read_json(path)
-        missing = [key for key in _LADDER if key not in ladder]
+        found: dict[str, Any] = read_json(path)
+        missing = [key for key in needed if key not in found]
     except (OSError, ValueError, TypeError) as error:
-        raise TrainerError(f"{path} can't be read ({error}). Expected the ladder.json of `trainer ladder`.") from None
+        raise TrainerError(f"{path} can't be read ({error}). Expected {expected}.") from None
     if missing:
-        raise TrainerError(
-            f"{path} is no ladder: it lacks {', '.join(missing)}. Expected the ladder.json of `trainer ladder`."
-        )
-    return ladder
+        raise TrainerError(f"{path} is no {what}: it lacks {', '.join(missing)}. Expected {expected}.")
+    return found
 
 
 def find_ceiling(given: Path | None, dataset: str) -> dict[tuple[str, str, str], float | None] | None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.trainer.report.browser import Browser, browser, find
+from tests.trainer.serving.online.logs import Log
 from trainer.evaluation.importance_file import write_importance
 from trainer.report import write_report
 from trainer.run.directory import fit_run
@@ -41,6 +42,9 @@ def page(rich: Any, texts: Any, stage: Any, vectors: Any, tmp_path: Path) -> Pat
         fit_run(stage(name, **short), marts, tmp_path / name, vectors=store)
     row = {"name": "item_rate", "group": "item", "drop": 0.1, "sd": 0.01, "repeats": 2, "rows": 9, "auc": 0.7}
     write_importance(tmp_path / "00_gbdt", [{"what": what} | row for what in ("feature", "group")])
+    log = Log(tmp_path / "log")
+    log.rows[1]["item_rate"], log.rows[2]["scene_counts"] = 3.0, None
+    log.write().run("--output", str(tmp_path / "00_gbdt/skew.json"))
     write_report([tmp_path / "00_gbdt", tmp_path / "06_llm_fallback"], tmp_path / "report.html")
     return tmp_path / "report.html"
 
@@ -60,7 +64,7 @@ def test_it_is_drawn_whole_at_any_width_and_says_nothing_on_the_console(page: Pa
             assert chromium.ask("document.documentElement.scrollWidth") <= width
             assert chromium.ask(CLIPPED) == []
             figures = chromium.ask(FIGURES)
-            assert len(figures) == 14, "AUC 2, calibration 4, drift; 3 heat maps; learning 2, importance 2"
+            assert len(figures) == 15, "AUC 2, calibration 4, drift, served; 3 heat maps; learning 2, importance 2"
             assert all(figure["live"] for figure in figures)
             for figure in figures:
                 assert min(figure["width"], figure["height"]) > 60, figure

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from tests.trainer.serving.online.logs import Log
 from tests.trainer.toys import numbered
 from trainer.base.errors import TrainerError
 from trainer.evaluation.drift import read_drift
@@ -122,7 +123,7 @@ def test_it_shows_what_the_runs_say(runs: list[Path], tmp_path: Path) -> None:
         assert f"<td>{row['name']}</td><td>{row['psi']:.3f}</td><td>{row['psi_in_train']:.3f}</td>" in html.replace(
             "<wbr>", ""
         )
-    assert not re.search(r"id=\"(texts|ladder|importance)\"", html), "a section with nothing to show"
+    assert not re.search(r"id=\"(texts|ladder|importance|served)\"", html), "a section with nothing to show"
     assert "Bayes" not in html
 
 
@@ -305,3 +306,28 @@ def test_a_side_of_one_level_has_no_margin_of_its_own() -> None:
     ]
     values = charts.cube_chart("a run", cube, "auc", 0.5, 0.7).spec["data"]["values"]
     assert {(v["user"], v["item"]) for v in values} == {("zero", "warm"), ("warm", "warm"), ("all", "warm")}
+
+
+def test_what_was_served_against_what_is_stored(runs: list[Path], tmp_path: Path) -> None:
+    """In a run's folder, or named; as `trainer replay --served` wrote it."""
+    log = Log(tmp_path / "log")
+    log.rows[1]["item_rate"], log.rows[2]["device"] = 3.0, "<other>"
+    log.write().run("--allow", "0.01", "--output", str(runs[1] / "skew.json"))
+    write_report(runs, tmp_path / "report.html")
+    html = (tmp_path / "report.html").read_text()
+    served = html[html.index('<section id="served">') :]
+    assert "<strong>2 of 50 rows (4.00%) differ from training_examples_v1 in at least one feature;" in served
+    assert "Allowed: 1% of a feature's rows. Not passed." in served
+    assert "&#39;&lt;other&gt;&#39;" in served
+    assert "6 features are equal in every row" in served
+    assert "item_rate" in drawing(html, "Features served with other values, 01_dnn")
+    log.rows = log.mart.to_pylist()
+    log.write().run("--output", str(tmp_path / "equal.json"))
+    write_report(runs[:1], tmp_path / "report.html", skew=tmp_path / "equal.json")
+    html = (tmp_path / "report.html").read_text()
+    assert "50 rows were compared: all 8 features are those of training_examples_v1 in every row." in html
+    assert "Features served with other values" not in html
+    for bad, message in (("{}", "is no comparison of what was served: it lacks dataset"), ("{", "can't be read")):
+        (tmp_path / "equal.json").write_text(bad)
+        with pytest.raises(TrainerError, match=rf"equal\.json {message}.*trainer replay --served"):
+            write_report(runs, tmp_path / "report.html", skew=tmp_path / "equal.json")

@@ -1,7 +1,7 @@
 """Every picture of a report, as a Vega-Lite spec in the page's colours."""
 
 from trainer.report.charts.cold_start import cube_chart
-from trainer.report.charts.inputs import drift_chart, importance_chart
+from trainer.report.charts.inputs import drift_chart, importance_chart, skew_chart
 from trainer.report.charts.results import auc_chart, beside, claim_of, difference_chart, ladder_charts
 from trainer.report.charts.training import calibration_chart, learning_chart
 from trainer.report.charts.vega import Chart, bundle, standalone
@@ -19,5 +19,6 @@ __all__ = [
     "importance_chart",
     "ladder_charts",
     "learning_chart",
+    "skew_chart",
     "standalone",
 ]

@@ -1,4 +1,4 @@
-"""What the model reads: what each input is worth, and how far it has drifted."""
+"""What the model reads: what each input is worth, how far it has drifted, and whether it is served as it is stored."""
 
 from __future__ import annotations
 
@@ -52,6 +52,17 @@ def drift_chart(name: str, rows: list[dict[str, Any]]) -> Chart:
             tooltip=told(("name", "input", None), ("psi", "PSI", ".3f"), ("psi_in_train", "within train", ".3f")),
         ),
     )
+
+
+def skew_chart(name: str, rows: list[dict[str, Any]]) -> Chart:
+    """The share of rows in which a feature was served with another value than the mart has; the largest first."""
+    values = [{key: row[key] for key in ("name", "mismatch_rate", "smape")} for row in rows]
+    bars = {
+        "mark": {"type": "bar", "color": SERIES[1], "size": 13},
+        "encoding": {"x": field("mismatch_rate", title="rows that differ", axis={"format": ".2~%"})},
+    }
+    tooltip = told(("name", "feature", None), ("mismatch_rate", "differ", ".3%"), ("smape", "SMAPE", ".3g"))
+    return Chart(f"Features served with other values, {name}", _bars(values, None, bars, tooltip=tooltip))
 
 
 def _bars(
