@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from trainer.contract.schema import Contract
-from trainer.serving.online.formulas import Formulas, counts_as_arrow, history_columns, type_of
-from trainer.serving.online.keys import Outcome, Request
-from trainer.serving.online.state import Gathered, Settings, State
+from trainer.serving.online.formulas import Computed, Formulas, history_columns, history_lists, type_of
+from trainer.serving.online.gathered import Gathered
+from trainer.serving.online.keys import GRAINS, Outcome, Request
+from trainer.serving.online.state import Settings, State
 from trainer.serving.online.stores import Store
-from trainer.serving.online.supplied import MICROS, REQUEST
+from trainer.serving.online.supplied import HISTORY_LISTS, MICROS
 from trainer.serving.online.texts import Texts
+from trainer.serving.online.vectorised import Value
 
 NOT_SERVED = ("key", "label", "split", "time")  # roles that aren't features of a request
 
@@ -24,35 +27,47 @@ class Online:
     `columns`: what it computes; `batch_only`: what the mart has and it doesn't, with the reason.
     """
 
-    def __init__(self, store: Store):
+    def __init__(self, store: Store, columns: Collection[str] | None = None):
+        """columns: those that are wanted; default: all."""
         self.state = State(store)
         settings = self.settings = self.state.settings
         wanted = [c["name"] for c in settings.columns if c["role"] not in NOT_SERVED]
+        wanted = [name for name in wanted if columns is None or name in columns]
         self._formulas = Formulas(settings.models, settings.mart, len(settings.scenes), wanted)
         self._history = history_columns(settings.models, settings.mart, len(settings.scenes))
         self._texts = Texts(settings.models)
+        read = {name.partition(".")[0] for name in self._formulas.inputs}
+        self._grains = tuple(grain for grain in GRAINS if grain in read)
         self.columns, self.batch_only = self._formulas.columns, self._formulas.batch_only
 
     def features(self, events: pa.Table) -> pa.Table:
         """The features of requests, which have the columns of `stg_events`. Shapes: B rows -> B rows."""
-        return self.compute(events, self.gather(events))
+        return self.compute(events, self.gather(requests_of(events))).table()
 
-    def gather(self, events: pa.Table, into: Gathered | None = None) -> Gathered:
+    def gather(self, requests: Sequence[Request]) -> Gathered:
         """What the state has for these requests now: the part of `features` that must not wait."""
-        return self.state.gather(requests_of(events), into)
+        return self.state.gather(requests, self._grains)
 
-    def compute(self, events: pa.Table, gathered: Gathered) -> pa.Table:
+    def compute(self, events: pa.Table, gathered: Gathered) -> Computed:
         """The features from what was gathered: the part that needs no state."""
-        supplied = self._supplied(events)
-        supplied |= counts_as_arrow(self.state.counts(gathered), list(self._history.columns))
-        return self._formulas(supplied)
+        counts, given = self.state.counts(gathered), _Given(events, self._texts)
+
+        def supply(name: str) -> Value | pa.Array:
+            group, _, column = name.partition(".")
+            if group in ("request", "texts"):
+                return given.array(name)
+            if column in HISTORY_LISTS:
+                return history_lists(counts.outcomes, column, self._history.columns)
+            return counts.value(name)
+
+        return self._formulas(len(events), supply)
 
     def outcomes(self, events: pa.Table) -> list[Outcome]:
         """Events with known_at and label as the state counts them."""
         if not len(events):
             return []
-        supplied = self._supplied(events) | {"history.position": pa.nulls(len(events), pa.int64())}
-        values = self._history(supplied)
+        given = _Given(events, self._texts)
+        values = self._history(len(events), given.array).table()
         listed = zip(*(values[name].to_pylist() for name in self._history.columns), strict=True)
         columns = [events[name].to_pylist() for name in ("event_id", "user_id", "item_id", "scene")]
         known_at = pc.cast(events["known_at"].cast(pa.timestamp("us")), pa.int64()).to_pylist()
@@ -63,24 +78,31 @@ class Online:
         """Count the outcomes of events, each once; return how many were new."""
         return self.state.apply(self.outcomes(events))
 
-    def _supplied(self, events: pa.Table) -> dict[str, pa.Array]:
-        n = len(events)
-        out: dict[str, Any] = {}
-        for name in REQUEST:
-            kind = type_of(f"request.{name}")
-            there = name in events.column_names
-            out[f"request.{name}"] = _one(events[name].cast(kind)) if there else pa.nulls(n, kind)
-        at = out["request.event_at"]
-        out["request.event_date"], out[MICROS] = at.cast(pa.date32()), at.cast(pa.int64())
-        entities = self._texts.of_lists(out["request.item_entities"].to_pylist())
-        users = self._texts.of_users(out["request.user_texts"].to_pylist())
-        for name, values in (
-            ("item_entity_ids", entities),
-            ("text_id", [one for one, _ in users]),
-            ("entity_text_ids", [ids for _, ids in users]),
-        ):
-            out[f"texts.{name}"] = pa.array(values, type_of(f"texts.{name}"))
-        return out
+
+class _Given:
+    """What a table of events supplies to formulas, by name."""
+
+    def __init__(self, events: pa.Table, texts: Texts):
+        self._events, self._texts = events, texts
+
+    def array(self, name: str) -> pa.Array:
+        """Raises: KeyError for a name that isn't supplied."""
+        group, _, column = name.partition(".")
+        if group == "texts":
+            return pa.array(self._ids(column), type_of(name))
+        if name == MICROS:
+            return self.array("request.event_at").cast(pa.int64())
+        if name == "request.event_date":
+            return self.array("request.event_at").cast(pa.date32())
+        if group == "request" and column in self._events.column_names:
+            return _one(self._events[column].cast(type_of(name)))
+        return pa.nulls(len(self._events), type_of(name))
+
+    def _ids(self, column: str) -> list[Any]:
+        if column == "item_entity_ids":
+            return self._texts.of_lists(self.array("request.item_entities").to_pylist())
+        users = self._texts.of_users(self.array("request.user_texts").to_pylist())
+        return [one if column == "text_id" else ids for one, ids in users]
 
 
 def requests_of(events: pa.Table) -> list[Request]:

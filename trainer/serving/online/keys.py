@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,10 +32,6 @@ class Request:
     at: int
 
 
-def _key(grain: str, *ids: str) -> bytes:
-    return grain.encode() + b"".join(map(_part, ids))
-
-
 def _part(one: str) -> bytes:
     encoded = one.encode()
     return b"\0%d:%b" % (len(encoded), encoded)
@@ -45,16 +42,28 @@ def segment_key(key: bytes, hour: int) -> bytes:
     return b"segment\0%d\0%b" % (hour, key)
 
 
-_GRAINS = {grain: keys for grain, (keys, _) in (MOMENTS | DAYS).items()} | {"history": ("user_id",)}
-_PREFIXES = [(grain, grain.encode(), keys) for grain, keys in _GRAINS.items()]
+_KEYS = {grain: keys for grain, (keys, _) in (MOMENTS | DAYS).items()} | {"history": ("user_id",)}
+GRAINS = tuple(_KEYS)
 
 
-def read_keys(of: Outcome | Request) -> dict[str, bytes]:
-    """By grain, the keys that a request reads."""
-    ids = {"user_id": _part(of.user_id), "item_id": _part(of.item_id), "scene": _part(of.scene)}
-    return {grain: prefix + b"".join([ids[key] for key in keys]) for grain, prefix, keys in _PREFIXES}
+def keys_by_grain(of: Sequence[Outcome | Request], grains: Collection[str] = GRAINS) -> dict[str, list[bytes]]:
+    """By grain, the key that each request reads."""
+    parts = {
+        "user_id": [_part(one.user_id) for one in of],
+        "item_id": [_part(one.item_id) for one in of],
+        "scene": [_part(one.scene) for one in of],
+    }
+    out = {}
+    for grain in grains:
+        prefix, ids = grain.encode(), [parts[name] for name in _KEYS[grain]]
+        if len(ids) == 2:
+            out[grain] = [prefix + one + other for one, other in zip(*ids, strict=True)]
+        else:
+            out[grain] = [prefix + one for one in ids[0]] if ids else [prefix] * len(of)
+    return out
 
 
 def changed_keys(one: Outcome) -> dict[str, bytes]:
     """By grain, the keys that an outcome changes, and its event's own."""
-    return read_keys(one) | {"event": _key("event", one.event_id)}
+    keys = {grain: found[0] for grain, found in keys_by_grain([one]).items()}
+    return keys | {"event": b"event" + _part(one.event_id)}

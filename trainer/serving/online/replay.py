@@ -25,8 +25,9 @@ from trainer.contract.schema import Contract
 from trainer.serving.online.compared import Difference
 from trainer.serving.online.events import Events
 from trainer.serving.online.features import Online, requests_of
+from trainer.serving.online.gathered import Gathered
 from trainer.serving.online.keys import Outcome
-from trainer.serving.online.state import HOLD, Gathered
+from trainer.serving.online.state import HOLD
 from trainer.serving.online.stores import Store
 
 _PROGRESS = b"replay"
@@ -106,7 +107,7 @@ def replay(
             for first, after in pairwise(edges):
                 if due := outcomes.known_before(int(at_B[first])):
                     online.state.apply(due)
-                online.state.gather(requests[first:after], gathered)
+                gathered.joined(online.gather(requests[first:after]))
             _compare(online, asked, gathered, expected, done)
             done.applied_before = int(at_B[-1])
             done.save(store)
@@ -119,9 +120,9 @@ def _compare(online: Online, asked: pa.Table, gathered: Gathered, expected: _Exp
     event_ids = asked["event_id"].combine_chunks()
     mart = expected.next(event_ids)
     served = online.compute(asked.drop_columns([c for c in _ASKED_WITHOUT if c in asked.column_names]), gathered)
-    for name in served.column_names:
+    for name in served.types:
         of = done.features.setdefault(name, Difference())
-        of.add(event_ids, served[name].combine_chunks(), mart[name].combine_chunks())
+        of.add(event_ids, served.array(name), mart[name].combine_chunks())
     done.position += len(asked)
 
 

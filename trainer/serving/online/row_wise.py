@@ -23,6 +23,7 @@ from trainer.serving.online.sql_tree import (
     equalities,
     lambda_names,
     last_part,
+    nodes,
     not_by_row,
     parsed,
     reference,
@@ -66,6 +67,11 @@ class RowWise:
                 seen.add(one)
                 waiting += list(columns_of(self.formulas[one])) if one in self.formulas else []
         return sorted(seen - set(self.formulas))
+
+    def texts(self) -> list[str]:
+        """The texts that formulas name, each once, sorted."""
+        constants = (node.get("literal") or {} for node in nodes(list(self.formulas.values())))
+        return sorted({each["text"] for each in constants if each.get("kind") == "STRING"})
 
     def sql(self, outputs: Mapping[str, str], source: str) -> str:
         """One query over `source`, which has the supplied columns: formulas of formulas are nested SELECTs."""

@@ -8,18 +8,17 @@ difference whether a later outcome is there already.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from trainer.base.errors import TrainerError
 from trainer.serving.online import days, history, moments
 from trainer.serving.online.blobs import NONE
-from trainer.serving.online.keys import Outcome, Request, changed_keys, read_keys, segment_key
+from trainer.serving.online.gathered import Counts, Gathered
+from trainer.serving.online.keys import GRAINS, Outcome, Request, changed_keys, keys_by_grain, segment_key
 from trainer.serving.online.stores import Blobs, Store
 from trainer.serving.online.supplied import DAYS, MOMENTS
 
@@ -42,30 +41,6 @@ class Settings:
     models: dict[str, str]
     tolerance: int
     form: int = _FORM
-
-
-@dataclass
-class Gathered:
-    """Blobs as they were read, of any number of requests; counted later, all at once.
-
-    Per grain: the blobs and instants of its keys, and for each request the position of its own among them.
-    """
-
-    blobs: dict[str, list[bytes | None]] = field(default_factory=dict)
-    at: dict[str, list[int]] = field(default_factory=dict)
-    position: dict[str, list[int]] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.position.get("user", ()))
-
-    def joined(self, other: Gathered) -> Gathered:
-        """This one, with the requests of another after its own."""
-        for grain, positions in other.position.items():
-            n = len(self.at.setdefault(grain, []))
-            self.position.setdefault(grain, []).extend([n + one for one in positions])
-            self.blobs.setdefault(grain, []).extend(other.blobs[grain])
-            self.at[grain].extend(other.at[grain])
-        return self
 
 
 class OldOutcomeError(TrainerError):
@@ -138,68 +113,55 @@ class State:
             n_new += counts[-1]
         return n_new
 
-    def gather(self, requests: Sequence[Request], into: Gathered | None = None) -> Gathered:
-        """Read what requests need, all of it as of one moment.
+    def gather(self, requests: Sequence[Request], grains: Collection[str] = GRAINS) -> Gathered:
+        """Read what requests need of these grains, all of it as of one moment.
 
         Raises: OldRequestError for an instant more than `tolerance` before the newest outcome.
         """
-        places: dict[tuple[str, bytes, int], int] = {}
+        if not requests:
+            return Gathered()
+        for scene in {request.scene for request in requests}:
+            self.slot(scene)
         found = Gathered()
         keys = [_CLOCK, HOLD]
-        for request in requests:
-            self.slot(request.scene)
-            for grain, key in read_keys(request).items():
-                if (grain, key, request.at) not in places:
-                    places[grain, key, request.at] = len(found.at.setdefault(grain, []))
-                    found.at[grain].append(request.at)
-                    keys.append(key)
-                found.position.setdefault(grain, []).append(places[grain, key, request.at])
+        at = [request.at for request in requests]
+        for grain, of_grain in keys_by_grain(requests, grains).items():
+            pairs = list(zip(of_grain, at, strict=True))
+            places = {pair: place for place, pair in enumerate(dict.fromkeys(pairs))}
+            found.position[grain] = [places[pair] for pair in pairs] if len(places) < len(pairs) else [*range(len(at))]
+            found.keys[grain], found.at[grain] = [key for key, _ in places], [instant for _, instant in places]
+            keys += found.keys[grain]
         blobs = self.store.get(keys)
         clock = _instant(blobs[_CLOCK])
-        settled = self._settled(clock, blobs[HOLD])
-        for request in requests:
-            if request.at < settled:
-                raise OldRequestError(
-                    f"A request is as of {_text(request.at)}, but the state has outcomes until {_text(clock)} and "
-                    f"can't go back more than {self.settings.tolerance} s."
-                )
-        whole = self._with_segments(blobs, places)
-        for grain, key, at in places:
-            found.blobs.setdefault(grain, []).append(whole.get((key, at), blobs[key]))
-        return found if into is None else into.joined(found)
+        if min(at) < self._settled(clock, blobs[HOLD]):
+            raise OldRequestError(
+                f"A request is as of {_text(min(at))}, but the state has outcomes until {_text(clock)} and "
+                f"can't go back more than {self.settings.tolerance} s."
+            )
+        found.blobs = {grain: [blobs[key] for key in of_grain] for grain, of_grain in found.keys.items()}
+        self._put_segments(found)
+        return found
 
-    def _with_segments(self, blobs: Blobs, places: Iterable[tuple[str, bytes, int]]) -> dict[tuple[bytes, int], bytes]:
-        """The blobs without the moments of an hour that a reader's window cuts, with them. A segment never changes."""
-        cut = {
-            (key, at): hour
-            for grain, key, at in places
-            if grain in MOMENTS and (hour := moments.cut_hour(blobs[key], at)) is not None
-        }
-        segments = self.store.get([segment_key(key, hour) for (key, _), hour in cut.items()]) if cut else {}
-        out = {}
-        for (key, at), hour in cut.items():
-            blob, segment = blobs[key], segments[segment_key(key, hour)]
+    def _put_segments(self, found: Gathered) -> None:
+        """The moments of the hour that a reader's window cuts, into blobs that lack them. A segment never changes."""
+        cut = [
+            (grain, place, segment_key(found.keys[grain][place], hour), hour)
+            for grain in MOMENTS
+            if grain in found.blobs
+            for place, (blob, at) in enumerate(zip(found.blobs[grain], found.at[grain], strict=True))
+            if (hour := moments.cut_hour(blob, at)) is not None
+        ]
+        segments = self.store.get([key for _, _, key, _ in cut]) if cut else {}
+        for grain, place, key, hour in cut:
+            blob, segment = found.blobs[grain][place], segments[key]
             assert blob is not None
             if segment is None:
+                at = found.at[grain][place]
                 raise OldRequestError(f"What a request as of {_text(at)} needs was removed from the state just now.")
-            out[key, at] = moments.with_segment(blob, hour, segment)
-        return out
+            found.blobs[grain][place] = moments.with_segment(blob, hour, segment)
 
-    def counts(self, gathered: Gathered) -> dict[str, np.ndarray | list[Any]]:
-        """What the formulas stand on, by name: (B,) int64 with NONE for NULL; lists per request for the history."""
-        out: dict[str, np.ndarray | list[Any]] = {}
-        n_scenes = len(self.settings.scenes)
-        for grain in (*MOMENTS, *DAYS):
-            at = np.array(gathered.at.get(grain, []), np.int64)
-            blobs, position = gathered.blobs.get(grain, []), np.array(gathered.position.get(grain, []), np.int64)
-            found = moments.counted(blobs, at) if grain in MOMENTS else days.counted(blobs, at // moments.DAY, n_scenes)
-            out |= {f"{grain}.{name}": values[position] for name, values in found.items()}
-        blobs, instants = gathered.blobs.get("history", []), gathered.at.get("history", [])
-        numbers, lists = history.latest(blobs, instants, self.settings.history_length)
-        places = gathered.position.get("history", [])
-        out["history.last_number"] = np.array([numbers[place] for place in places], np.int64)
-        out["history"] = [lists[place] for place in places]
-        return out
+    def counts(self, gathered: Gathered) -> Counts:
+        return Counts(gathered, len(self.settings.scenes), self.settings.history_length)
 
     def _settled(self, clock: int | None, hold: bytes | None) -> int:
         """Before it nothing is added and nobody asks: `tolerance` before the newest outcome, or an instant held."""
