@@ -176,7 +176,7 @@ class Batcher:
     def _encoded(self, raw: Raw) -> Batch:
         batch = Batch(
             self._ids(raw["codes_BC"]),
-            self._dense(raw["dense_BD"]),
+            self.dense(raw["dense_BD"]),
             self._scene_lookup[raw["scene_B"].long()],
             raw["label_B"].float(),
         )
@@ -190,7 +190,7 @@ class Batcher:
         rows, begin_F = self._embedding_rows
         return rows[codes_BC.index_select(1, self._codes_at).long() + begin_F]
 
-    def _dense(self, raw_BD: torch.Tensor) -> torch.Tensor:
+    def dense(self, raw_BD: torch.Tensor) -> torch.Tensor:
         """Shapes: the store's numbers -> (B, X): transformed, standardised and clipped, then the missing flags."""
         at_D, back_D, parts = self._dense_order
         mean_D, scale_D, flags = self._scaling

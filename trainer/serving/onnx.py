@@ -97,11 +97,25 @@ def export_run(run: Path, output: Path, *, force: bool = False) -> dict[str, Any
         raise TrainerError(f"{output} exists already. Name another file with --output, or replace it with --force.")
     fitted = Fitted.load(run, stage, vectors_of(run))
     calibration = Calibration.load(run)
+    with working("Exporting and checking"):
+        difference = export_graph(fitted, calibration, output)
+    about = {"run": str(run), "opset": OPSET, "largest_difference_to_pytorch": difference} | guide(
+        fitted.inputs, example(fitted.inputs, CHECKED[-1], len(CHECKED) - 1), FREE, calibrated=calibration is not None
+    )
+    atomic.text(output.with_name(output.name + ".json"), json.dumps(about, indent=2, ensure_ascii=False) + "\n")
+    return about
+
+
+def export_graph(fitted: Fitted, calibration: Calibration | None, output: Path) -> float:
+    """Write the network as ONNX; returns the largest difference of a probability to PyTorch.
+
+    Raises: TrainerError where the two don't agree; then nothing is written.
+    """
     batches = [example(fitted.inputs, n, seed) for seed, n in enumerate(CHECKED)]
     names = tuple(batches[0])
     served = _Served(fitted.network.eval(), names, fitted.inputs.scenes, calibration or Calibration({}, {})).eval()
     with atomic.file(output) as aside:
-        with determinism(stage.threads), working("Exporting and checking"):
+        with determinism(fitted.stage.threads):
             _export(served, batches[-1], aside)
             difference = max(_difference(served, batch, aside) for batch in batches)
         if not difference < TOLERANCE:
@@ -109,11 +123,7 @@ def export_run(run: Path, output: Path, *, force: bool = False) -> dict[str, Any
                 f"onnxruntime and PyTorch differ by {difference:.2g} on a probability; expected less than {TOLERANCE}. "
                 "Nothing was written."
             )
-        about = {"run": str(run), "opset": OPSET, "largest_difference_to_pytorch": difference} | guide(
-            fitted.inputs, batches[-1], FREE, calibrated=calibration is not None
-        )
-        atomic.text(output.with_name(output.name + ".json"), json.dumps(about, indent=2, ensure_ascii=False) + "\n")
-    return about
+    return difference
 
 
 def example(inputs: FittedInputs, rows: int, seed: int) -> dict[str, torch.Tensor]:

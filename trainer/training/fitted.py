@@ -54,6 +54,10 @@ class Fitted:
     vectors: Path = DEFAULT_VECTORS
 
     @property
+    def is_trees(self) -> bool:
+        return isinstance(self.stage, GbdtStage)
+
+    @property
     def trees(self) -> GBDT:
         """The model of a stage of trees."""
         assert not isinstance(self.model, nn.Module)

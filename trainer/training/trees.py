@@ -73,19 +73,26 @@ def fit_trees(
 
 
 def tree_features(batcher: Batcher, rows_B: np.ndarray) -> np.ndarray:
+    """What the trees see of rows of a column store. Shapes: -> (B, F), float32, which is the mart's own precision."""
+    return as_tree_features(batcher.inputs, batcher.scenes(rows_B), batcher.codes(rows_B), batcher.raw_dense(rows_B))
+
+
+def as_tree_features(
+    inputs: FittedInputs, scene_B: np.ndarray, codes_BF: np.ndarray, dense_BD: np.ndarray
+) -> np.ndarray:
     """What the trees see: the scene, the categories, then the numbers that vary in train.
 
     A category that train doesn't have is NaN, unless rare ones were folded into UNSEEN, which is then a category.
-    Shapes: -> (B, F), float32, which is the mart's own precision; categories are 0 .. K-1 without gaps.
+    Shapes: positions of scenes, stand-ins applied, vocabulary indices, float32 -> (B, F), float32; categories are
+    0 .. K-1 without gaps.
     """
-    inputs = batcher.inputs
     present = [k for k, scene in enumerate(inputs.scenes) if scene not in inputs.stand_ins]
-    parts = [np.searchsorted(present, batcher.scenes(rows_B))[:, None].astype(np.float32)]
-    codes_BF = batcher.codes(rows_B).astype(np.float32)
+    category_BF = codes_BF.astype(np.float32)
     for f, code in enumerate(inputs.codes):
         if not code.has_rest:
-            codes_BF[:, f] = np.where(codes_BF[:, f] == UNSEEN, np.nan, codes_BF[:, f] - 1)
-    return np.concatenate([*parts, codes_BF, batcher.raw_dense(rows_B)[:, _varies(inputs)]], 1, dtype=np.float32)
+            category_BF[:, f] = np.where(codes_BF[:, f] == UNSEEN, np.nan, category_BF[:, f] - 1)
+    scene_B1 = np.searchsorted(present, scene_B)[:, None]
+    return np.concatenate([scene_B1, category_BF, dense_BD[:, _varies(inputs)]], 1, dtype=np.float32)
 
 
 def n_tree_features(inputs: FittedInputs) -> int:

@@ -142,7 +142,7 @@ class _Statement:
         with warnings.catch_warnings():
             # DuckDB advises `sql(query)` instead, which would plan the query anew.
             warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
-            found = self._connection.execute("execute formulas").to_arrow_table()
+            found: pa.Table = self._connection.execute("execute formulas").to_arrow_table()
         return {name: found[name].combine_chunks() for name in found.column_names}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from trainer.base.errors import TrainerError
-from trainer.serving.online.features import Online
+from trainer.serving.online.features import Online, requests_of
+from trainer.serving.online.predictor import Predictor
+from trainer.serving.online.stores import Store
 from trainer.serving.score import Model
 
 
@@ -18,31 +21,32 @@ class Scored:
     """probability_B: (B,) float64. features: what the model read, as the mart has it; B rows."""
 
     probability_B: np.ndarray
-    features: pa.Table
+    _features: Callable[[], pa.Table]
+
+    @property
+    def features(self) -> pa.Table:
+        return self._features()
 
 
 class Scorer:
     """A state and the model of a finished run.
 
-    Raises: TrainerError where the run reads a column that can't be served, or was fitted on another mart.
+    Raises: TrainerError where the run reads a column that can't be served.
     """
 
-    def __init__(self, online: Online, run: Path, vectors: Path | None = None):
-        self.online, self.model = online, Model.load(run, vectors)
+    def __init__(self, store: Store, run: Path, vectors: Path | None = None):
+        self.model = Model.load(run, vectors)
         if self.model.fitted.inputs.window:
             raise TrainerError(
                 f"{run} reads its users' outcomes as whole rows, which a state doesn't keep. Score it with "
                 "`trainer score --history`."
             )
-        for name in self.model.required.names:
-            if name in online.batch_only:
-                raise TrainerError(f"{run} reads {name}: batch only, {online.batch_only[name]}.")
+        self.online = Online(store, self.model.required.names)
+        for name, reason in self.online.batch_only.items():
+            raise TrainerError(f"{run} reads {name}: batch only, {reason}.")
+        self._predict = Predictor(self.model, run)
 
     def score(self, events: pa.Table) -> Scored:
         """Score requests, which have the columns of `stg_events`. Shapes: B rows -> B rows."""
-        features = self.online.features(events)
-        known = {name: events[name] for name in ("user_id", "item_id") if name not in features.column_names}
-        for name, values in known.items():
-            features = features.append_column(name, values)
-        features = features.select(self.model.required.names)
-        return Scored(self.model.probabilities(features, "the request"), features)
+        computed = self.online.compute(events, self.online.gather(requests_of(events)))
+        return Scored(self._predict(computed, events), lambda: self._predict.table(computed, events))

@@ -118,8 +118,6 @@ class State:
 
         Raises: OldRequestError for an instant more than `tolerance` before the newest outcome.
         """
-        if not requests:
-            return Gathered()
         for scene in {request.scene for request in requests}:
             self.slot(scene)
         found = Gathered()
@@ -133,7 +131,7 @@ class State:
             keys += found.keys[grain]
         blobs = self.store.get(keys)
         clock = _instant(blobs[_CLOCK])
-        if min(at) < self._settled(clock, blobs[HOLD]):
+        if at and min(at) < self._settled(clock, blobs[HOLD]):
             raise OldRequestError(
                 f"A request is as of {_text(min(at))}, but the state has outcomes until {_text(clock)} and "
                 f"can't go back more than {self.settings.tolerance} s."

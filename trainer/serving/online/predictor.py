@@ -1,0 +1,197 @@
+"""The model of a run for a few rows at a time: networks by onnxruntime, trees by LightGBM.
+
+Rows of numbers, ids and categories are encoded here, straight from what the formulas computed. Rows with texts or
+outcomes are encoded as `trainer score` does it, through a table.
+Legend: B rows, F id and category fields, D numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from storage.home import user_cache
+from trainer.base.errors import TrainerError, require_extra
+from trainer.base.progress import working
+from trainer.base.threads import usable
+from trainer.columns.rows import LARGEST, Part
+from trainer.columns.store import Columns
+from trainer.inputs.batch import Batch
+from trainer.inputs.batcher import Batcher
+from trainer.inputs.features import UNSEEN
+from trainer.inputs.table import block_columns
+from trainer.serving.online.formulas import Computed
+from trainer.serving.online.vectorised import List
+from trainer.serving.onnx import OPSET, export_graph
+from trainer.serving.score import Model
+from trainer.training.loop import sigmoid
+from trainer.training.trees import as_tree_features
+
+_WHERE = Path("a request")
+
+
+class Predictor:
+    """A finished run that gives probabilities for the rows of a request."""
+
+    def __init__(self, model: Model, run: Path):
+        """Makes the network's graph, or takes the one that an earlier start has made."""
+        self._model, self._inputs, self._required = model, model.fitted.inputs, model.required
+        self._reads_texts = bool(self._required.texts or self._required.history or self._required.levels)
+        self._indices = [
+            {value: k for k, value in enumerate(code.values, start=1 + code.has_missing)} for code in self._inputs.codes
+        ]
+        by_name = {one.name: one for one in self._required.inputs}
+        self._codes = [by_name[code.name] for code in self._inputs.codes]
+        self._dense = [by_name[dense.name] for dense in self._inputs.dense]
+        self._scenes = {scene: place for place, scene in enumerate(self._inputs.scenes)}
+        self._session = None if model.fitted.is_trees else _session(model, run)
+        self._taken = [one.name for one in self._session.get_inputs()] if self._session else []
+
+    def __call__(self, computed: Computed, events: pa.Table) -> np.ndarray:
+        """Shapes: the features of B rows, and the events that they are of -> (B,) probabilities, float64."""
+        if self._reads_texts:
+            scene_B, logits_B = self._of_table(self.table(computed, events))
+        else:
+            scene_B = np.array([self._scene(scene) for scene in _column(computed, events, "scene").to_pylist()])
+            logits_B = self._of_numbers(computed, events, scene_B)
+        if not np.isfinite(logits_B).all():
+            raise TrainerError("A prediction is no number: the run's weights have exploded, or their file is damaged.")
+        if self._model.calibration:
+            logits_B = self._model.calibration(logits_B, scene_B, self._inputs.scenes)
+        return sigmoid(logits_B)
+
+    def table(self, computed: Computed, events: pa.Table) -> pa.Table:
+        """What the model reads, as the mart has it."""
+        return pa.table({name: _column(computed, events, name) for name in self._required.names})
+
+    def _of_table(self, table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+        columns = block_columns(table, self._required, self._inputs.scenes, "the request", _WHERE)
+        for space in (self._inputs.texts, self._inputs.llm):
+            if space is not None:
+                space.forget(str(_WHERE))  # every request has a list of texts of its own
+        batch = Batcher(self._inputs, columns, self._model.fitted.vectors).batch(np.arange(len(table)))
+        return columns.scene_N.astype(np.int64), self._of_batch(batch)
+
+    def _of_numbers(self, computed: Computed, events: pa.Table, scene_B: np.ndarray) -> np.ndarray:
+        read = _Read(computed, events, self._required.lengths)
+        raw_BD = np.empty((computed.n_rows, len(self._dense)))
+        for d, dense in enumerate(self._dense):
+            raw_BD[:, d] = read.numbers(dense.column, dense.position)
+        raw_BD[~(np.abs(raw_BD) <= LARGEST)] = np.nan
+        codes_BF = np.empty((computed.n_rows, len(self._codes)), np.int64)
+        for f, (code, index) in enumerate(zip(self._codes, self._indices, strict=True)):
+            null = 1 if self._inputs.codes[f].has_missing else UNSEEN
+            values = read.values(code.column, code.position)
+            codes_BF[:, f] = [null if value is None else index.get(value, UNSEEN) for value in values]
+        raw_BD = raw_BD.astype(np.float32)
+        stand_in_B = self._stand_ins[scene_B]
+        if self._session is None:
+            x_BF = as_tree_features(self._inputs, stand_in_B, codes_BF, raw_BD)
+            return self._model.fitted.trees.predict(x_BF, usable(1))
+        rows = Batch(
+            torch.from_numpy(codes_BF + self._inputs.offsets),
+            self._batcher.dense(torch.from_numpy(raw_BD)),
+            torch.from_numpy(stand_in_B),
+            torch.zeros(computed.n_rows),
+        )
+        return self._of_batch(rows)
+
+    def _of_batch(self, batch: Batch) -> np.ndarray:
+        assert self._session is not None
+        tensors = batch.tensors()
+        (logit_B,) = self._session.run(["logit"], {name: tensors[name].numpy() for name in self._taken})
+        return np.asarray(logit_B, np.float64)
+
+    def _scene(self, scene: str) -> int:
+        if scene not in self._scenes:
+            raise TrainerError(f"Scene {scene!r} isn't one of {', '.join(self._scenes)}, which the run knows.")
+        return self._scenes[scene]
+
+    @cached_property
+    def _stand_ins(self) -> np.ndarray:
+        """From scenes to those whose part of the model they use."""
+        scenes, stand_ins = self._inputs.scenes, self._inputs.stand_ins
+        return np.array([scenes.index(stand_ins.get(scene, scene)) for scene in scenes], np.int64)
+
+    @cached_property
+    def _batcher(self) -> Batcher:
+        """What standardises numbers: bound to no rows, its columns are in the order of the inputs."""
+        nothing = np.empty((0, 0))
+        names = (tuple(dense.name for dense in self._inputs.dense), tuple(code.name for code in self._inputs.codes))
+        columns = Columns(
+            _WHERE, *names, (), {}, self._inputs.scenes, "",
+            nothing, nothing, nothing, nothing, nothing, nothing, nothing,
+        )  # fmt: skip
+        return Batcher(self._inputs, columns)
+
+
+class _Read:
+    """The columns of a request, or single positions of those that are lists."""
+
+    def __init__(self, computed: Computed, events: pa.Table, lengths: dict[str, int]):
+        self._computed, self._events, self._lengths = computed, events, lengths
+        self._lists: dict[str, list[Any]] = {}
+        self._parts: dict[str, Part] = {}
+
+    def numbers(self, column: str, position: int) -> np.ndarray:
+        """Shapes: -> (B,), float64, NaN for NULL."""
+        value = self._computed.values.get(column)
+        if value is None:
+            return self._part(column).numbers(column, position)[0]
+        null = value.null
+        if isinstance(value, List):
+            value = value.elements[position]
+            null = value.null if null is None else null if value.null is None else null | value.null
+        data: np.ndarray = np.asarray(value.data, np.float64)
+        return data if null is None else np.where(null, np.nan, data)
+
+    def values(self, column: str, position: int) -> list[Any]:
+        """Texts as they are, None for NULL."""
+        value = self._computed.values.get(column)
+        if value is not None and not isinstance(value, List):
+            null_B = np.broadcast_to(False if value.null is None else value.null, self._computed.n_rows)
+            data_B = np.broadcast_to(value.data, self._computed.n_rows)
+            return [None if null else one for one, null in zip(data_B.tolist(), null_B.tolist(), strict=True)]
+        if column not in self._lists:
+            if position >= 0:
+                self._part(column).check_lengths(column)
+            self._lists[column] = _column(self._computed, self._events, column).to_pylist()
+        values = self._lists[column]
+        return values if position < 0 else [None if one is None else one[position] for one in values]
+
+    def _part(self, column: str) -> Part:
+        if column not in self._parts:
+            table = pa.table({column: _column(self._computed, self._events, column)})
+            self._parts[column] = Part(table, self._lengths, "the request")
+        return self._parts[column]
+
+
+def _column(computed: Computed, events: pa.Table, name: str) -> pa.Array:
+    if name in computed.types:
+        return computed.array(name)
+    found = events[name]
+    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+
+
+def _session(model: Model, run: Path) -> Any:
+    """The network as onnxruntime runs it. The graph is kept in the user's cache, by the hash of what it is made of."""
+    require_extra("serving", "Serving a network")
+    import onnxruntime
+
+    parts = [(run / name).read_bytes() for name in ("weights.safetensors", "features.json", "config.yaml")]
+    made_of = hashlib.sha256(b"\0".join([*parts, f"{OPSET} {torch.__version__}".encode()])).hexdigest()
+    path = user_cache() / "served" / f"{made_of}.onnx"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with working("Making the network's graph"):
+            export_graph(model.fitted, None, path)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
