@@ -8,6 +8,7 @@ these is left out, and `batch_only` says why.
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from trainer.serving.online.compared import unequal_rows
+from trainer.serving.online.gathered import MAY_BE_NONE
 from trainer.serving.online.relations import NotServedError
 from trainer.serving.online.row_wise import RowWise
 from trainer.serving.online.supplied import HISTORY, HISTORY_LISTS, MICROS, supplied
@@ -88,9 +90,11 @@ class Formulas:
         self.types = {
             name: type_of(one) if name in self._passed_on else everything.types[name] for name, one in outputs.items()
         }
-        self._program, self._places = _vectorised(reading, computed, self.inputs)
-        self._leave_to_duckdb(_differing(everything, self._program, self._places, reading.texts()))
-        self._rest = _Statement(reading, {n: one for n, one in computed.items() if n not in self._places})
+        program = _vectorised(reading, computed, self.inputs)
+        differing = _differing(everything, program, reading.texts())
+        in_numpy = {name: one for name, one in computed.items() if name in program.outputs and name not in differing}
+        self._program = _vectorised(reading, in_numpy, self.inputs)
+        self._rest = _Statement(reading, {name: one for name, one in computed.items() if name not in in_numpy})
 
     @property
     def by_duckdb(self) -> tuple[str, ...]:
@@ -109,17 +113,11 @@ class Formulas:
         def array(name: str) -> pa.Array:
             return as_arrow(get(name), type_of(name), n_rows)
 
-        of_program = {name: as_value(get(name)) for name in self._program.inputs}
-        values = dict(zip(self._places, self._program.run(of_program, self._places.values()), strict=True))
+        values = self._program.run(lambda name: as_value(get(name)))
         arrays = {name: array(one) for name, one in self._passed_on.items()}
         if self._rest.types:
             arrays |= self._rest(pa.table({name: array(name) for name in self._rest.inputs}))
         return Computed(n_rows, self.types, values, arrays)
-
-    def _leave_to_duckdb(self, names: set[str]) -> None:
-        places = {name: place for name, place in self._places.items() if name not in names}
-        self._program, kept = self._program.pruned(places.values())
-        self._places = dict(zip(places, kept, strict=True))
 
 
 class _Statement:
@@ -156,43 +154,45 @@ class _Rows:
         return self.table.__arrow_c_stream__(requested_schema)
 
 
-def _vectorised(reading: RowWise, outputs: Mapping[str, str], inputs: list[str]) -> tuple[Program, dict[str, int]]:
-    """The formulas that are of operations which NumPy has, and their places."""
+def _vectorised(reading: RowWise, outputs: Mapping[str, str], inputs: list[str]) -> Program:
+    """Those of the formulas that are of operations which NumPy has."""
     kinds = {name: _KINDS[type_of(name)] for name in inputs if type_of(name) in _KINDS}
-    program, places = Program(reading.formulas, kinds), {}
+    program = Program(reading.formulas, kinds, never_null)
     for name, formula in outputs.items():
-        try:
-            places[name] = program.add(formula)
-        except NotVectorisedError:
-            continue
-    return program, places
+        with contextlib.suppress(NotVectorisedError):
+            program.add(name, formula)
+    return program
 
 
-def _differing(everything: _Statement, program: Program, places: Mapping[str, int], texts: Sequence[str]) -> set[str]:
-    """The formulas whose results on made-up values, small and large and NULL, aren't DuckDB's."""
-    if not places:
+def _differing(everything: _Statement, program: Program, texts: Sequence[str]) -> set[str]:
+    """The formulas whose results on made-up values, small and large and NULL, aren't DuckDB's. texts: some to take."""
+    if not program.outputs:
         return set()
     n, draw = 512, np.random.default_rng(0)
-    values = {name: _made_up(type_of(name), n, draw, texts) for name in everything.inputs}
+    values = {name: _made_up(name, type_of(name), n, draw, texts) for name in everything.inputs}
     try:
-        expected = everything(pa.table({name: as_arrow(one, type_of(name), n) for name, one in values.items()}))
+        expected = everything(pa.table(values))
     except duckdb.Error:  # made-up values that a formula of the user's own can't take: nothing is proven
-        return set(places)
-    found = program.run({name: as_value(values[name]) for name in program.inputs}, places.values())
+        return set(program.outputs)
+    found = program.run(lambda name: as_value(values[name]))
     return {
         name
-        for name, one in zip(places, found, strict=True)
+        for name, one in found.items()
         if unequal_rows(as_arrow(one, everything.types[name], n), expected[name]).any()
     }
 
 
-def _made_up(kind: pa.DataType, n: int, draw: np.random.Generator, texts: Sequence[str]) -> pa.Array:
-    """texts: those that the formulas name."""
-    null = draw.random(n) < 0.2
+def never_null(name: str) -> bool:
+    """Whether what is supplied by this name always has a value: counts do, the latest of something may not."""
+    return not name.startswith(("request.", "texts.")) and not name.endswith(MAY_BE_NONE)
+
+
+def _made_up(name: str, kind: pa.DataType, n: int, draw: np.random.Generator, texts: Sequence[str]) -> pa.Array:
+    null = np.zeros(n, bool) if never_null(name) else draw.random(n) < 0.2
     if kind == pa.string():
         return pa.array(draw.choice([*texts, "another"], n), kind, mask=null)
     if pa.types.is_list(kind):
-        elements = _made_up(kind.value_type, 3 * n, draw, texts)
+        elements = _made_up("request.", kind.value_type, 3 * n, draw, texts)
         return pa.ListArray.from_arrays(np.arange(0, 3 * n + 1, 3, dtype=np.int32), elements, mask=pa.array(null))
     if kind == pa.float64():
         return pa.array(draw.normal(size=n), mask=null)

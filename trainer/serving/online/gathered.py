@@ -14,7 +14,7 @@ from trainer.serving.online.blobs import NONE
 from trainer.serving.online.supplied import DAYS, MOMENTS
 from trainer.serving.online.vectorised import Value
 
-_NULLABLE = ("_micros", "_date")  # ends of the names of counts that there may be none of
+MAY_BE_NONE = ("_micros", "_date")  # ends of the names of counts that there may be none of
 
 
 @dataclass
@@ -54,8 +54,7 @@ class Counts:
             return Value(numbers_H[self._gathered.position["history"]])
         counts, rows_B = self._moments if grain in MOMENTS else self._days
         data_B = counts[count][rows_B[grain]]
-        none_B = data_B == NONE if name.endswith(_NULLABLE) else None
-        return Value(data_B, none_B if none_B is not None and none_B.any() else None)
+        return Value(data_B, data_B == NONE if name.endswith(MAY_BE_NONE) else None)
 
     @property
     def outcomes(self) -> list[list[list[Any]]]:

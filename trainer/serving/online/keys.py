@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from trainer.serving.online.supplied import DAYS, MOMENTS
@@ -32,6 +33,7 @@ class Request:
     at: int
 
 
+@lru_cache(maxsize=1 << 16)
 def _part(one: str) -> bytes:
     encoded = one.encode()
     return b"\0%d:%b" % (len(encoded), encoded)

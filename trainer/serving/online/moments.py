@@ -24,6 +24,8 @@ MOST = 256  # moments in a blob before those of past hours leave it
 _TOTALS = struct.Struct("<8q")
 _ROW = struct.Struct("<4q")
 _FIRST, _N_HOURS = 5, 6  # places in the totals
+_HOURS_AT = slice(8 * _N_HOURS, 8 * _N_HOURS + 8)
+_NO_HOURS = bytes(8)
 EMPTY = _TOTALS.pack(0, 0, 0, NONE, NONE, NONE, 0, 0)
 _Row = tuple[int, ...]
 
@@ -109,7 +111,7 @@ def _blob(totals: list[int], hours: list[_Row], moments: list[_Row]) -> bytes:
 
 def cut_hour(blob: bytes | None, at: int) -> int | None:
     """The hour of the blob that the window of a reader at this instant begins inside: its segment is needed."""
-    if not blob:
+    if not blob or blob[_HOURS_AT] == _NO_HOURS:
         return None
     start = at - WEEK
     for i in range(_TOTALS.unpack_from(blob)[_N_HOURS]):

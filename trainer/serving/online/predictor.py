@@ -8,6 +8,7 @@ Legend: B rows, F id and category fields, D numbers.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from storage.home import user_cache
 from trainer.base.errors import TrainerError, require_extra
 from trainer.base.progress import working
 from trainer.base.threads import usable
-from trainer.columns.rows import LARGEST, Part
+from trainer.columns.rows import LARGEST, Part, to_float
 from trainer.columns.store import Columns
 from trainer.inputs.batch import Batch
 from trainer.inputs.batcher import Batcher
@@ -44,7 +45,9 @@ class Predictor:
         self._model, self._inputs, self._required = model, model.fitted.inputs, model.required
         self._reads_texts = bool(self._required.texts or self._required.history or self._required.levels)
         self._indices = [
-            {value: k for k, value in enumerate(code.values, start=1 + code.has_missing)} for code in self._inputs.codes
+            dict[Any, int](zip(code.values, itertools.count(1 + code.has_missing)))
+            | {None: 1 if code.has_missing else UNSEEN}
+            for code in self._inputs.codes
         ]
         by_name = {one.name: one for one in self._required.inputs}
         self._codes = [by_name[code.name] for code in self._inputs.codes]
@@ -80,16 +83,14 @@ class Predictor:
 
     def _of_numbers(self, computed: Computed, events: pa.Table, scene_B: np.ndarray) -> np.ndarray:
         read = _Read(computed, events, self._required.lengths)
-        raw_BD = np.empty((computed.n_rows, len(self._dense)))
+        raw_DB = np.empty((len(self._dense), computed.n_rows))
         for d, dense in enumerate(self._dense):
-            raw_BD[:, d] = read.numbers(dense.column, dense.position)
-        raw_BD[~(np.abs(raw_BD) <= LARGEST)] = np.nan
+            raw_DB[d] = read.numbers(dense.column, dense.position)
+        raw_BD = np.where(np.abs(raw_DB) <= LARGEST, raw_DB, np.nan).T
         codes_BF = np.empty((computed.n_rows, len(self._codes)), np.int64)
         for f, (code, index) in enumerate(zip(self._codes, self._indices, strict=True)):
-            null = 1 if self._inputs.codes[f].has_missing else UNSEEN
-            values = read.values(code.column, code.position)
-            codes_BF[:, f] = [null if value is None else index.get(value, UNSEEN) for value in values]
-        raw_BD = raw_BD.astype(np.float32)
+            codes_BF[:, f] = [index.get(value, UNSEEN) for value in read.values(code.column, code.position)]
+        raw_BD = raw_BD.astype(np.float32, order="C")
         stand_in_B = self._stand_ins[scene_B]
         if self._session is None:
             x_BF = as_tree_features(self._inputs, stand_in_B, codes_BF, raw_BD)
@@ -137,13 +138,16 @@ class _Read:
     def __init__(self, computed: Computed, events: pa.Table, lengths: dict[str, int]):
         self._computed, self._events, self._lengths = computed, events, lengths
         self._lists: dict[str, list[Any]] = {}
-        self._parts: dict[str, Part] = {}
+        self._numbers: dict[str, np.ndarray] = {}
 
     def numbers(self, column: str, position: int) -> np.ndarray:
         """Shapes: -> (B,), float64, NaN for NULL."""
         value = self._computed.values.get(column)
         if value is None:
-            return self._part(column).numbers(column, position)[0]
+            if column not in self._numbers:
+                self._numbers[column] = self._as_numbers(column)
+            numbers = self._numbers[column]
+            return numbers if position < 0 else numbers[position]
         null = value.null
         if isinstance(value, List):
             value = value.elements[position]
@@ -159,17 +163,25 @@ class _Read:
             data_B = np.broadcast_to(value.data, self._computed.n_rows)
             return [None if null else one for one, null in zip(data_B.tolist(), null_B.tolist(), strict=True)]
         if column not in self._lists:
-            if position >= 0:
-                self._part(column).check_lengths(column)
-            self._lists[column] = _column(self._computed, self._events, column).to_pylist()
+            is_list = position >= 0
+            array = self._checked(column) if is_list else _column(self._computed, self._events, column)
+            self._lists[column] = array.to_pylist()
         values = self._lists[column]
         return values if position < 0 else [None if one is None else one[position] for one in values]
 
-    def _part(self, column: str) -> Part:
-        if column not in self._parts:
-            table = pa.table({column: _column(self._computed, self._events, column)})
-            self._parts[column] = Part(table, self._lengths, "the request")
-        return self._parts[column]
+    def _as_numbers(self, column: str) -> np.ndarray:
+        """Shapes: -> (B,), or (L, B) of a list of L elements."""
+        array = _column(self._computed, self._events, column)
+        if column not in self._lengths:
+            return to_float(array)
+        lists = self._checked(column).to_pylist()
+        nothing = [None] * self._lengths[column]
+        return np.array([nothing if one is None else one for one in lists], np.float64).T
+
+    def _checked(self, column: str) -> pa.Array:
+        """Raises: TrainerError for a list of another length."""
+        table = pa.table({column: _column(self._computed, self._events, column)})
+        return Part(table, self._lengths, "the request").check_lengths(column)
 
 
 def _column(computed: Computed, events: pa.Table, name: str) -> pa.Array:

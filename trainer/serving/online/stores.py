@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from trainer.base.errors import TrainerError, require_extra
 Blobs = dict[bytes, bytes | None]
 Change = Callable[[Blobs], Blobs]
 _SQLITE_KEYS = 30_000  # per statement; SQLite's own limit is 32,766
+_REMEMBERED = 1 << 26  # bytes of blobs that a process keeps in memory
+_OVERHEAD = 200  # bytes of a key and a blob beside their own
 _BUSY_SECONDS = 30.0
 
 
@@ -48,12 +51,14 @@ class Store(ABC):
 class SQLiteStore(Store):
     """One table in a file, with a write-ahead log: readers don't wait for a writer.
 
+    Blobs that were read or written are remembered until another process writes, which SQLite tells (`data_version`).
     A commit survives the end of the process, kill -9 included. After a power cut the last commits may be missing, never
     a part of one (`synchronous=NORMAL`).
     """
 
     def __init__(self, path: Path):
-        self._path = path
+        self._path, self._lock = path, threading.Lock()
+        self._remembered, self._n_bytes, self._version = Blobs(), 0, -1
         with self._reported():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(
@@ -68,31 +73,40 @@ class SQLiteStore(Store):
             )
 
     def get(self, keys: Sequence[bytes]) -> Blobs:
-        with self._reported():
-            if len(keys) <= _SQLITE_KEYS:  # one statement reads as of one moment by itself
-                return self._read(keys)
-            with self._transaction("begin"):
-                return self._read(keys)
+        with self._reported(), self._lock, self._transaction("begin"):
+            return self._read(keys)
 
     def update(self, keys: Sequence[bytes], change: Change) -> None:
-        with self._reported(), self._transaction("begin immediate"):
-            changed = change(self._read(keys))
-            written = [(key, value) for key, value in changed.items() if value is not None]
-            self._connection.executemany("insert or replace into state values (?, ?)", written)
-            if removed := [(key,) for key, value in changed.items() if value is None]:
-                self._connection.executemany("delete from state where key = ?", removed)
+        with self._reported(), self._lock:
+            with self._transaction("begin immediate"):
+                changed = change(self._read(keys))
+                written = [(key, value) for key, value in changed.items() if value is not None]
+                self._connection.executemany("insert or replace into state values (?, ?)", written)
+                if removed := [(key,) for key, value in changed.items() if value is None]:
+                    self._connection.executemany("delete from state where key = ?", removed)
+            self._remember(changed)  # once it is committed
 
     def close(self) -> None:
         self._connection.close()
 
     def _read(self, keys: Sequence[bytes]) -> Blobs:
-        found: Blobs = dict.fromkeys(keys)
-        wanted = list(found)
+        """In a transaction, which begins to see the file here."""
+        ((version,),) = self._connection.execute("pragma data_version")
+        if version != self._version or self._n_bytes > _REMEMBERED:
+            self._remembered, self._n_bytes, self._version = {}, 0, version
+        known = self._remembered
+        new: Blobs = {key: None for key in keys if key not in known}
+        wanted = list(new)
         for start in range(0, len(wanted), _SQLITE_KEYS):
             some = wanted[start : start + _SQLITE_KEYS]
             marks = ",".join("?" * len(some))
-            found.update(self._connection.execute(f"select key, value from state where key in ({marks})", some))
-        return found
+            new.update(self._connection.execute(f"select key, value from state where key in ({marks})", some))
+        self._remember(new)
+        return {key: known[key] for key in keys}
+
+    def _remember(self, blobs: Blobs) -> None:
+        self._remembered.update(blobs)
+        self._n_bytes += sum(len(key) + len(value or b"") + _OVERHEAD for key, value in blobs.items())
 
     @contextlib.contextmanager
     def _transaction(self, begin: str) -> Iterator[None]:
