@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +16,6 @@ from trainer.serving.online.state import Settings, State
 from trainer.serving.online.stores import Store
 from trainer.serving.online.supplied import HISTORY_LISTS, MICROS
 from trainer.serving.online.texts import Texts
-from trainer.serving.online.vectorised import Value
 
 NOT_SERVED = ("key", "label", "split", "time")  # roles that aren't features of a request
 
@@ -38,6 +37,9 @@ class Online:
         self._texts = Texts(settings.models)
         read = {name.partition(".")[0] for name in self._formulas.inputs}
         self._grains = tuple(grain for grain in GRAINS if grain in read)
+        lists = {f"history.{column}" for column in HISTORY_LISTS}
+        counted = (n for n in self._formulas.inputs if n.partition(".")[0] in GRAINS and n not in lists)
+        self._counted = tuple(counted)
         self.columns, self.batch_only = self._formulas.columns, self._formulas.batch_only
 
     def features(self, events: pa.Table) -> pa.Table:
@@ -50,24 +52,16 @@ class Online:
 
     def compute(self, events: pa.Table, gathered: Gathered) -> Computed:
         """The features from what was gathered: the part that needs no state."""
-        counts, given = self.state.counts(gathered), _Given(events, self._texts)
-
-        def supply(name: str) -> Value | pa.Array:
-            group, _, column = name.partition(".")
-            if group in ("request", "texts"):
-                return given.array(name)
-            if column in HISTORY_LISTS:
-                return history_lists(counts.outcomes, column, self._history.columns)
-            return counts.value(name)
-
-        return self._formulas(len(events), supply)
+        counts = self.state.counts(gathered)
+        given = _Given(events, self._texts, lambda: counts.outcomes, self._history.columns)
+        given.update(counts.values(self._counted))
+        return self._formulas(len(events), given)
 
     def outcomes(self, events: pa.Table) -> list[Outcome]:
         """Events with known_at and label as the state counts them."""
         if not len(events):
             return []
-        given = _Given(events, self._texts)
-        values = self._history(len(events), given.array).table()
+        values = self._history(len(events), _Given(events, self._texts)).table()
         listed = zip(*(values[name].to_pylist() for name in self._history.columns), strict=True)
         columns = [events[name].to_pylist() for name in ("event_id", "user_id", "item_id", "scene")]
         known_at = pc.cast(events["known_at"].cast(pa.timestamp("us")), pa.int64()).to_pylist()
@@ -79,29 +73,43 @@ class Online:
         return self.state.apply(self.outcomes(events))
 
 
-class _Given:
-    """What a table of events supplies to formulas, by name."""
+class _Given(dict[str, Any]):
+    """What supplies formulas, by name: counts as they were put in, columns of the events when they are asked for."""
 
-    def __init__(self, events: pa.Table, texts: Texts):
-        self._events, self._texts = events, texts
+    def __init__(
+        self,
+        events: pa.Table,
+        texts: Texts,
+        outcomes: Callable[[], list[list[list[Any]]]] = list,
+        of_history: tuple[str, ...] = (),
+    ):
+        super().__init__()
+        self._events, self._texts, self._outcomes, self._of_history = events, texts, outcomes, of_history
 
-    def array(self, name: str) -> pa.Array:
-        """Raises: KeyError for a name that isn't supplied."""
+    def __missing__(self, name: str) -> pa.Array:
+        found: pa.Array = self._made(name)
+        self[name] = found
+        return found
+
+    def _made(self, name: str) -> pa.Array:
         group, _, column = name.partition(".")
+        if group == "history" and column in HISTORY_LISTS and self._of_history:
+            return history_lists(self._outcomes(), column, self._of_history)
         if group == "texts":
             return pa.array(self._ids(column), type_of(name))
         if name == MICROS:
-            return self.array("request.event_at").cast(pa.int64())
+            return self["request.event_at"].cast(pa.int64())
         if name == "request.event_date":
-            return self.array("request.event_at").cast(pa.date32())
+            return self["request.event_at"].cast(pa.date32())
         if group == "request" and column in self._events.column_names:
-            return _one(self._events[column].cast(type_of(name)))
+            found, kind = self._events[column].combine_chunks(), type_of(name)
+            return found if found.type == kind else found.cast(kind)
         return pa.nulls(len(self._events), type_of(name))
 
     def _ids(self, column: str) -> list[Any]:
         if column == "item_entity_ids":
-            return self._texts.of_lists(self.array("request.item_entities").to_pylist())
-        users = self._texts.of_users(self.array("request.user_texts").to_pylist())
+            return self._texts.of_lists(self["request.item_entities"].to_pylist())
+        users = self._texts.of_users(self["request.user_texts"].to_pylist())
         return [one if column == "text_id" else ids for one, ids in users]
 
 
@@ -124,7 +132,3 @@ def settings_of(contract: Contract, models: dict[str, str], tolerance: int) -> S
         models=models,
         tolerance=tolerance,
     )
-
-
-def _one(values: pa.ChunkedArray | pa.Array) -> pa.Array:
-    return values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values

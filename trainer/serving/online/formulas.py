@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -43,7 +43,7 @@ TYPES = {
     "texts.entity_text_ids": _IDS,
 }  # of what is supplied; other columns of a request are texts, all other counts whole numbers
 _KINDS = {pa.int64(): "int", pa.int32(): "int", pa.string(): "text", pa.date32(): "date", pa.timestamp("us"): "instant"}
-Supply: TypeAlias = Callable[[str], Value | pa.Array]  # of a name, its values; called once for each
+Supplied: TypeAlias = Mapping[str, Value | pa.Array]  # by name; what is dear may be made when it is asked for
 
 
 @dataclass(frozen=True)
@@ -101,19 +101,13 @@ class Formulas:
         """The columns that NumPy doesn't compute."""
         return tuple(self._rest.types)
 
-    def __call__(self, n_rows: int, supply: Supply) -> Computed:
+    def __call__(self, n_rows: int, supplied: Supplied) -> Computed:
         """The model's columns, a row for each of the rows supplied."""
-        given: dict[str, Value | pa.Array] = {}
-
-        def get(name: str) -> Value | pa.Array:
-            if name not in given:
-                given[name] = supply(name)
-            return given[name]
 
         def array(name: str) -> pa.Array:
-            return as_arrow(get(name), type_of(name), n_rows)
+            return as_arrow(supplied[name], type_of(name), n_rows)
 
-        values = self._program.run(lambda name: as_value(get(name)))
+        values = self._program.run(supplied)
         arrays = {name: array(one) for name, one in self._passed_on.items()}
         if self._rest.types:
             arrays |= self._rest(pa.table({name: array(name) for name in self._rest.inputs}))
@@ -174,7 +168,7 @@ def _differing(everything: _Statement, program: Program, texts: Sequence[str]) -
         expected = everything(pa.table(values))
     except duckdb.Error:  # made-up values that a formula of the user's own can't take: nothing is proven
         return set(program.outputs)
-    found = program.run(lambda name: as_value(values[name]))
+    found = program.run(values)
     return {
         name
         for name, one in found.items()
@@ -225,21 +219,6 @@ def as_arrow(value: Value | List | pa.Array, kind: pa.DataType, n_rows: int) -> 
     if kind in (pa.date32(), pa.int32()):
         data = (data if null is None else np.where(null, 0, data)).astype(np.int32)
     return pa.array(data, kind, mask=null)
-
-
-def as_value(given: Value | pa.Array) -> Value:
-    """Numbers, texts, dates (days) and instants (microseconds) as NumPy has them."""
-    if isinstance(given, Value):
-        return given
-    null = given.is_null().to_numpy(zero_copy_only=False) if given.null_count else None
-    if pa.types.is_timestamp(given.type):
-        given = given.cast(pa.int64())
-    elif pa.types.is_date(given.type):
-        given = given.cast(pa.int32())
-    if not pa.types.is_string(given.type) and null is not None:
-        given = given.fill_null(0)
-    data = given.to_numpy(zero_copy_only=False)
-    return Value(data.astype(np.int64) if data.dtype == np.int32 else data, null)
 
 
 def history_lists(outcomes: list[list[Any]], column: str, of_history: tuple[str, ...]) -> pa.Array:

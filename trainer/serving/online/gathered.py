@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -46,15 +46,18 @@ class Counts:
     def __init__(self, gathered: Gathered, n_scenes: int, history_length: int):
         self._gathered, self._n_scenes, self._length = gathered, n_scenes, history_length
 
-    def value(self, name: str) -> Value:
-        """Whole numbers, (B,), int64, by the name of a grain and of a count of it."""
-        grain, _, count = name.partition(".")
-        if name == "history.last_number":
-            numbers_H = np.array(self._histories[0], np.int64)
-            return Value(numbers_H[self._gathered.position["history"]])
-        counts, rows_B = self._moments if grain in MOMENTS else self._days
-        data_B = counts[count][rows_B[grain]]
-        return Value(data_B, data_B == NONE if name.endswith(MAY_BE_NONE) else None)
+    def values(self, names: Collection[str]) -> dict[str, Value]:
+        """Whole numbers, (B,), int64, by the names of a grain and of a count of it."""
+        out = {}
+        for name in names:
+            grain, _, count = name.partition(".")
+            if name == "history.last_number":
+                data_B = np.array(self._histories[0], np.int64)[self._gathered.position["history"]]
+            else:
+                counts, rows_B = self._moments if grain in MOMENTS else self._days
+                data_B = counts[count][rows_B[grain]]
+            out[name] = Value(data_B, data_B == NONE if name.endswith(MAY_BE_NONE) else None)
+        return out
 
     @property
     def outcomes(self) -> list[list[list[Any]]]:

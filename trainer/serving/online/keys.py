@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from trainer.serving.online.supplied import DAYS, MOMENTS
 
@@ -23,8 +23,7 @@ class Outcome:
     values: list[Any]
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """Whom, what and where features are asked for. at: microseconds since 1970, UTC."""
 
     user_id: str

@@ -28,7 +28,7 @@ from trainer.inputs.batcher import Batcher
 from trainer.inputs.features import UNSEEN
 from trainer.inputs.table import block_columns
 from trainer.serving.online.formulas import Computed
-from trainer.serving.online.vectorised import List
+from trainer.serving.online.vectorised import List, Value
 from trainer.serving.onnx import OPSET, export_graph
 from trainer.serving.score import Model
 from trainer.training.loop import sigmoid
@@ -85,7 +85,10 @@ class Predictor:
         read = _Read(computed, events, self._required.lengths)
         raw_DB = np.empty((len(self._dense), computed.n_rows))
         for d, dense in enumerate(self._dense):
-            raw_DB[d] = read.numbers(dense.column, dense.position)
+            data, null = read.numbers(dense.column, dense.position)
+            raw_DB[d] = data
+            if null is not None:
+                raw_DB[d, null] = np.nan
         raw_BD = np.where(np.abs(raw_DB) <= LARGEST, raw_DB, np.nan).T
         codes_BF = np.empty((computed.n_rows, len(self._codes)), np.int64)
         for f, (code, index) in enumerate(zip(self._codes, self._indices, strict=True)):
@@ -140,20 +143,20 @@ class _Read:
         self._lists: dict[str, list[Any]] = {}
         self._numbers: dict[str, np.ndarray] = {}
 
-    def numbers(self, column: str, position: int) -> np.ndarray:
-        """Shapes: -> (B,), float64, NaN for NULL."""
+    def numbers(self, column: str, position: int) -> Value:
+        """Shapes: -> (B,) or one for all; NaN may stand for NULL too."""
         value = self._computed.values.get(column)
         if value is None:
             if column not in self._numbers:
                 self._numbers[column] = self._as_numbers(column)
             numbers = self._numbers[column]
-            return numbers if position < 0 else numbers[position]
-        null = value.null
-        if isinstance(value, List):
-            value = value.elements[position]
-            null = value.null if null is None else null if value.null is None else null | value.null
-        data: np.ndarray = np.asarray(value.data, np.float64)
-        return data if null is None else np.where(null, np.nan, data)
+            return Value(numbers if position < 0 else numbers[position])
+        if not isinstance(value, List):
+            return value
+        data, null = value.elements[position]
+        if value.null is not None:
+            null = value.null if null is None else null | value.null
+        return Value(data, null)
 
     def values(self, column: str, position: int) -> list[Any]:
         """Texts as they are, None for NULL."""
@@ -163,25 +166,27 @@ class _Read:
             data_B = np.broadcast_to(value.data, self._computed.n_rows)
             return [None if null else one for one, null in zip(data_B.tolist(), null_B.tolist(), strict=True)]
         if column not in self._lists:
-            is_list = position >= 0
-            array = self._checked(column) if is_list else _column(self._computed, self._events, column)
-            self._lists[column] = array.to_pylist()
+            if column in self._lengths:
+                self._lists[column] = self._listed(column)
+            else:
+                self._lists[column] = _column(self._computed, self._events, column).to_pylist()
         values = self._lists[column]
         return values if position < 0 else [None if one is None else one[position] for one in values]
 
     def _as_numbers(self, column: str) -> np.ndarray:
         """Shapes: -> (B,), or (L, B) of a list of L elements."""
-        array = _column(self._computed, self._events, column)
         if column not in self._lengths:
-            return to_float(array)
-        lists = self._checked(column).to_pylist()
+            return to_float(_column(self._computed, self._events, column))
         nothing = [None] * self._lengths[column]
-        return np.array([nothing if one is None else one for one in lists], np.float64).T
+        return np.array([nothing if one is None else one for one in self._listed(column)], np.float64).T
 
-    def _checked(self, column: str) -> pa.Array:
+    def _listed(self, column: str) -> list[Any]:
         """Raises: TrainerError for a list of another length."""
-        table = pa.table({column: _column(self._computed, self._events, column)})
-        return Part(table, self._lengths, "the request").check_lengths(column)
+        array, length = _column(self._computed, self._events, column), self._lengths[column]
+        lists = array.to_pylist()
+        if any(one is not None and len(one) != length for one in lists):
+            Part(pa.table({column: array}), self._lengths, "the request").check_lengths(column)
+        return lists
 
 
 def _column(computed: Computed, events: pa.Table, name: str) -> pa.Array:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from trainer.serving.online.sql_tree import Node
 
@@ -87,12 +88,13 @@ class Program:
         """One more output. Raises: NotVectorisedError."""
         self.outputs[name] = self._formula(formula)
 
-    def run(self, supplied: Callable[[str], Value]) -> dict[str, Value | List]:
+    def run(self, supplied: Mapping[str, Value | pa.Array]) -> dict[str, Value | List]:
         """The outputs."""
         if self._run is None:
             self._run = self._compiled()
+        given = [one if isinstance(one, Value) else as_value(one) for one in map(supplied.__getitem__, self.inputs)]
         with np.errstate(all="ignore"):  # in rows that are NULL, data may be anything
-            found = self._run([supplied(name) for name in self.inputs])
+            found = self._run(given)
         return dict(zip(self.outputs, found, strict=True))
 
     def _compiled(self) -> Callable[[list[Value]], list[Any]]:
@@ -331,3 +333,16 @@ def _result(term: _Term) -> str:
 
 def _as_texts(data: Any) -> np.ndarray:
     return np.array([str(each) for each in np.atleast_1d(data).tolist()], object)
+
+
+def as_value(given: pa.Array) -> Value:
+    """Numbers, texts, dates (days) and instants (microseconds) as NumPy has them."""
+    null = given.is_null().to_numpy(zero_copy_only=False) if given.null_count else None
+    if pa.types.is_timestamp(given.type):
+        given = given.cast(pa.int64())
+    elif pa.types.is_date(given.type):
+        given = given.cast(pa.int32())
+    if not pa.types.is_string(given.type) and null is not None:
+        given = given.fill_null(0)
+    data = given.to_numpy(zero_copy_only=False)
+    return Value(data.astype(np.int64) if data.dtype == np.int32 else data, null)
