@@ -18,7 +18,6 @@ import pytest
 
 from tests.warehouse.project import ROOT
 
-pytest.importorskip("httpx")
 PROPERTIES = {"price": {}, "city": {}}
 
 
