@@ -15,7 +15,7 @@ from storage import installed
 from storage.terminal import print_anything
 from trainer.base.errors import TrainerError
 from trainer.base.progress import console
-from trainer.cli import comparing, explaining, fitting, laddering, online, serving
+from trainer.cli import comparing, explaining, fitting, laddering, online, service, serving
 
 # Before OpenMP is loaded: its threads wait by spinning, which on a shared machine doubles the CPU time of the trees
 # and, once there are more threads than idle cores, stretched 20 seconds to minutes. Sleeping costs a quiet one nothing.
@@ -55,6 +55,7 @@ for command in (
     serving.score,
     serving.export,
     online.replay,
+    service.serve,
     fitting.report,
 ):
     app.command()(stoppable(command))

@@ -23,7 +23,8 @@ NOT_SERVED = ("key", "label", "split", "time")  # roles that aren't features of 
 class Online:
     """A state and the formulas over it.
 
-    `columns`: what it computes; `batch_only`: what the mart has and it doesn't, with the reason.
+    `columns`: what it computes; `batch_only`: what the mart has and it doesn't, with the reason; `inputs`: what the
+    columns are computed from (`request.item_title`, `user.n_clicks_cum`).
     """
 
     def __init__(self, store: Store, columns: Collection[str] | None = None):
@@ -41,6 +42,7 @@ class Online:
         counted = (n for n in self._formulas.inputs if n.partition(".")[0] in GRAINS and n not in lists)
         self._counted = tuple(counted)
         self.columns, self.batch_only = self._formulas.columns, self._formulas.batch_only
+        self.inputs = frozenset(self._formulas.inputs)
 
     def features(self, events: pa.Table) -> pa.Table:
         """The features of requests, which have the columns of `stg_events`. Shapes: B rows -> B rows."""
@@ -61,11 +63,13 @@ class Online:
         """Events with known_at and label as the state counts them."""
         if not len(events):
             return []
-        values = self._history(len(events), _Given(events, self._texts)).table()
+        given = _Given(events, self._texts)
+        values = self._history(len(events), given).table()
         listed = zip(*(values[name].to_pylist() for name in self._history.columns), strict=True)
         columns = [events[name].to_pylist() for name in ("event_id", "user_id", "item_id", "scene")]
         known_at = pc.cast(events["known_at"].cast(pa.timestamp("us")), pa.int64()).to_pylist()
-        rows = zip(*columns, known_at, events["label"].to_pylist(), map(list, listed), strict=True)
+        labels = events["label"].to_pylist()
+        rows = zip(*columns, known_at, labels, map(list, listed), *_texts_of(given), strict=True)
         return [Outcome(*row) for row in rows]
 
     def apply(self, events: pa.Table) -> int:
@@ -131,4 +135,12 @@ def settings_of(contract: Contract, models: dict[str, str], tolerance: int) -> S
         variables=variables,
         models=models,
         tolerance=tolerance,
+        checksums=contract.lineage["node_checksums"],
     )
+
+
+def _texts_of(given: _Given) -> tuple[list[tuple[str | None, ...]], list[tuple[str | None, ...]]]:
+    """The texts of each event's item and user; an empty tuple where it has none."""
+    columns = [given[f"request.{name}"].to_pylist() for name in ("item_title", "item_entities", "user_texts")]
+    items = [pair if any(pair) else () for pair in zip(*columns[:2], strict=True)]
+    return items, [tuple(one) if one and any(one) else () for one in columns[2]]

@@ -12,7 +12,10 @@ from trainer.serving.online.supplied import DAYS, MOMENTS
 
 @dataclass(frozen=True)
 class Outcome:
-    """One event whose outcome is known. known_at: microseconds since 1970, UTC. values: what a history lists of it."""
+    """One event whose outcome is known. known_at: microseconds since 1970, UTC. values: what a history lists of it.
+
+    item_texts: title and entities, empty where the event has neither; user_texts: the same of its user.
+    """
 
     event_id: str
     user_id: str
@@ -21,6 +24,8 @@ class Outcome:
     known_at: int
     label: int
     values: list[Any]
+    item_texts: tuple[str | None, ...] = ()
+    user_texts: tuple[str | None, ...] = ()
 
 
 class Request(NamedTuple):
@@ -66,5 +71,18 @@ def keys_by_grain(of: Sequence[Outcome | Request], grains: Collection[str] = GRA
 
 def changed_keys(one: Outcome) -> dict[str, bytes]:
     """By grain, the keys that an outcome changes, and its event's own."""
-    keys = {grain: found[0] for grain, found in keys_by_grain([one]).items()}
-    return keys | {"event": b"event" + _part(one.event_id)}
+    keys = {grain: found[0] for grain, found in keys_by_grain([one]).items()} | {"event": event_key(one.event_id)}
+    for of, texts, key in (("item", one.item_texts, one.item_id), ("user", one.user_texts, one.user_id)):
+        if texts:
+            keys[f"{of}_texts"] = texts_key(of, key)
+    return keys
+
+
+def event_key(event_id: str) -> bytes:
+    """What an event was applied with."""
+    return b"event" + _part(event_id)
+
+
+def texts_key(of: str, one: str) -> bytes:
+    """The blob of the latest known texts of an item or a user. of: `item` or `user`."""
+    return of.encode() + b"_texts" + _part(one)

@@ -11,7 +11,9 @@ import pyarrow as pa
 
 from trainer.base.errors import TrainerError
 from trainer.serving.online.features import Online, requests_of
+from trainer.serving.online.fits import check_fits
 from trainer.serving.online.predictor import Predictor
+from trainer.serving.online.state import State
 from trainer.serving.online.stores import Store
 from trainer.serving.score import Model
 
@@ -31,11 +33,12 @@ class Scored:
 class Scorer:
     """A state and the model of a finished run.
 
-    Raises: TrainerError where the run reads a column that can't be served.
+    Raises: TrainerError where the run reads a column that can't be served, or was fitted on another mart.
     """
 
     def __init__(self, store: Store, run: Path, vectors: Path | None = None):
         self.model = Model.load(run, vectors)
+        check_fits(run, self.model.fitted.inputs.scenes, State(store).settings)
         if self.model.fitted.inputs.window:
             raise TrainerError(
                 f"{run} reads its users' outcomes as whole rows, which a state doesn't keep. Score it with "

@@ -9,16 +9,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from trainer.base.errors import TrainerError
-from trainer.serving.online import days, history, moments
+from trainer.serving.online import days, history, known_texts, moments
 from trainer.serving.online.blobs import NONE
 from trainer.serving.online.gathered import Counts, Gathered
-from trainer.serving.online.keys import GRAINS, Outcome, Request, changed_keys, keys_by_grain, segment_key
+from trainer.serving.online.keys import (
+    GRAINS,
+    Outcome,
+    Request,
+    changed_keys,
+    event_key,
+    keys_by_grain,
+    segment_key,
+    texts_key,
+)
 from trainer.serving.online.stores import Blobs, Store
 from trainer.serving.online.supplied import DAYS, MOMENTS
 
@@ -29,8 +38,11 @@ _CHUNK = 2000  # outcomes per transaction where many are applied
 
 @dataclass(frozen=True)
 class Settings:
-    """What a state was made for. models: the SQL of the mart and of all that it reads, by relation; tolerance: seconds
-    by which an outcome, or a request, may be older than the newest outcome."""
+    """What a state was made for.
+
+    models: the SQL of the mart and of all that it reads, by relation; tolerance: seconds by which an outcome, or a
+    request, may be older than the newest outcome; checksums: dbt's, of the SQL files that the mart was built by.
+    """
 
     mart: str
     dataset: str
@@ -41,10 +53,15 @@ class Settings:
     models: dict[str, str]
     tolerance: int
     form: int = _FORM
+    checksums: dict[str, str] = field(default_factory=dict)
 
 
 class OldOutcomeError(TrainerError):
     """An outcome became known longer ago than the state can still count."""
+
+
+class OtherOutcomeError(TrainerError):
+    """An event was applied before with another outcome."""
 
 
 class OldRequestError(TrainerError):
@@ -89,6 +106,18 @@ class State:
         """When the newest outcome became known; None before the first."""
         return _instant(self.store.get([_CLOCK])[_CLOCK])
 
+    def known_at(self, event_ids: Sequence[str]) -> dict[str, int]:
+        """When the outcomes of those events that were applied before became known, microseconds."""
+        keys = {event: event_key(event) for event in event_ids}
+        blobs = self.store.get(list(keys.values()))
+        return {event: int(blob.split()[0]) for event, key in keys.items() if (blob := blobs[key]) is not None}
+
+    def known_texts(self, of: str, ids: Sequence[str]) -> dict[str, list[str | None]]:
+        """The latest known texts of items (title, entities) or users, of those that have any. of: `item` or `user`."""
+        keys = {one: texts_key(of, one) for one in ids}
+        blobs = self.store.get(list(keys.values())) if keys else {}
+        return {one: texts for one, key in keys.items() if (texts := known_texts.texts_in(blobs[key])) is not None}
+
     def slot(self, scene: str) -> int:
         """Raises: TrainerError for a scene that isn't one."""
         if scene not in self._slots:
@@ -99,7 +128,8 @@ class State:
         """Count outcomes, each once; return how many were new. One transaction for every 2,000.
 
         Raises: OldOutcomeError for one that became known more than `tolerance` before the newest; TrainerError for a
-        label that isn't 0 or 1, a scene that isn't one, an event that was applied before with another outcome.
+        label that isn't 0 or 1, a scene that isn't one; OtherOutcomeError for an event applied before with another
+        outcome.
         """
         waiting = sorted(outcomes, key=lambda one: (one.known_at, one.event_id))
         n_new = 0
@@ -186,7 +216,7 @@ class State:
             there = now[keys["event"]]
             if there is not None:
                 if there != told:
-                    raise TrainerError(
+                    raise OtherOutcomeError(
                         f"Event {one.event_id} was applied with label {there.split()[1].decode()}, known at "
                         f"{_text(int(there.split()[0]))}; now its label is {one.label}, known at "
                         f"{_text(one.known_at)}. An outcome can't change."
@@ -234,6 +264,9 @@ class State:
             settled=settled, length=self.settings.history_length,
         )  # fmt: skip
         put(keys["history"], blob)
+        for of, texts in (("item_texts", one.item_texts), ("user_texts", one.user_texts)):
+            if texts and (newer := known_texts.newer(now[keys[of]], one.known_at, one.event_id, texts)):
+                put(keys[of], newer)
 
 
 def _instant(blob: bytes | None) -> int | None:

@@ -22,7 +22,7 @@ Change = Callable[[Blobs], Blobs]
 _SQLITE_KEYS = 30_000  # per statement; SQLite's own limit is 32,766
 _REMEMBERED = 1 << 26  # bytes of blobs that a process keeps in memory
 _OVERHEAD = 200  # bytes of a key and a blob beside their own
-_BUSY_SECONDS = 30.0
+_WAIT_SECONDS = 30.0
 
 
 class StoreError(TrainerError):
@@ -56,14 +56,12 @@ class SQLiteStore(Store):
     a part of one (`synchronous=NORMAL`).
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, wait: float = _WAIT_SECONDS):
         self._path, self._lock = path, threading.Lock()
         self._remembered, self._n_bytes, self._version = Blobs(), 0, -1
         with self._reported():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(
-                path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
-            )
+            self._connection = sqlite3.connect(path, timeout=wait, isolation_level=None, check_same_thread=False)
             self._connection.execute("pragma journal_mode = wal")
             self._connection.execute("pragma synchronous = normal")
             self._connection.execute("pragma cache_size = -65536")  # KiB
@@ -113,10 +111,11 @@ class SQLiteStore(Store):
         self._connection.execute(begin)
         try:
             yield
+            self._connection.execute("commit")
         except BaseException:
-            self._connection.execute("rollback")
+            if self._connection.in_transaction:  # SQLite has rolled back by itself after some errors
+                self._connection.execute("rollback")
             raise
-        self._connection.execute("commit")
 
     @contextlib.contextmanager
     def _reported(self) -> Iterator[None]:
@@ -130,13 +129,20 @@ class SQLiteStore(Store):
 class RedisStore(Store):
     """One key per blob below a prefix. A change is a transaction that Redis refuses if a key has changed meanwhile."""
 
-    def __init__(self, url: str, prefix: bytes):
+    def __init__(self, url: str, prefix: bytes, wait: float = _WAIT_SECONDS):
         require_extra("serving", "A state in Redis")
         import redis
+        from redis.backoff import ExponentialWithJitterBackoff
+        from redis.retry import Retry
 
         self._redis = redis
         self._url, self._prefix = url, prefix
-        self._client: Any = redis.Redis.from_url(url, socket_connect_timeout=5, socket_timeout=30)
+        self._client: Any = redis.Redis.from_url(
+            url,
+            socket_connect_timeout=min(5, wait),
+            socket_timeout=wait,
+            retry=Retry(ExponentialWithJitterBackoff(base=wait / 30, cap=wait / 3), 2),
+        )
 
     def get(self, keys: Sequence[bytes]) -> Blobs:
         with self._reported():
@@ -178,8 +184,10 @@ class RedisStore(Store):
             raise StoreError(f"The state at {self._url} can't be read or written ({error}).") from None
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, wait: float = _WAIT_SECONDS) -> Store:
     """`sqlite:FILE` (or just a path ending in .sqlite), or `redis://HOST:PORT/DATABASE?prefix=NAME`.
+
+    wait: seconds that a call waits for another writer's lock, or for the server.
 
     Raises: TrainerError for a URL of another kind; StoreError where the store can't be reached.
     """
@@ -188,11 +196,11 @@ def open_store(url: str) -> Store:
         options = [part for part in query.split("&") if part]
         prefix = next((part.removeprefix("prefix=") for part in options if part.startswith("prefix=")), "state")
         rest = "&".join(part for part in options if not part.startswith("prefix="))
-        return RedisStore(base + (f"?{rest}" if rest else ""), f"{prefix}:".encode())
+        return RedisStore(base + (f"?{rest}" if rest else ""), f"{prefix}:".encode(), wait)
     if url.startswith("sqlite:"):
-        return SQLiteStore(Path(url.removeprefix("sqlite:").removeprefix("//")))
+        return SQLiteStore(Path(url.removeprefix("sqlite:").removeprefix("//")), wait)
     if not urlsplit(url).scheme and url.endswith((".sqlite", ".db")):
-        return SQLiteStore(Path(url))
+        return SQLiteStore(Path(url), wait)
     raise TrainerError(
         f"--state {url}: expected sqlite:FILE, such as sqlite:state.sqlite, or redis://HOST:PORT/0, which may end in "
         "?prefix=NAME."

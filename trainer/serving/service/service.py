@@ -1,0 +1,230 @@
+"""What the service does, without HTTP: score candidates, apply outcomes, say how it is. One thread calls it."""
+
+from __future__ import annotations
+
+import json
+import math
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from trainer.base.errors import TrainerError
+from trainer.serving.online.formulas import Formulas
+from trainer.serving.online.scorer import Scorer
+from trainer.serving.online.state import OldOutcomeError, OldRequestError, OtherOutcomeError
+from trainer.serving.online.stores import StoreError
+from trainer.serving.service.bodies import HealthAnswer, Names
+from trainer.serving.service.metrics import Metrics
+from trainer.serving.service.served import ServedLog, served_rows
+from trainer.serving.service.tables import candidates_table, outcomes_table
+
+_AHEAD = 60  # seconds by which another machine's clock may be ahead of ours, within the state's tolerance
+_REMEMBERED = 100_000  # ids of events that were scored
+_ITEM_TEXTS = {"request.item_title", "request.item_entities", "texts.item_entity_ids"}
+_USER_TEXTS = {"request.user_texts", "texts.text_id", "texts.entity_text_ids"}
+
+
+class RefusedError(Exception):
+    """A request that can't be answered: the status and a sentence."""
+
+    def __init__(self, status: int, sentence: str):
+        super().__init__(sentence)
+        self.status, self.sentence = status, sentence
+
+
+class Service:
+    """A run over a state."""
+
+    def __init__(self, scorer: Scorer, run: Path, metrics: Metrics, served: ServedLog | None = None):
+        self._scorer, self._run, self._metrics, self._served = scorer, run, metrics, served
+        self._online = scorer.online
+        self.names = Names.of(self._online.settings)
+        self._reads_item_texts, self._reads_user_texts = _reads_texts(scorer)
+        self._scored = OrderedDict[str, None]()
+        self._now = _later_clock()
+        self._newest: int | None = None  # the state's clock as it was last seen
+        metrics.batch_only.set(len(self._online.batch_only))
+
+    def score(self, body: Any) -> bytes:
+        """The answer to a request, as JSON. Raises: RefusedError, StoreError."""
+        self.check_state(self._online.state.clock)
+        now = self._now()
+        at = body.event_at or now
+        events = self._with_known_texts(candidates_table(body, at, self.names))
+        try:
+            scored = self._scorer.score(events)
+        except OldRequestError as error:
+            raise RefusedError(409, str(error)) from None
+        request_id = body.request_id or uuid.uuid4().hex
+        self._metrics.candidates.observe(len(events))
+        self._remember(one.event_id for one in body.candidates)
+        if self._served is not None:
+            self._served.add(served_rows(request_id, events, scored, now))
+        rows = scored.features.to_pylist() if body.features else None
+        candidates = []
+        for i, (one, probability) in enumerate(zip(body.candidates, scored.probability_B.tolist(), strict=True)):
+            answer = {"item_id": one.item_id, "event_id": one.event_id, "probability": probability}
+            candidates.append(answer if rows is None else answer | {"features": _as_json(rows[i])})
+        return json.dumps({"request_id": request_id, "event_at": _said(at), "candidates": candidates}).encode()
+
+    def apply(self, events: Sequence[Any]) -> dict[str, int]:
+        """Apply outcomes, all of them or none: how many were new and repeated. Raises: RefusedError, StoreError."""
+        self.check_state(self._online.state.clock)
+        try:
+            new = self._applied(events)
+        except RefusedError:
+            self._metrics.outcomes.labels("refused").inc(len(events))
+            raise
+        self._metrics.outcomes.labels("new").inc(new)
+        self._metrics.outcomes.labels("repeated").inc(len(events) - new)
+        self._metrics.never_scored.inc(sum(one.event_id not in self._scored for one in events))
+        return {"new": new, "repeated": len(events) - new}
+
+    def _applied(self, events: Sequence[Any]) -> int:
+        now = self._now()
+        ahead = timedelta(seconds=min(_AHEAD, self._online.settings.tolerance))
+        for i, one in enumerate(events):
+            known_at = one.known_at or now
+            if known_at < one.event_at:
+                raise RefusedError(
+                    422,
+                    f"{_place(events, i)}known_at, {_said(known_at)}, is before event_at, {_said(one.event_at)}. An "
+                    "outcome can't be known before its event.",
+                )
+            if known_at > now + ahead:
+                raise RefusedError(
+                    422,
+                    f"{_place(events, i)}known_at, {_said(known_at)}, lies in the future: it is {_said(now)} here. It "
+                    f"may be at most {ahead.seconds} s ahead, since what becomes known before the newest outcome would "
+                    "soon be too old. Send an outcome when it is known.",
+                )
+        tries = 2 if any(one.known_at is None for one in events) else 1  # another process may apply the same event
+        while True:
+            tries -= 1
+            try:
+                return self._online.apply(outcomes_table(events, self._known_at(events, now), self.names))
+            except OtherOutcomeError as error:
+                if not tries:
+                    raise RefusedError(409, str(error)) from None
+            except OldOutcomeError as error:
+                raise RefusedError(409, str(error)) from None
+            except StoreError:
+                raise
+            except TrainerError as error:
+                raise RefusedError(422, str(error)) from None
+
+    def _known_at(self, events: Sequence[Any], now: datetime) -> list[datetime]:
+        """When each outcome became known: a repeated one that doesn't say it, when it was applied first."""
+        unsaid = [one.event_id for one in events if one.known_at is None]
+        there = self._online.state.known_at(unsaid) if unsaid else {}
+        first = {event: _at(micros) for event, micros in there.items()}
+        return [one.known_at or first.get(one.event_id, now) for one in events]
+
+    def _with_known_texts(self, events: pa.Table) -> pa.Table:
+        """The candidates, those without texts with the latest known ones, where the run reads texts."""
+        state = self._online.state
+        if self._reads_item_texts:
+            ids, titles, entities = (events[name].to_pylist() for name in ("item_id", "item_title", "item_entities"))
+            wanted = {one for one, *texts in zip(ids, titles, entities, strict=True) if texts == [None, None]}
+            if wanted and (known := state.known_texts("item", sorted(wanted))):
+                for i, one in enumerate(ids):
+                    if titles[i] is None and entities[i] is None:
+                        titles[i], entities[i] = known.get(one, (None, None))
+                events = _replaced(_replaced(events, "item_title", titles), "item_entities", entities)
+        if self._reads_user_texts and events["user_texts"][0].as_py() is None:
+            user = events["user_id"][0].as_py()
+            if texts := state.known_texts("user", [user]).get(user):
+                events = _replaced(events, "user_texts", [texts] * len(events))
+        return events
+
+    def _remember(self, event_ids: Any) -> None:
+        self._scored.update(dict.fromkeys(one for one in event_ids if one is not None))
+        while len(self._scored) > _REMEMBERED:
+            self._scored.popitem(last=False)
+
+    def check_state(self, clock: int | None) -> None:
+        """clock: the state's, read just now. Raises: StoreError where the state has fewer outcomes than it had."""
+        if self._newest is not None and (clock is None or clock < self._newest):
+            now = "is empty" if clock is None else f"has outcomes until {_said(_at(clock))}"
+            raise StoreError(
+                f"The state lost outcomes: it had them until {_said(_at(self._newest))}, and now {now}. Its store was "
+                "put back or started without its data. Apply the missing ones with `trainer state apply`, or build it "
+                "anew; until then its features would be wrong."
+            )
+        self._newest = clock
+
+    def health(self, clock: int | None) -> HealthAnswer:
+        """clock: the state's, read just now. Raises: StoreError, as `check_state` does."""
+        self.check_state(clock)
+        at = None if clock is None else _at(clock)
+        model = self._scorer.model
+        return HealthAnswer(
+            status="ok",
+            run=str(self._run),
+            stage=model.fitted.stage.stage,
+            mart=self._online.settings.mart,
+            n_features=len(model.required.names),
+            batch_only=len(self._online.batch_only),
+            state_clock=None if at is None else _said(at),
+            seconds_behind=None if at is None else (datetime.now(UTC) - at).total_seconds(),
+        )
+
+    def close(self) -> None:
+        if self._served is not None:
+            self._served.close()
+        self._online.state.store.close()
+
+
+def _reads_texts(scorer: Scorer) -> tuple[bool, bool]:
+    """Whether the columns that the run reads depend on the texts of the item, and of the user."""
+    settings = scorer.online.settings
+    columns = [name for name in scorer.model.required.names if name in scorer.online.columns]
+    inputs = set(Formulas(settings.models, settings.mart, len(settings.scenes), columns).inputs)
+    return bool(inputs & _ITEM_TEXTS), bool(inputs & _USER_TEXTS)
+
+
+def _replaced(events: pa.Table, name: str, values: list[Any]) -> pa.Table:
+    at = events.column_names.index(name)
+    return events.set_column(at, name, pa.array(values, events.schema.field(name).type))
+
+
+def _at(micros: int) -> datetime:
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=micros)
+
+
+def _said(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _place(events: Sequence[Any], i: int) -> str:
+    return f"[{i}]." if len(events) > 1 else ""
+
+
+def _as_json(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of features in JSON's types: a number that isn't finite is null, a date a text."""
+    return {name: _json_value(value) for name, value in row.items()}
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_json_value(one) for one in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def _later_clock() -> Callable[[], datetime]:
+    """Now, each time later than the time before: what was posted first is known first."""
+    last = datetime.fromtimestamp(0, UTC)
+
+    def now() -> datetime:
+        nonlocal last
+        last = max(datetime.now(UTC), last + timedelta(microseconds=1))
+        return last
+
+    return now
