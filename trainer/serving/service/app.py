@@ -78,6 +78,7 @@ def make_app(service: Service, watch: State, metrics: Metrics, options: Options 
     app = FastAPI(
         title="First Impression", version=installed.version(), description=_ABOUT, lifespan=lifespan, redoc_url=None
     )
+    app.state.service = service
     bodies = Bodies.of(service.names, options.max_candidates)
 
     async def score(body: Any) -> Response:

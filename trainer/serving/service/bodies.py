@@ -94,7 +94,7 @@ class Bodies:
 
     @classmethod
     def of(cls, names: Names, max_candidates: int) -> Bodies:
-        context = _context_model(names)
+        context: Any = _context_model(names)
         shared: dict[str, Any] = {
             "user_id": (Id, ...),
             "scene": (_scene_type(names.scenes), ...),

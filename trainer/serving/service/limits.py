@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trainer.serving.service.metrics import Metrics
-
-Message = MutableMapping[str, Any]
-Receive, Send = Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]
-App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 class Measured:
     """Counts requests by route and status. routes: the paths that there are; all others count as `other`."""
 
-    def __init__(self, app: App, metrics: Metrics, routes: frozenset[str]):
+    def __init__(self, app: ASGIApp, metrics: Metrics, routes: frozenset[str]):
         self._app, self._metrics, self._routes = app, metrics, routes
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -43,10 +39,10 @@ class Measured:
 class BoundedBody:
     """Reads the body of a request up to a size; one that is larger is answered before the rest of it is read."""
 
-    def __init__(self, app: App, most_bytes: int):
+    def __init__(self, app: ASGIApp, most_bytes: int):
         self._app, self._most = app, most_bytes
 
-    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

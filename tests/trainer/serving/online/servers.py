@@ -1,4 +1,4 @@
-"""A Redis server of one's own for tests: in memory, on a Unix socket in a throw-away folder."""
+"""A Redis server of one's own for tests: on a Unix socket in a throw-away folder."""
 
 from __future__ import annotations
 
@@ -18,27 +18,47 @@ def redis_program() -> str | None:
     return str(beside) if beside.exists() else shutil.which("redis-server")
 
 
-@contextmanager
-def redis_server() -> Iterator[str]:
-    """The URL of a new server."""
-    import redis  # an extra: tests of other things are collected without it
+class RedisServer:
+    """A server that can be killed and started again. durable: what was written is there then, otherwise nothing."""
 
-    program = redis_program()
-    assert program
-    folder = tempfile.mkdtemp()
-    options = ["--port", "0", "--unixsocket", f"{folder}/socket", "--save", "", "--dir", folder]
-    server = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
-    try:
-        client = redis.Redis(unix_socket_path=f"{folder}/socket")
+    def __init__(self, folder: Path, durable: bool = False):
+        self._folder, self._durable = folder, durable
+        self.url = f"unix://{folder}/socket"
+        self.start()
+
+    def start(self) -> None:
+        import redis  # an extra: tests of other things are collected without it
+
+        program = redis_program()
+        assert program
+        options = ["--port", "0", "--unixsocket", f"{self._folder}/socket", "--save", "", "--dir", str(self._folder)]
+        options += ["--appendonly", "yes" if self._durable else "no"]
+        self._process = subprocess.Popen([program, *options], stdout=subprocess.DEVNULL)
+        client = redis.Redis(unix_socket_path=f"{self._folder}/socket")
         for _ in range(200):
             try:
                 client.ping()
                 break
-            except redis.ConnectionError:
+            except redis.RedisError:  # not yet there, or still reading its file
                 time.sleep(0.05)
         client.close()
-        yield f"unix://{folder}/socket"
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait()
+
+
+@contextmanager
+def redis_server(durable: bool = False) -> Iterator[RedisServer]:
+    """A new server. Its folder has a short path, as a socket's name must."""
+    folder = Path(tempfile.mkdtemp())
+    server = RedisServer(folder, durable)
+    try:
+        yield server
     finally:
-        server.terminate()
-        server.wait()
+        server.stop()
         shutil.rmtree(folder)
