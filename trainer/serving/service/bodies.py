@@ -58,7 +58,6 @@ class HealthAnswer(Strict):
     stage: str
     mart: str
     n_features: Annotated[int, Field(description="Columns of the mart that the model reads.")]
-    batch_only: Annotated[int, Field(description="Columns of the mart that can't be served; the model reads none.")]
     state_clock: Annotated[str | None, Field(description="When the newest outcome became known, UTC.")]
     seconds_behind: Annotated[float | None, Field(description="From then until now.")]
 

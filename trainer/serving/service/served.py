@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage import atomic
-from trainer.serving.online.scorer import Scored
 from trainer.serving.service.metrics import Metrics
 
 _OF_REQUEST = ("event_id", "user_id", "item_id", "scene", "event_at")
@@ -34,15 +34,16 @@ class Limits:
     most_bytes: int = 256 << 20
 
 
-def served_rows(request_id: str, events: pa.Table, scored: Scored, served_at: datetime) -> pa.Table:
+def served_rows(
+    request_id: str, served_at: datetime, events: pa.Table, probability_B: np.ndarray, features: pa.Table
+) -> pa.Table:
     """What was served for a request. B candidates -> B rows."""
     n = len(events)
     columns = {"request_id": pa.array([request_id] * n, pa.string())}
     columns |= {name: events[name] for name in _OF_REQUEST}
     columns["served_at"] = pa.array([served_at.replace(tzinfo=None)] * n, pa.timestamp("us"))
-    columns["probability"] = pa.array(scored.probability_B, pa.float64())
-    features = {name: scored.features[name] for name in scored.features.column_names if name not in columns}
-    return pa.table(columns | features)
+    columns["probability"] = pa.array(probability_B, pa.float64())
+    return pa.table(columns | {name: features[name] for name in features.column_names if name not in columns})
 
 
 class ServedLog:

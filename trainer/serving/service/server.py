@@ -61,10 +61,12 @@ def serve(what: Served, place: Place, say: Callable[[str], None]) -> None:
     Raises: TrainerError where the run, the state and the place don't do.
     """
     metrics = Metrics()
-    online = Online(open_store(what.state, _STORE_SECONDS))
-    for name, reason in online.batch_only.items():
+    store = open_store(what.state, _STORE_SECONDS)
+    batch_only = Online(store).batch_only
+    for name, reason in batch_only.items():
         say(f"{name}: batch only, {reason}.")
-    scorer = Scorer(online, what.run, what.vectors)
+    metrics.batch_only.set(len(batch_only))
+    scorer = Scorer(store, what.run, what.vectors)
     with place.listen() as listening:
         log = None if what.log is None else ServedLog(what.log, metrics, say)
         service = Service(scorer, what.run, metrics, log)

@@ -14,7 +14,6 @@ from typing import Any
 import pyarrow as pa
 
 from trainer.base.errors import TrainerError
-from trainer.serving.online.formulas import Formulas
 from trainer.serving.online.scorer import Scorer
 from trainer.serving.online.state import OldOutcomeError, OldRequestError, OtherOutcomeError
 from trainer.serving.online.stores import StoreError
@@ -44,11 +43,11 @@ class Service:
         self._scorer, self._run, self._metrics, self._served = scorer, run, metrics, served
         self._online = scorer.online
         self.names = Names.of(self._online.settings)
-        self._reads_item_texts, self._reads_user_texts = _reads_texts(scorer)
+        self._reads_item_texts = bool(self._online.inputs & _ITEM_TEXTS)
+        self._reads_user_texts = bool(self._online.inputs & _USER_TEXTS)
         self._scored = OrderedDict[str, None]()
         self._now = _later_clock()
         self._newest: int | None = None  # the state's clock as it was last seen
-        metrics.batch_only.set(len(self._online.batch_only))
 
     def score(self, body: Any) -> bytes:
         """The answer to a request, as JSON. Raises: RefusedError, StoreError."""
@@ -63,9 +62,10 @@ class Service:
         request_id = body.request_id or uuid.uuid4().hex
         self._metrics.candidates.observe(len(events))
         self._remember(one.event_id for one in body.candidates)
+        features = scored.features if self._served is not None or body.features else None
         if self._served is not None:
-            self._served.add(served_rows(request_id, events, scored, now))
-        rows = scored.features.to_pylist() if body.features else None
+            self._served.add(served_rows(request_id, now, events, scored.probability_B, features))
+        rows = features.to_pylist() if body.features and features is not None else None
         candidates = []
         for i, (one, probability) in enumerate(zip(body.candidates, scored.probability_B.tolist(), strict=True)):
             answer = {"item_id": one.item_id, "event_id": one.event_id, "probability": probability}
@@ -169,7 +169,6 @@ class Service:
             stage=model.fitted.stage.stage,
             mart=self._online.settings.mart,
             n_features=len(model.required.names),
-            batch_only=len(self._online.batch_only),
             state_clock=None if at is None else _said(at),
             seconds_behind=None if at is None else (datetime.now(UTC) - at).total_seconds(),
         )
@@ -178,14 +177,6 @@ class Service:
         if self._served is not None:
             self._served.close()
         self._online.state.store.close()
-
-
-def _reads_texts(scorer: Scorer) -> tuple[bool, bool]:
-    """Whether the columns that the run reads depend on the texts of the item, and of the user."""
-    settings = scorer.online.settings
-    columns = [name for name in scorer.model.required.names if name in scorer.online.columns]
-    inputs = set(Formulas(settings.models, settings.mart, len(settings.scenes), columns).inputs)
-    return bool(inputs & _ITEM_TEXTS), bool(inputs & _USER_TEXTS)
 
 
 def _replaced(events: pa.Table, name: str, values: list[Any]) -> pa.Table:

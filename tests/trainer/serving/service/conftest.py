@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,12 @@ from tests.trainer.serving.online.serving import Served
 from trainer.contract.read import read_contract
 from trainer.contract.schema import Contract
 from trainer.run.directory import fit_run
+from trainer.serving.online import scorer as scoring
 from trainer.serving.online.features import Online, settings_of
 from trainer.serving.online.scorer import Scorer
 from trainer.serving.online.state import Settings, State
 from trainer.serving.online.stores import open_store
+from trainer.serving.score import Model
 from trainer.serving.service.app import Options, make_app
 from trainer.serving.service.metrics import Metrics
 from trainer.serving.service.served import ServedLog
@@ -73,6 +77,16 @@ def fitted(served: Served, stage: Any, tmp_path_factory: pytest.TempPathFactory)
     return Fitted(folder / "run", contract, settings_of(contract, served.models, 3600), events)
 
 
+LOADED = cache(Model.load)
+
+
+@pytest.fixture(autouse=True)
+def prepared(fitted: Fitted, away: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run's weights are read, and its graph is made, once for all tests."""
+    monkeypatch.setenv("FIRST_IMPRESSION_CACHE", str(fitted.run.parent / "cache"))
+    monkeypatch.setattr(scoring.Model, "load", LOADED)
+
+
 Make = Callable[..., TestClient]
 
 
@@ -86,14 +100,20 @@ class Clients:
     def __call__(
         self, url: str = "", log: ServedLog | None = None, metrics: Metrics | None = None, **options: Any
     ) -> TestClient:
-        url = url or self._fitted.state(f"sqlite:{self._folder}/{len(self.open)}.sqlite")
+        url = url or self._copied()
         metrics, run = metrics or Metrics(), self._fitted.run
-        service = Service(Scorer(Online(open_store(url, 0.5)), run), run, metrics, log)
+        service = Service(Scorer(open_store(url, 0.5), run), run, metrics, log)
         app = make_app(service, State(open_store(url, 0.5)), metrics, replace(Options(), **options))
         client = TestClient(app, raise_server_exceptions=False)
         client.__enter__()
         self.open.append(client)
         return client
+
+    def _copied(self) -> str:
+        template = self._fitted.run.parent / "template.sqlite"
+        if not template.exists():
+            self._fitted.state(f"sqlite:{template}")
+        return f"sqlite:{shutil.copy(template, self._folder / f'{len(self.open)}.sqlite')}"
 
     def close(self) -> None:
         while self.open:

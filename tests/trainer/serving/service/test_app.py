@@ -16,7 +16,6 @@ from starlette.testclient import TestClient
 
 from tests.trainer.serving.service.conftest import Fitted, Make, asked, told
 from trainer.base.errors import TrainerError
-from trainer.serving.online.features import Online
 from trainer.serving.online.fits import check_fits
 from trainer.serving.online.scorer import Scorer
 from trainer.serving.online.state import State
@@ -303,10 +302,10 @@ def test_the_split_of_a_mart_makes_no_other_state(fitted: Fitted, tmp_path: Path
     variables = fitted.settings.variables | {"val_from": "2020-01-01", "test_from": "2020-01-02"}
     store = open_store(f"sqlite:{tmp_path}/other.sqlite")
     State.create(store, replace(fitted.settings, variables=variables, checksums={}))
-    Scorer(Online(store), fitted.run)
+    Scorer(store, fitted.run)
     State.create(other := open_store(f"sqlite:{tmp_path}/x.sqlite"), replace(fitted.settings, dataset="other"))
     with pytest.raises(TrainerError, match="doesn't fit the state"):
-        Scorer(Online(other), fitted.run)
+        Scorer(other, fitted.run)
 
 
 def test_the_schema_names_context_and_scenes(shared: TestClient) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -45,8 +44,9 @@ def test_what_a_request_lacks_is_filled_in(fitted: Fitted, make: Make, monkeypat
     seen: list[pa.Table] = []
     score = Scorer.score
     monkeypatch.setattr(Scorer, "score", lambda self, events: (seen.append(events), score(self, events))[1])
-    monkeypatch.setattr(serving, "_reads_texts", lambda scorer: (True, True))
     client = make()
+    service = client.app.state.service  # type: ignore[attr-defined]
+    service._reads_item_texts = service._reads_user_texts = True
     applied = fitted.events.slice(0, 900)
     items = latest(applied, "item_id", ("item_title", "item_entities"))
     users = latest(applied, "user_id", ("user_texts",))
@@ -69,9 +69,8 @@ def test_what_a_request_lacks_is_filled_in(fitted: Fitted, make: Make, monkeypat
 
 
 def test_they_are_read_only_for_runs_that_read_texts(fitted: Fitted, make: Make) -> None:
-    client = make()
-    scorer = client.app.state.service._scorer  # type: ignore[attr-defined]
-    assert serving._reads_texts(scorer) == (False, False)
-    for name, expected in (("item_title_text_id", (True, False)), ("user_text_id", (False, True))):
-        model = SimpleNamespace(required=SimpleNamespace(names=["scene", name]))
-        assert serving._reads_texts(SimpleNamespace(online=scorer.online, model=model)) == expected  # type: ignore[arg-type]
+    service = make().app.state.service  # type: ignore[attr-defined]
+    assert (service._reads_item_texts, service._reads_user_texts) == (False, False)
+    for name, expected in (("item_title_text_id", (True, False)), ("user_entity_text_ids", (False, True))):
+        inputs = Online(service._online.state.store, ["scene", name]).inputs
+        assert (bool(inputs & serving._ITEM_TEXTS), bool(inputs & serving._USER_TEXTS)) == expected
