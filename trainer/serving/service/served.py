@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +21,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage import atomic
-from trainer.serving.service.metrics import Metrics
+
+if TYPE_CHECKING:
+    from trainer.serving.service.metrics import Metrics
 
 _OF_REQUEST = ("event_id", "user_id", "item_id", "scene", "event_at")
 

@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -18,9 +18,11 @@ from trainer.serving.online.scorer import Scorer
 from trainer.serving.online.state import OldOutcomeError, OldRequestError, OtherOutcomeError
 from trainer.serving.online.stores import StoreError
 from trainer.serving.service.bodies import HealthAnswer, Names
-from trainer.serving.service.metrics import Metrics
 from trainer.serving.service.served import ServedLog, served_rows
 from trainer.serving.service.tables import candidates_table, outcomes_table
+
+if TYPE_CHECKING:
+    from trainer.serving.service.metrics import Metrics
 
 _AHEAD = 60  # seconds by which another machine's clock may be ahead of ours, within the state's tolerance
 _REMEMBERED = 100_000  # ids of events that were scored

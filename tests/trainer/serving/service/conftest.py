@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from starlette.testclient import TestClient
 
 from tests.trainer.serving.online.serving import Served
 from trainer.contract.read import read_contract
@@ -25,10 +24,13 @@ from trainer.serving.online.scorer import Scorer
 from trainer.serving.online.state import Settings, State
 from trainer.serving.online.stores import open_store
 from trainer.serving.score import Model
-from trainer.serving.service.app import Options, make_app
-from trainer.serving.service.metrics import Metrics
 from trainer.serving.service.served import ServedLog
 from trainer.serving.service.service import Service
+
+if TYPE_CHECKING:  # of an extra: tests of other things are collected without it
+    from starlette.testclient import TestClient
+
+    from trainer.serving.service.metrics import Metrics
 
 BATCH_ONLY = "user_n_shown"
 N_APPLIED = 900  # of the log's 1,200 events, by known_at
@@ -53,8 +55,21 @@ class Fitted:
         return url
 
 
+@pytest.fixture(scope="session", autouse=True)
+def packages() -> None:
+    for name in ("fastapi", "httpx", "prometheus_client"):
+        pytest.importorskip(name, reason="the extras `serving` and `dev` have it")
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    from trainer.serving.service.metrics import Metrics
+
+    return Metrics()
+
+
 @pytest.fixture(scope="session")
-def fitted(served: Served, stage: Any, tmp_path_factory: pytest.TempPathFactory) -> Fitted:
+def fitted(packages: None, served: Served, stage: Any, tmp_path_factory: pytest.TempPathFactory) -> Fitted:
     """The served mart without the column that can't be served, and a network fitted on it."""
     folder = tmp_path_factory.mktemp("fitted")
     there = served.contract
@@ -87,7 +102,7 @@ def prepared(fitted: Fitted, away: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(scoring.Model, "load", LOADED)
 
 
-Make = Callable[..., TestClient]
+Make = Callable[..., "TestClient"]
 
 
 class Clients:
@@ -100,6 +115,11 @@ class Clients:
     def __call__(
         self, url: str = "", log: ServedLog | None = None, metrics: Metrics | None = None, **options: Any
     ) -> TestClient:
+        from starlette.testclient import TestClient
+
+        from trainer.serving.service.app import Options, make_app
+        from trainer.serving.service.metrics import Metrics
+
         url = url or self._copied()
         metrics, run = metrics or Metrics(), self._fitted.run
         service = Service(Scorer(open_store(url, 0.5), run), run, metrics, log)

@@ -9,10 +9,9 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from starlette.testclient import TestClient
 
 from tests.trainer.serving.service.conftest import Fitted, Make, asked, told
 from trainer.base.errors import TrainerError
@@ -21,6 +20,9 @@ from trainer.serving.online.scorer import Scorer
 from trainer.serving.online.state import State
 from trainer.serving.online.stores import open_store
 from trainer.serving.service.worker import Worker
+
+if TYPE_CHECKING:
+    from starlette.testclient import TestClient
 
 AT = "2024-02-20T10:00:00Z"  # after the log
 

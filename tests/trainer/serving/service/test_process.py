@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import httpx
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -29,6 +28,9 @@ from trainer.base.errors import TrainerError
 from trainer.cli import main
 from trainer.cli.service import serve
 from trainer.serving.score import score_file
+
+if TYPE_CHECKING:
+    import httpx
 
 TRAINER = Path(sys.executable).with_name("trainer")
 WEEKS = 9 * 7 * 24 * 3600  # longer than the log
@@ -44,6 +46,8 @@ class Process:
     @cached_property
     def client(self) -> httpx.Client:
         """Requests to it, once it has started."""
+        import httpx
+
         said = ""
         assert self.process.stderr is not None
         while not (found := re.search(r"on (http://\S+:\d+)\.", said)):

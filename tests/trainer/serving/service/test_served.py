@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,8 +13,10 @@ import pyarrow.parquet as pq
 
 from tests.trainer.serving.service.conftest import Fitted, Make, asked
 from tests.trainer.serving.service.test_failing_stores import largest_file
-from trainer.serving.service.metrics import Metrics
 from trainer.serving.service.served import Limits, ServedLog
+
+if TYPE_CHECKING:
+    from trainer.serving.service.metrics import Metrics
 
 
 def rows_of(n: int = 10, day: str = "2024-02-20") -> pa.Table:
@@ -38,9 +40,8 @@ def until(holds: Any) -> None:
     raise AssertionError("it doesn't hold after 5 seconds")
 
 
-def test_what_was_served(fitted: Fitted, make: Make, tmp_path: Path) -> None:
+def test_what_was_served(fitted: Fitted, make: Make, metrics: Metrics, tmp_path: Path) -> None:
     """As answered, with the features that the model read, by the mart's names and types."""
-    metrics = Metrics()
     log = ServedLog(tmp_path / "served", metrics, print)
     client = make(log=log, metrics=metrics)
     rows = fitted.events.slice(900, 4).to_pylist()
@@ -69,22 +70,22 @@ def test_what_was_served(fitted: Fitted, make: Make, tmp_path: Path) -> None:
     ]
 
 
-def test_files_are_written_once_there_are_enough_rows_or_after_a_while(tmp_path: Path) -> None:
-    log = ServedLog(tmp_path / "rows", Metrics(), print, Limits(rows=20, seconds=1000))
+def test_files_are_written_once_there_are_enough_rows_or_after_a_while(metrics: Metrics, tmp_path: Path) -> None:
+    log = ServedLog(tmp_path / "rows", metrics, print, Limits(rows=20, seconds=1000))
     log.add(rows_of(10))
     time.sleep(0.05)
     assert written(tmp_path / "rows") == {}
     log.add(rows_of(10))
     until(lambda: written(tmp_path / "rows") == {"event_date=2024-02-20": 20})
     log.close()
-    log = ServedLog(tmp_path / "seconds", Metrics(), print, Limits(rows=1000, seconds=0.05))
+    log = ServedLog(tmp_path / "seconds", metrics, print, Limits(rows=1000, seconds=0.05))
     log.add(rows_of(3))
     until(lambda: written(tmp_path / "seconds") == {"event_date=2024-02-20": 3})
     log.close()
 
 
-def test_a_full_disk_keeps_rows_up_to_a_size(tmp_path: Path) -> None:
-    metrics, said = Metrics(), list[str]()
+def test_a_full_disk_keeps_rows_up_to_a_size(metrics: Metrics, tmp_path: Path) -> None:
+    said = list[str]()
     one = rows_of(10)
     log = ServedLog(tmp_path, metrics, said.append, Limits(rows=10, seconds=0.05, most_bytes=one.nbytes * 5 // 2))
     count = metrics.registry.get_sample_value
@@ -107,9 +108,9 @@ def test_a_full_disk_keeps_rows_up_to_a_size(tmp_path: Path) -> None:
     assert [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".parquet"] == []
 
 
-def test_rows_that_cannot_be_written_at_the_end_are_named(tmp_path: Path) -> None:
+def test_rows_that_cannot_be_written_at_the_end_are_named(metrics: Metrics, tmp_path: Path) -> None:
     said = list[str]()
-    log = ServedLog(tmp_path, Metrics(), said.append)
+    log = ServedLog(tmp_path, metrics, said.append)
     log.add(rows_of(7))
     with largest_file(0):
         log.close()
