@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from trainer.base.errors import TrainerError
 from trainer.contract.schema import Contract
 from trainer.serving.online.formulas import Computed, Formulas, history_columns, history_lists, type_of
 from trainer.serving.online.gathered import Gathered
@@ -126,6 +127,11 @@ def requests_of(events: pa.Table) -> list[Request]:
 def settings_of(contract: Contract, models: dict[str, str], tolerance: int) -> Settings:
     """What a state for a mart must know. models: the SQL of the mart and of all that it reads."""
     variables = dict(contract.variables)
+    if "history_length" not in variables:
+        raise TrainerError(
+            f"{contract.folder} doesn't say how many outcomes a history has (history_length): it was built by an "
+            "earlier version, or isn't a mart of version 2. Run `dbt build`."
+        )
     return Settings(
         mart=contract.folder.name,
         dataset=contract.dataset,

@@ -23,7 +23,8 @@ from trainer.serving.online.gathered import MAY_BE_NONE
 from trainer.serving.online.relations import NotServedError
 from trainer.serving.online.row_wise import RowWise
 from trainer.serving.online.supplied import HISTORY, HISTORY_LISTS, MICROS, supplied
-from trainer.serving.online.vectorised import List, NotVectorisedError, Program, Value
+from trainer.serving.online.values import List, Value, as_arrow
+from trainer.serving.online.vectorised import NotVectorisedError, Program
 
 _TEXTS = pa.list_(pa.string())
 _IDS = pa.list_(pa.int64())
@@ -201,24 +202,6 @@ def type_of(name: str) -> pa.DataType:
     if name.endswith("_date"):
         return pa.date32()
     return pa.string() if name.startswith("request.") and name != MICROS else pa.int64()
-
-
-def as_arrow(value: Value | List | pa.Array, kind: pa.DataType, n_rows: int) -> pa.Array:
-    """Shapes: a value of n_rows rows, or one for all -> n_rows rows."""
-    if isinstance(value, pa.Array):
-        return value
-    null = None if value.null is None else np.broadcast_to(value.null, n_rows)
-    if isinstance(value, List):
-        n = len(value.elements)
-        elements = [as_arrow(one, kind.value_type, n_rows) for one in value.elements]
-        in_order = np.arange(n * n_rows).reshape(n, n_rows).T.ravel()
-        flat = pa.concat_arrays(elements).take(pa.array(in_order))
-        offsets = pa.array(np.arange(0, n * n_rows + 1, n, dtype=np.int32))
-        return pa.ListArray.from_arrays(offsets, flat, type=kind, mask=None if null is None else pa.array(null))
-    data = np.broadcast_to(value.data, n_rows)
-    if kind in (pa.date32(), pa.int32()):
-        data = (data if null is None else np.where(null, 0, data)).astype(np.int32)
-    return pa.array(data, kind, mask=null)
 
 
 def history_lists(outcomes: list[list[Any]], column: str, of_history: tuple[str, ...]) -> pa.Array:

@@ -12,7 +12,7 @@ import numpy as np
 from trainer.serving.online import days, history, moments
 from trainer.serving.online.blobs import NONE
 from trainer.serving.online.supplied import DAYS, MOMENTS
-from trainer.serving.online.vectorised import Value
+from trainer.serving.online.values import Value
 
 MAY_BE_NONE = ("_micros", "_date")  # ends of the names of counts that there may be none of
 

@@ -28,7 +28,7 @@ from trainer.inputs.batcher import Batcher
 from trainer.inputs.features import UNSEEN
 from trainer.inputs.table import block_columns
 from trainer.serving.online.formulas import Computed
-from trainer.serving.online.vectorised import List, Value
+from trainer.serving.online.values import List, Value
 from trainer.serving.onnx import OPSET, export_graph
 from trainer.serving.score import Model
 from trainer.training.loop import sigmoid

@@ -23,6 +23,7 @@ from trainer.serving.online.sql_tree import (
     equalities,
     lambda_names,
     last_part,
+    literal,
     nodes,
     not_by_row,
     parsed,
@@ -70,8 +71,8 @@ class RowWise:
 
     def texts(self) -> list[str]:
         """The texts that formulas name, each once, sorted."""
-        constants = (node.get("literal") or {} for node in nodes(list(self.formulas.values())))
-        return sorted({each["text"] for each in constants if each.get("kind") == "STRING"})
+        constants = map(literal, nodes(list(self.formulas.values())))
+        return sorted({text for kind, text in constants if kind == "STRING"})
 
     def sql(self, outputs: Mapping[str, str], source: str) -> str:
         """One query over `source`, which has the supplied columns: formulas of formulas are nested SELECTs."""

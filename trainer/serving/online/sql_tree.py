@@ -98,3 +98,15 @@ def not_by_row(node: Node) -> str | None:
     if any(modifier["type"] != "ORDER_MODIFIER" for modifier in node.get("modifiers", [])):
         return "takes distinct or a part of the rows"
     return None
+
+
+def literal(node: Node) -> tuple[str, str]:
+    """Of a constant: INTEGER, NUMERIC, STRING, BOOLEAN or NULL_LITERAL, and its text; kind "" for another node."""
+    found = node.get("literal") or {}
+    return str(found.get("kind", "")), str(found.get("text", ""))
+
+
+def type_name(node: Node) -> str:
+    """The type of a cast, in lower case; "" for one with parameters."""
+    type_expr = node.get("type_expr") or {}
+    return "" if type_expr.get("children") else str(type_expr.get("type_name", "")).lower()

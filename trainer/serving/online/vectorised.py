@@ -11,15 +11,15 @@ Legend: B rows. A value is `data` and `null`, (B,) each or scalars; where `null`
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from trainer.serving.online.sql_tree import Node
+from trainer.serving.online.sql_tree import Node, literal, type_name
+from trainer.serving.online.values import List, Value, as_value
 
 HOUR = 3_600_000_000  # microseconds
 _NUMBERS = ("int", "float")
@@ -41,20 +41,6 @@ _COMPARISONS = {
 
 class NotVectorisedError(Exception):
     """An operation that isn't one of these; the message names it."""
-
-
-class Value(NamedTuple):
-    """null: None where no row is NULL."""
-
-    data: Any
-    null: Any = None
-
-
-class List(NamedTuple):
-    """A list of the same length in each row."""
-
-    elements: tuple[Value, ...]
-    null: Any = None
 
 
 @dataclass(frozen=True)
@@ -160,10 +146,17 @@ class Program:
         return self._formula(node["column_names"][0])
 
     def _constant(self, node: Node) -> _Term:
-        kind, data = _literal(node)
-        if kind == "null":
+        kind, text = literal(node)
+        if kind == "NULL_LITERAL":
             return _Term("null", "None", "True")
-        return _Term(kind, self._constant_named(data, f"{kind} {data}"))
+        if kind == "INTEGER":
+            return _Term("int", self._constant_named(np.int64(text), f"int {text}"))
+        if kind == "NUMERIC" and "e" in text.lower():  # without an exponent it is a DECIMAL
+            return _Term("float", self._constant_named(np.float64(text), f"float {text}"))
+        if kind == "STRING":
+            as_object = np.array(text, object)  # NumPy's own texts would be cut to one length
+            return _Term("text", self._constant_named(as_object, f"text {text}"))
+        raise NotVectorisedError(f"the constant {text or kind}")
 
     def _case(self, node: Node) -> _Term:
         checks = node["case_checks"]
@@ -209,9 +202,9 @@ class Program:
         return _Term("float", self._line(f"np.asarray({term.data}, np.float64)"), term.null)
 
     def _cast(self, node: Node) -> _Term:
-        of, to = self._node(node["child"]), _TYPES.get(_type_name(node), "")
+        of, to = self._node(node["child"]), _TYPES.get(type_name(node), "")
         if node.get("try_cast") or not to or of.elements:
-            raise NotVectorisedError("a cast to " + _type_name(node))
+            raise NotVectorisedError("a cast to " + type_name(node))
         if (of.kind, to) in (("int", "int"), ("float", "float"), ("text", "text")):
             return of
         if (of.kind, to) == ("int", "float"):
@@ -305,25 +298,6 @@ class Program:
         return _Term(of.kind, data, self._either(null, of.null, at.null, outside))
 
 
-def _literal(node: Node) -> tuple[str, Any]:
-    literal = node.get("literal") or {}
-    kind, text = literal.get("kind"), literal.get("text", "")
-    if kind == "INTEGER":
-        return "int", np.int64(text)
-    if kind == "NUMERIC" and "e" in text.lower():  # without an exponent it is a DECIMAL
-        return "float", np.float64(text)
-    if kind == "STRING":
-        return "text", np.array(text, object)  # NumPy's own texts would be cut to one length
-    if kind == "NULL_LITERAL":
-        return "null", None
-    raise NotVectorisedError(f"the constant {json.dumps(literal)}")
-
-
-def _type_name(node: Node) -> str:
-    type_expr = node.get("type_expr") or {}
-    return "" if type_expr.get("children") else str(type_expr.get("type_name", "?")).lower()
-
-
 def _result(term: _Term) -> str:
     if term.elements is not None:
         elements = "".join(f"{_result(one)}, " for one in term.elements)
@@ -333,16 +307,3 @@ def _result(term: _Term) -> str:
 
 def _as_texts(data: Any) -> np.ndarray:
     return np.array([str(each) for each in np.atleast_1d(data).tolist()], object)
-
-
-def as_value(given: pa.Array) -> Value:
-    """Numbers, texts, dates (days) and instants (microseconds) as NumPy has them."""
-    null = given.is_null().to_numpy(zero_copy_only=False) if given.null_count else None
-    if pa.types.is_timestamp(given.type):
-        given = given.cast(pa.int64())
-    elif pa.types.is_date(given.type):
-        given = given.cast(pa.int32())
-    if not pa.types.is_string(given.type) and null is not None:
-        given = given.fill_null(0)
-    data = given.to_numpy(zero_copy_only=False)
-    return Value(data.astype(np.int64) if data.dtype == np.int32 else data, null)

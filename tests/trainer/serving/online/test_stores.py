@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 
 from trainer.base.errors import TrainerError
+from trainer.serving.online import stores
 from trainer.serving.online.stores import Blobs, Store, StoreError, open_store
 
 
@@ -28,6 +30,36 @@ def test_a_change_that_fails_changes_nothing(store: Store) -> None:
         store.update([b"a"], change)
     store.update([b"a"], lambda blobs: {b"a": (blobs[b"a"] or b"") + b"2"})
     assert store.get([b"a"]) == {b"a": b"12"}
+
+
+def test_what_another_writes_is_seen(url: str) -> None:
+    """Though what was read before is remembered: keys that were there, that were not, and those of a failed change."""
+    mine, other = open_store(url), open_store(url)
+    mine.update([], lambda _: {b"a": b"1"})
+    assert mine.get([b"a", b"b"]) == {b"a": b"1", b"b": None}
+    with pytest.raises(ValueError, match="no"):
+        mine.update([b"a"], lambda blobs: {b"a": bytes(int("no"))})
+    other.update([b"a"], lambda blobs: {b"a": (blobs[b"a"] or b"") + b"2", b"b": b"3"})
+    assert mine.get([b"a", b"b"]) == {b"a": b"12", b"b": b"3"}
+    mine.update([b"a"], lambda blobs: {b"a": (blobs[b"a"] or b"") + b"4", b"b": None})
+    assert mine.get([b"b", b"a"]) == other.get([b"b", b"a"]) == {b"a": b"124", b"b": None}
+    for store in (mine, other):
+        store.close()
+
+
+def test_what_is_remembered_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stores, "_REMEMBERED", 10_000)
+    store = stores.SQLiteStore(tmp_path / "state.sqlite")
+    for start in range(0, 500, 10):
+        store.update([], lambda _, start=start: {b"%d" % k: b"x" * 100 for k in range(start, start + 10)})
+    keys = [b"%d" % k for k in range(500)]
+    assert all(len(store.get(keys[k : k + 10])) == 10 for k in range(0, 500, 10))
+    assert store.get(keys) == dict.fromkeys(keys, b"x" * 100)
+    store.get([])
+    assert len(store._remembered) == 0
+    assert store.get(keys[:1]) == {b"0": b"x" * 100}
+    assert len(store._remembered) == 1
+    store.close()
 
 
 def test_writers_and_a_reader_at_once(url: str) -> None:
