@@ -27,10 +27,11 @@ from trainer.serving.service.limits import BoundedBody, Measured
 from trainer.serving.service.metrics import Metrics
 from trainer.serving.service.sentences import printable, sentences
 from trainer.serving.service.service import RefusedError, Service
-from trainer.serving.service.worker import BusyError, Worker
+from trainer.serving.service.worker import BusyError, Together, Worker
 
 ROUTES = ("/score", "/outcome", "/health", "/metrics", "/openapi.json", "/docs")
 _RETRY_SECONDS = 1
+_TOGETHER = 32  # requests with outcomes that are applied at once
 _ABOUT = """\
 Probabilities of a click for one user's candidates, with features that are counted up to the instant of the request.
 
@@ -84,9 +85,10 @@ def make_app(service: Service, watch: State, metrics: Metrics, options: Options 
     async def score(body: Any) -> Response:
         return Response(await scoring.run(partial(service.score, body)), media_type="application/json")
 
+    applying = Together(scoring, service.apply_all, _TOGETHER)
+
     async def outcome(body: Any) -> dict[str, int]:
-        events = body if isinstance(body, list) else [body]
-        return await scoring.run(partial(service.apply, events))
+        return await applying.run(body if isinstance(body, list) else [body])
 
     score.__annotations__["body"], outcome.__annotations__["body"] = bodies.score, bodies.outcomes
     app.post(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 import uvicorn
 
 from trainer.base.errors import TrainerError
@@ -67,6 +68,7 @@ def serve(what: Served, place: Place, say: Callable[[str], None]) -> None:
         say(f"{name}: batch only, {reason}.")
     metrics.batch_only.set(len(batch_only))
     scorer = Scorer(store, what.run, what.vectors)
+    torch.set_num_threads(1)  # to wake a second one costs more than it computes of one request
     with place.listen() as listening:
         log = None if what.log is None else ServedLog(what.log, metrics, say)
         service = Service(scorer, what.run, metrics, log)

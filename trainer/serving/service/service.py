@@ -6,7 +6,7 @@ import json
 import math
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,40 +76,73 @@ class Service:
 
     def apply(self, events: Sequence[Any]) -> dict[str, int]:
         """Apply outcomes, all of them or none: how many were new and repeated. Raises: RefusedError, StoreError."""
-        self.check_state(self._online.state.clock)
-        try:
-            new = self._applied(events)
-        except RefusedError:
-            self._metrics.outcomes.labels("refused").inc(len(events))
-            raise
-        self._metrics.outcomes.labels("new").inc(new)
-        self._metrics.outcomes.labels("repeated").inc(len(events) - new)
-        self._metrics.never_scored.inc(sum(one.event_id not in self._scored for one in events))
-        return {"new": new, "repeated": len(events) - new}
+        (answer,) = self.apply_all([events])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
-    def _applied(self, events: Sequence[Any]) -> int:
+    def apply_all(self, requests: Sequence[Sequence[Any]]) -> list[dict[str, int] | Exception]:
+        """Several requests in one transaction: what each of them is answered. One that can't be applied harms no other.
+
+        Raises: StoreError.
+        """
+        self.check_state(self._online.state.clock)
         now = self._now()
+        answers: list[dict[str, int] | Exception | None] = [self._refusal(events, now) for events in requests]
+        good = [i for i, refusal in enumerate(answers) if refusal is None]
+        groups = [good] if good else []
+        while groups:
+            group = groups.pop()
+            try:
+                for i, n_new in zip(group, self._applied([requests[i] for i in group], now), strict=True):
+                    answers[i] = {"new": n_new, "repeated": len(requests[i]) - n_new}
+            except RefusedError as error:
+                if len(group) == 1:
+                    answers[group[0]] = error
+                else:
+                    groups += [[i] for i in reversed(group)]  # each by itself, in the order in which they came
+        return [self._counted(events, answer) for events, answer in zip(requests, answers, strict=True)]
+
+    def _counted(self, events: Sequence[Any], answer: dict[str, int] | Exception | None) -> dict[str, int] | Exception:
+        assert answer is not None
+        if isinstance(answer, Exception):
+            self._metrics.outcomes.labels("refused").inc(len(events))
+            return answer
+        for result, n in answer.items():
+            self._metrics.outcomes.labels(result).inc(n)
+        self._metrics.never_scored.inc(sum(one.event_id not in self._scored for one in events))
+        return answer
+
+    def _refusal(self, events: Sequence[Any], now: datetime) -> RefusedError | None:
+        """Why these outcomes can't be, whatever the state has; None if they can."""
         ahead = timedelta(seconds=min(_AHEAD, self._online.settings.tolerance))
         for i, one in enumerate(events):
             known_at = one.known_at or now
             if known_at < one.event_at:
-                raise RefusedError(
+                return RefusedError(
                     422,
                     f"{_place(events, i)}known_at, {_said(known_at)}, is before event_at, {_said(one.event_at)}. An "
                     "outcome can't be known before its event.",
                 )
             if known_at > now + ahead:
-                raise RefusedError(
+                return RefusedError(
                     422,
                     f"{_place(events, i)}known_at, {_said(known_at)}, lies in the future: it is {_said(now)} here. It "
                     f"may be at most {ahead.seconds} s ahead, since what becomes known before the newest outcome would "
                     "soon be too old. Send an outcome when it is known.",
                 )
+        return None
+
+    def _applied(self, requests: Sequence[Sequence[Any]], now: datetime) -> list[int]:
+        """Apply the outcomes of all requests, or none: how many of each were new. Raises: RefusedError, StoreError."""
+        events = [one for of_request in requests for one in of_request]
         tries = 2 if any(one.known_at is None for one in events) else 1  # another process may apply the same event
         while True:
             tries -= 1
+            known = self._online.state.known_at([one.event_id for one in events])
             try:
-                return self._online.apply(outcomes_table(events, self._known_at(events, now), self.names))
+                self._online.apply(outcomes_table(events, _known_at(events, known, now), self.names))
+                break
             except OtherOutcomeError as error:
                 if not tries:
                     raise RefusedError(409, str(error)) from None
@@ -119,13 +152,12 @@ class Service:
                 raise
             except TrainerError as error:
                 raise RefusedError(422, str(error)) from None
-
-    def _known_at(self, events: Sequence[Any], now: datetime) -> list[datetime]:
-        """When each outcome became known: a repeated one that doesn't say it, when it was applied first."""
-        unsaid = [one.event_id for one in events if one.known_at is None]
-        there = self._online.state.known_at(unsaid) if unsaid else {}
-        first = {event: _at(micros) for event, micros in there.items()}
-        return [one.known_at or first.get(one.event_id, now) for one in events]
+        counts, seen = [], set(known)
+        for of_request in requests:
+            ids = {one.event_id for one in of_request}
+            counts.append(len(ids - seen))
+            seen |= ids
+        return counts
 
     def _with_known_texts(self, events: pa.Table) -> pa.Table:
         """The candidates, those without texts with the latest known ones, where the run reads texts."""
@@ -179,6 +211,11 @@ class Service:
         if self._served is not None:
             self._served.close()
         self._online.state.store.close()
+
+
+def _known_at(events: Sequence[Any], known: Mapping[str, int], now: datetime) -> list[datetime]:
+    """When each outcome became known: a repeated one that doesn't say it, when it was applied first."""
+    return [one.known_at or (_at(known[one.event_id]) if one.event_id in known else now) for one in events]
 
 
 def _replaced(events: pa.Table, name: str, values: list[Any]) -> pa.Table:
