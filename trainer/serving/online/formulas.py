@@ -44,6 +44,8 @@ TYPES = {
     "texts.entity_text_ids": _IDS,
 }  # of what is supplied; other columns of a request are texts, all other counts whole numbers
 _KINDS = {pa.int64(): "int", pa.int32(): "int", pa.string(): "text", pa.date32(): "date", pa.timestamp("us"): "instant"}
+_HASHABLE = [[f"request.{name}"] for name in ("item_title", "item_entities", "item_id", "user_id", "scene")]
+_MOST = 200_000  # distinct texts whose results are remembered
 Supplied: TypeAlias = Mapping[str, Value | pa.Array]  # by name; what is dear may be made when it is asked for
 
 
@@ -95,12 +97,11 @@ class Formulas:
         differing = _differing(everything, program, reading.texts())
         in_numpy = {name: one for name, one in computed.items() if name in program.outputs and name not in differing}
         self._program = _vectorised(reading, in_numpy, self.inputs)
-        self._rest = _Statement(reading, {name: one for name, one in computed.items() if name not in in_numpy})
-
-    @property
-    def by_duckdb(self) -> tuple[str, ...]:
-        """The columns that NumPy doesn't compute."""
-        return tuple(self._rest.types)
+        rest = {name: one for name, one in computed.items() if name not in in_numpy}
+        of_texts = {name: one for name, one in rest.items() if reading.needed([one]) in _HASHABLE}
+        self._rest = _Statement(reading, {name: one for name, one in rest.items() if name not in of_texts})
+        self._of_texts = {name: _Remembered(_Statement(reading, {name: one})) for name, one in of_texts.items()}
+        self.by_duckdb = tuple(rest)  # the columns that NumPy doesn't compute
 
     def __call__(self, n_rows: int, supplied: Supplied) -> Computed:
         """The model's columns, a row for each of the rows supplied."""
@@ -110,6 +111,7 @@ class Formulas:
 
         values = self._program.run(supplied)
         arrays = {name: array(one) for name, one in self._passed_on.items()}
+        arrays |= {name: of(array(of.input)) for name, of in self._of_texts.items()}
         if self._rest.types:
             arrays |= self._rest(pa.table({name: array(name) for name in self._rest.inputs}))
         return Computed(n_rows, self.types, values, arrays)
@@ -137,6 +139,24 @@ class _Statement:
             warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
             found: pa.Table = self._connection.execute("execute formulas").to_arrow_table()
         return {name: found[name].combine_chunks() for name in found.column_names}
+
+
+class _Remembered:
+    """A formula of one text, computed once for each text."""
+
+    def __init__(self, statement: _Statement):
+        ((self._name, self._type),) = statement.types.items()
+        (self.input,) = statement.inputs
+        self._statement, self._known = statement, dict[str | None, Any]()
+
+    def __call__(self, texts: pa.Array) -> pa.Array:
+        wanted = texts.to_pylist()
+        if new := [text for text in dict.fromkeys(wanted) if text not in self._known]:
+            if len(self._known) > _MOST:
+                self._known, new = {}, list(dict.fromkeys(wanted))
+            found = self._statement(pa.table({self.input: pa.array(new, texts.type)}))[self._name]
+            self._known.update(zip(new, found.to_pylist(), strict=True))
+        return pa.array([self._known[text] for text in wanted], self._type)
 
 
 class _Rows:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from trainer.base.errors import TrainerError
 from trainer.serving.online.features import Online, requests_of
@@ -47,6 +48,7 @@ class Scorer:
         self.online = Online(store, self.model.required.names)
         for name, reason in self.online.batch_only.items():
             raise TrainerError(f"{run} reads {name}: batch only, {reason}.")
+        torch.set_num_threads(1)  # in this process: for rows this few, threads cost more than they save
         self._predict = Predictor(self.model, run)
 
     def score(self, events: pa.Table) -> Scored:

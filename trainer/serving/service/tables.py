@@ -56,10 +56,9 @@ def _context(given: Any) -> dict[str, Any]:
 
 
 def _lists(contexts: list[dict[str, Any]], names: Names) -> dict[str, list[Any]]:
-    return {
-        column: [[context.get(f"{kind}_{at}") for at in range(len(of))] for context in contexts]
-        for column, kind, of in (("ctx_dense", "dense", names.dense), ("ctx_ids", "id", names.ids))
-    }
+    columns = {"ctx_dense": [f"dense_{at}" for at in range(len(names.dense))]}
+    columns["ctx_ids"] = [f"id_{at}" for at in range(len(names.ids))]
+    return {column: [list(map(context.get, of)) for context in contexts] for column, of in columns.items()}
 
 
 def _plain(at: datetime) -> datetime:
