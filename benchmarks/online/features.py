@@ -113,7 +113,6 @@ def timed_requests(args: argparse.Namespace) -> dict[str, Any]:
 def count_time(counts: type) -> list[float]:
     """Seconds that each of the calls takes which turn what was gathered into counts; from now on."""
     spent: list[float] = []
-    value, outcomes = counts.value, counts.outcomes.fget
 
     def timed(function: Any) -> Any:
         def wrapped(*given: Any) -> Any:
@@ -125,7 +124,9 @@ def count_time(counts: type) -> list[float]:
 
         return wrapped
 
-    counts.value, counts.outcomes = timed(value), property(timed(outcomes))
+    for name, one in list(vars(counts).items()):
+        if not name.startswith("_"):
+            setattr(counts, name, property(timed(one.fget)) if isinstance(one, property) else timed(one))
     return spent
 
 
