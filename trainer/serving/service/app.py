@@ -106,7 +106,7 @@ def make_app(service: Service, watch: State, metrics: Metrics, options: Options 
 
     async def clock() -> int | None:
         try:
-            found = await watching.run(lambda: watch.clock)
+            found = await watching.run(lambda: service.clock(watch))
         except StoreError:
             metrics.store_up.set(0)
             raise

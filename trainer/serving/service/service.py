@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from trainer.base.errors import TrainerError
 from trainer.serving.online.scorer import Scorer
-from trainer.serving.online.state import OldOutcomeError, OldRequestError, OtherOutcomeError
+from trainer.serving.online.state import OldOutcomeError, OldRequestError, OtherOutcomeError, State
 from trainer.serving.online.stores import StoreError
 from trainer.serving.service.bodies import HealthAnswer, Names
 from trainer.serving.service.served import ServedLog, served_rows
@@ -53,7 +53,7 @@ class Service:
 
     def score(self, body: Any) -> bytes:
         """The answer to a request, as JSON. Raises: RefusedError, StoreError."""
-        self.check_state(self._online.state.clock)
+        self.clock(self._online.state)
         now = self._now()
         at = body.event_at or now
         events = self._with_known_texts(candidates_table(body, at, self.names))
@@ -86,7 +86,7 @@ class Service:
 
         Raises: StoreError.
         """
-        self.check_state(self._online.state.clock)
+        self.clock(self._online.state)
         now = self._now()
         answers: list[dict[str, int] | Exception | None] = [self._refusal(events, now) for events in requests]
         good = [i for i, refusal in enumerate(answers) if refusal is None]
@@ -181,20 +181,25 @@ class Service:
         while len(self._scored) > _REMEMBERED:
             self._scored.popitem(last=False)
 
-    def check_state(self, clock: int | None) -> None:
-        """clock: the state's, read just now. Raises: StoreError where the state has fewer outcomes than it had."""
-        if self._newest is not None and (clock is None or clock < self._newest):
+    def clock(self, state: State) -> int | None:
+        """The clock of the state, read through any connection to it, from any thread.
+
+        Raises: StoreError where the state has fewer outcomes than it had.
+        """
+        before = self._newest  # another thread may see a later one while this one reads
+        clock = state.clock
+        if before is not None and (clock is None or clock < before):
             now = "is empty" if clock is None else f"has outcomes until {_said(_at(clock))}"
             raise StoreError(
-                f"The state lost outcomes: it had them until {_said(_at(self._newest))}, and now {now}. Its store was "
-                "put back or started without its data. Apply the missing ones with `trainer state apply`, or build it "
+                f"The state lost outcomes: it had them until {_said(_at(before))}, and now {now}. Its store was put "
+                "back or started without its data. Apply the missing ones with `trainer state apply`, or build it "
                 "anew; until then its features would be wrong."
             )
         self._newest = clock
+        return clock
 
     def health(self, clock: int | None) -> HealthAnswer:
-        """clock: the state's, read just now. Raises: StoreError, as `check_state` does."""
-        self.check_state(clock)
+        """clock: the state's, read just now."""
         at = None if clock is None else _at(clock)
         model = self._scorer.model
         return HealthAnswer(

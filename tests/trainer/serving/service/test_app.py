@@ -9,6 +9,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,7 +20,7 @@ from trainer.serving.online.features import Online
 from trainer.serving.online.fits import check_fits
 from trainer.serving.online.scorer import Scorer
 from trainer.serving.online.state import State
-from trainer.serving.online.stores import open_store
+from trainer.serving.online.stores import StoreError, open_store
 from trainer.serving.service.worker import Worker
 
 if TYPE_CHECKING:
@@ -370,6 +371,21 @@ def test_the_schema_names_context_and_scenes(shared: TestClient) -> None:
     assert schemas["ScoreRequest"]["properties"]["scene"]["enum"] == ["home", "search", "cart"]
     assert schemas["ScoreRequest"]["properties"]["candidates"]["maxItems"] == 1000
     assert json.dumps(schemas).count("HTTPValidationError") == 0
+
+
+def test_an_outcome_that_comes_while_the_clock_is_read_is_no_loss(client: TestClient) -> None:
+    service = client.app.state.service  # type: ignore[attr-defined]
+
+    class Slow:
+        @property
+        def clock(self) -> int:
+            service._newest = 7  # another thread has seen a later one
+            return 5
+
+    service._newest = 5
+    assert service.clock(Slow()) == 5
+    with pytest.raises(StoreError, match="The state lost outcomes"):
+        service.clock(SimpleNamespace(clock=4))
 
 
 def test_known_at_of_other_machines_may_be_a_little_ahead(client: TestClient, fitted: Fitted, rows: Any) -> None:
