@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from trainer.base.errors import require_extra
-from trainer.cli.common import Vectors, console
+from trainer.cli.common import Json, Vectors, console
 from trainer.cli.online import StateUrl
 
 _MB = 1_000_000
@@ -31,6 +32,7 @@ def serve(
     max_waiting: Annotated[
         int, typer.Option(min=0, help="Requests that may wait while one is scored; further ones are answered 503.")
     ] = 200,
+    as_json: Json = False,
 ) -> None:
     """Serve a run over HTTP: score candidates with features as of now, take outcomes as they become known.
 
@@ -46,4 +48,13 @@ def serve(
 
     options = Options(max_candidates, max_body * _MB, max_waiting)
     what = Served(run, state, vectors, served, options)
-    serve_until_stopped(what, Place(host, port), lambda line: console.print(line, markup=False, soft_wrap=True))
+
+    def say(line: str) -> None:
+        console.print(line, markup=False, soft_wrap=True)
+
+    def started(url: str) -> None:
+        if as_json:
+            typer.echo(json.dumps({"url": url, "run": str(run), "state": state}))
+        say(f"Serving {run} on {url}. Ctrl-C stops it.")
+
+    serve_until_stopped(what, Place(host, port), say, started)

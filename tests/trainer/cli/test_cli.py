@@ -73,7 +73,19 @@ def test_bad_input_is_a_message_and_exit_code_2(arguments: list[str], message: s
 def test_version_and_help() -> None:
     assert trainer("--version").stdout.startswith("trainer 0.")
     commands = re.findall(r"^│ (\w+) ", trainer("--help").stdout.split("Commands")[1], re.MULTILINE)
-    own = {"fit", "ladder", "evaluate", "compare", "importance", "score", "export", "replay", "report", "state"}
+    own = {
+        "fit",
+        "ladder",
+        "evaluate",
+        "compare",
+        "importance",
+        "score",
+        "export",
+        "replay",
+        "report",
+        "serve",
+        "state",
+    }
     assert own == set(commands)
     for command in commands:
         assert f"Example: trainer {command} " in " ".join(trainer(command, "--help").stdout.split()), command

@@ -58,8 +58,10 @@ class Served:
     options: Options = field(default_factory=Options)
 
 
-def serve(what: Served, place: Place, say: Callable[[str], None]) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what was begun. say: called with each line for the user.
+def serve(what: Served, place: Place, say: Callable[[str], None], started: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what was begun.
+
+    say: called with each line for the user; started: with the URL, once requests are taken.
 
     Raises: TrainerError where the run, the state and the place don't do.
     """
@@ -82,7 +84,7 @@ def serve(what: Served, place: Place, say: Callable[[str], None]) -> None:
         config = uvicorn.Config(
             app, log_level="warning", access_log=False, timeout_graceful_shutdown=_STOPPING_SECONDS, lifespan="on"
         )
-        server = _Server(config, lambda: say(f"Serving {what.run} on http://{shown}:{port}. Ctrl-C stops it."))
+        server = _Server(config, lambda: started(f"http://{shown}:{port}"))
 
         def stop(*_: object) -> None:
             server.should_exit = True
