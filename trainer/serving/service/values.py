@@ -17,6 +17,8 @@ from pydantic_core import PydanticCustomError
 _LONGEST_ID = 4096  # characters
 _WHOLE = re.compile(r"[-+]?[0-9]+\.0*")
 _NO_ID = re.compile(r"[-+]?(([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|(?i:nan|inf|infinity))")
+_MINUS_ZERO = re.compile(r"-0+\.0*")
+_DIGITS = re.compile(r"[-+]?[0-9]+")
 _NAN = re.compile(r"[-+]?(?i:nan)")
 _INSTANT = re.compile(
     r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d{1,6})?)?(Z|[+-]\d\d(:?\d\d)?)?)?", re.IGNORECASE | re.ASCII
@@ -39,10 +41,11 @@ def text(value: Any) -> str:
         raise _refused("is {found}; expected a text", found=shown(value))
     if "\0" in value:
         raise _refused("holds a NUL character. Remove it")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise _refused("holds half of a surrogate pair, which is no text. Send UTF-8") from None
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise _refused("holds half of a surrogate pair, which is no text. Send UTF-8") from None
     return value
 
 
@@ -56,14 +59,16 @@ def id_of(value: Any) -> str:
         raise _refused("is {found}; expected an id: a text or a whole number", found=shown(value))
     if len(value) > _LONGEST_ID:
         raise _refused("has {n} characters; an id may have {most}", n=len(value), most=_LONGEST_ID)
+    if value.isascii() and value.isdigit():
+        return value  # as most are
     found = text(value)
     if not found.strip():
         raise _refused("is empty; expected an id")
-    if re.fullmatch(r"-0+\.0*", found):
+    if _MINUS_ZERO.fullmatch(found):
         found = found[1:]
     if _WHOLE.fullmatch(found):
         return found.split(".")[0]
-    if any(sign in found for sign in ".eEnN") and _NO_ID.fullmatch(found):
+    if _NO_ID.fullmatch(found) and not _DIGITS.fullmatch(found):
         raise _refused(
             "is {found}: a number with a fraction, an exponent or NaN is no id. Send the id as the log has it",
             found=shown(found),
