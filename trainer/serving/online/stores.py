@@ -20,6 +20,8 @@ from trainer.base.errors import TrainerError, require_extra
 Blobs = dict[bytes, bytes | None]
 Change = Callable[[Blobs], Blobs]
 _SQLITE_KEYS = 30_000  # per statement; SQLite's own limit is 32,766
+_CHECKPOINT_SECONDS = 1.0
+_LONGEST_LOG = 1 << 26  # bytes of SQLite's log before it begins anew
 _REMEMBERED = 1 << 26  # bytes of blobs that a process keeps in memory
 _OVERHEAD = 200  # bytes of a key and a blob beside their own
 _WAIT_SECONDS = 30.0
@@ -43,6 +45,9 @@ class Store(ABC):
         `change` may be called more than once.
         """
 
+    def work_aside(self) -> None:  # noqa: B027  # not all stores have such work
+        """Do from now on what makes a call wait in a thread of its own: for a process that serves."""
+
     @abstractmethod
     def close(self) -> None: ...
 
@@ -59,6 +64,8 @@ class SQLiteStore(Store):
     def __init__(self, path: Path, wait: float = _WAIT_SECONDS):
         self._path, self._lock = path, threading.Lock()
         self._remembered, self._n_bytes, self._version = Blobs(), 0, -1
+        self._closed = threading.Event()
+        self._aside: threading.Thread | None = None
         with self._reported():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(path, timeout=wait, isolation_level=None, check_same_thread=False)
@@ -84,7 +91,26 @@ class SQLiteStore(Store):
                     self._connection.executemany("delete from state where key = ?", removed)
             self._remember(changed)  # once it is committed
 
+    def work_aside(self) -> None:
+        """The log's pages go into the file every second, in place of at a commit, which would wait for the disk."""
+        with self._reported():
+            self._connection.execute("pragma wal_autocheckpoint = 0")
+        self._aside = threading.Thread(target=self._checkpoint, name="checkpoints", daemon=True)
+        self._aside.start()
+
+    def _checkpoint(self) -> None:
+        log = self._path.with_name(self._path.name + "-wal")
+        with contextlib.closing(sqlite3.connect(self._path, isolation_level=None)) as connection:
+            while not self._closed.wait(_CHECKPOINT_SECONDS):
+                with contextlib.suppress(sqlite3.Error, OSError):  # the next commit says what is wrong with the file
+                    connection.execute("pragma wal_checkpoint(passive)")
+                    if log.stat().st_size > _LONGEST_LOG:  # what is left is little, and writers wait for that only
+                        connection.execute("pragma wal_checkpoint(truncate)")
+
     def close(self) -> None:
+        self._closed.set()
+        if self._aside is not None:
+            self._aside.join()
         self._connection.close()
 
     def _read(self, keys: Sequence[bytes]) -> Blobs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,23 @@ def test_what_is_remembered_is_bounded(tmp_path: Path, monkeypatch: pytest.Monke
     assert store.get(keys[:1]) == {b"0": b"x" * 100}
     assert len(store._remembered) == 1
     store.close()
+
+
+def test_work_aside(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is lost, and SQLite's log doesn't grow without end."""
+    monkeypatch.setattr(stores, "_CHECKPOINT_SECONDS", 0.01)
+    monkeypatch.setattr(stores, "_LONGEST_LOG", 1_000_000)
+    store = open_store(url)
+    store.work_aside()
+    for n in range(300):
+        store.update([b"a"], lambda _, n=n: {b"a": b"%d" % n + bytes(50_000)})
+        time.sleep(0.001)
+    assert store.get([b"a"])[b"a"] == b"299" + bytes(50_000)
+    assert all(log.stat().st_size < 10_000_000 for log in tmp_path.glob("*-wal"))
+    store.close()
+    again = open_store(url)
+    assert again.get([b"a"])[b"a"] == b"299" + bytes(50_000)
+    again.close()
 
 
 def test_writers_and_a_reader_at_once(url: str) -> None:
