@@ -31,6 +31,7 @@ from trainer.serving.online.state import HOLD
 from trainer.serving.online.stores import Store
 
 _PROGRESS = b"replay"
+_BEFORE_ALL = -(2**62)  # microseconds
 _ASKED_WITHOUT = ("event_id", "known_at", "known_date", "label")  # what a request can't know
 
 
@@ -77,8 +78,8 @@ class Replay:
     def save(self, store: Store) -> None:
         """Keep it, and let the state forget nothing that a request after these rows needs."""
         text = json.dumps(asdict(self)).encode()
-        held = None if self.applied_before is None else str(self.applied_before).encode()
-        store.update([_PROGRESS], lambda _: {_PROGRESS: text, HOLD: held})
+        held = _BEFORE_ALL if self.applied_before is None else self.applied_before
+        store.update([_PROGRESS], lambda _: {_PROGRESS: text, HOLD: str(held).encode()})
 
 
 def replay(
