@@ -33,6 +33,7 @@ SLOW = (
     "trainer/serving/service/test_schema.py",
     "trainer/serving/service/test_known_texts.py",
     "trainer/serving/service/test_served.py",
+    "trainer/serving/service/test_models.py",
     "trainer/serving/test_onnx.py",
     "trainer/test_notebook.py",
     "warehouse/test_hostile_files.py",
