@@ -25,6 +25,7 @@ from trainer.base.paging import peak_rss_mib
 from trainer.base.progress import progress
 from trainer.base.readable import readable
 from trainer.columns.sequences import OutcomeIndex
+from trainer.columns.store import Columns
 from trainer.config import load_stage
 from trainer.contract.read import build_in, one_build
 from trainer.contract.schema import Column
@@ -92,13 +93,21 @@ class Model:
 
     def probabilities(self, table: pa.Table, where: str) -> np.ndarray:
         """Shapes: a table of B rows with the required columns -> (B,), float64. `where` names the rows in errors."""
-        columns = block_columns(table, self.required, self.fitted.inputs.scenes, where)
+        columns = self.block(table, where)
+        logits_B = self.fitted.logits(columns, np.arange(len(table)), outcomes=self.outcomes)
+        return self.calibrated(logits_B, columns.scene_N)
+
+    def block(self, table: pa.Table, where: str) -> Columns:
+        """The rows as a column store in memory."""
         for space in (self.fitted.inputs.texts, self.fitted.inputs.llm):
             if space is not None:
                 space.forget(str(BLOCK))  # every block has a list of texts of its own
-        logits_B = self.fitted.logits(columns, np.arange(len(table)), outcomes=self.outcomes)
+        return block_columns(table, self.required, self.fitted.inputs.scenes, where)
+
+    def calibrated(self, logits_B: np.ndarray, scene_B: np.ndarray) -> np.ndarray:
+        """Shapes: logits, and positions in the run's scenes -> probabilities, (B,), float64."""
         if self.calibration:
-            logits_B = self.calibration(logits_B, columns.scene_N, columns.scenes)
+            logits_B = self.calibration(logits_B, scene_B, self.fitted.inputs.scenes)
         return sigmoid(logits_B)
 
 

@@ -26,15 +26,12 @@ from trainer.columns.store import Columns
 from trainer.inputs.batch import Batch
 from trainer.inputs.batcher import Batcher
 from trainer.inputs.features import UNSEEN
-from trainer.inputs.table import block_columns
+from trainer.inputs.table import BLOCK
 from trainer.serving.online.formulas import Computed
 from trainer.serving.online.values import List, Value
 from trainer.serving.onnx import OPSET, export_graph
 from trainer.serving.score import Model
-from trainer.training.loop import sigmoid
 from trainer.training.trees import as_tree_features
-
-_WHERE = Path("a request")
 
 
 class Predictor:
@@ -65,19 +62,14 @@ class Predictor:
             logits_B = self._of_numbers(computed, events, scene_B)
         if not np.isfinite(logits_B).all():
             raise TrainerError("A prediction is no number: the run's weights have exploded, or their file is damaged.")
-        if self._model.calibration:
-            logits_B = self._model.calibration(logits_B, scene_B, self._inputs.scenes)
-        return sigmoid(logits_B)
+        return self._model.calibrated(logits_B, scene_B)
 
     def table(self, computed: Computed, events: pa.Table) -> pa.Table:
         """What the model reads, as the mart has it."""
         return pa.table({name: _column(computed, events, name) for name in self._required.names})
 
     def _of_table(self, table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-        columns = block_columns(table, self._required, self._inputs.scenes, "the request", _WHERE)
-        for space in (self._inputs.texts, self._inputs.llm):
-            if space is not None:
-                space.forget(str(_WHERE))  # every request has a list of texts of its own
+        columns = self._model.block(table, "the request")
         batch = Batcher(self._inputs, columns, self._model.fitted.vectors).batch(np.arange(len(table)))
         return columns.scene_N.astype(np.int64), self._of_batch(batch)
 
@@ -129,7 +121,7 @@ class Predictor:
         nothing = np.empty((0, 0))
         names = (tuple(dense.name for dense in self._inputs.dense), tuple(code.name for code in self._inputs.codes))
         columns = Columns(
-            _WHERE, *names, (), {}, self._inputs.scenes, "",
+            BLOCK, *names, (), {}, self._inputs.scenes, "",
             nothing, nothing, nothing, nothing, nothing, nothing, nothing,
         )  # fmt: skip
         return Batcher(self._inputs, columns)
