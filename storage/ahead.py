@@ -1,4 +1,4 @@
-"""Work that a thread does before its result is needed."""
+"""Work that threads do before its result is needed."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
-def ahead(make: Callable[[Item], Made], items: Iterable[Item], *, depth: int) -> Generator[Made, None, None]:
-    """`make` of every item, in order; one thread works on the next ones while the caller uses this one.
+def ahead(
+    make: Callable[[Item], Made], items: Iterable[Item], *, depth: int, threads: int = 1
+) -> Generator[Made, None, None]:
+    """`make` of every item, in order; threads work on the next ones while the caller uses this one.
 
     Args: depth, the most results that wait. What `make` raises is raised here, at that item's turn. When the caller
-    stops early, nothing more is started, and the item that is being made is waited for.
+    stops early, nothing more is started, and the items that are being made are waited for.
     """
-    pool = ThreadPoolExecutor(1)
+    pool = ThreadPoolExecutor(threads)
     waiting: deque[Future[Made]] = deque()
     try:
         for item in items:

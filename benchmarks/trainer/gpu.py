@@ -7,10 +7,11 @@ pyarrow and pydantic are all that it needs beyond what transformers brings. The 
 so that a figure isn't the start's. Parts, each by itself with --only:
 
 peers      02_mmoe at the sizes of run.py, and DeepCTR-Torch and torch-rechub beside it where they are installed
-rungs      every network as its stage file has it: rows/s of whole training steps, utilisation, the most memory held
+rungs      networks as their stage files have them: rows/s of whole training steps, utilisation, the most memory held.
+           A stage that reads a user's outcomes gets the mart as it is: repeated rows would be outcomes of one instant
 host       02_mmoe with its columns in the host's memory, as on a log that doesn't fit the GPU
-agreement  of the mart as it is: two fits' bytes, the AUC of validation here and on the CPU, and that of batches sixteen
-           times as large (`--batch-size`), over three seeds
+agreement  of the mart as it is: two fits' bytes, the AUC of validation here and on the CPU
+batches    of the mart as it is: the AUC of validation with batches sixteen times as large (`--batch-size`), three seeds
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from trainer.run.importance import taken  # noqa: E402
 from trainer.training.fit import Execution, fit  # noqa: E402
 from trainer.training.schedule import for_batch_size  # noqa: E402
 
-PARTS = ("peers", "rungs", "host", "agreement")
+PARTS = ("peers", "rungs", "host", "agreement", "batches")
 SMALL, LARGE, THREADS = 4096, 65_536, 8
 PEER_ROWS = 400_000
 
@@ -106,11 +107,12 @@ def peers(folder: Path, rows: int) -> None:
             print(f"\nAt {batch:,}: {rates['ours', batch] / max(others):.1f} times the faster peer\n", flush=True)
 
 
-def rungs(names: list[str], contract: Contract, columns: Columns, vectors: Path) -> None:
+def rungs(names: list[str], contract: Contract, whole: Columns, many: Columns, vectors: Path) -> None:
     print(f"\n| rung {HEAD}")
     for name in names:
         own = load_stage(name)
         assert isinstance(own, NetworkStage)
+        columns = whole if own.inputs.sequence else many
         for batch, amp in ((own.training.batch_size, False), (LARGE, False), (LARGE, True)):
             stage = cpu.stage_of(name, THREADS, batch)
             line, *_ = measured(stage, contract, columns, vectors, Execution(amp=amp))
@@ -156,6 +158,9 @@ def agreement(names: list[str], args: argparse.Namespace) -> None:
         same = "equal" if one["bytes"] == other["bytes"] else "differ"
         auc, cpus = one["auc"], there["auc"]
         print(f"| {name} | {auc:.5f} | {cpus:.5f} | {auc - cpus:+.5f} | {same} |", flush=True)
+
+
+def batches(args: argparse.Namespace) -> None:
     print("\n| 02_mmoe | updates | val AUC, mean of three seeds |\n|---|---|---|")
     for batch, larger in ((64, 1), (64, 16), (256, 1), (256, 16)):
         fits = [fit_of("02_mmoe", args, seed, batch, larger) for seed in (1, 2, 3)]
@@ -186,14 +191,17 @@ def main() -> None:
             peers(Path(scratch) / "peers", args.rows)
         if {"rungs", "host"} & set(args.only):
             contract = read_contract(args.marts, args.mart)
-            columns = repeated(open_columns(contract), args.rows)
+            whole = open_columns(contract)
+            many = repeated(whole, args.rows)
             if "rungs" in args.only:
-                rungs(args.stages, contract, columns, args.vectors)
+                rungs(args.stages, contract, whole, many, args.vectors)
             if "host" in args.only:
-                host(contract, columns, args.vectors)
-            del columns
+                host(contract, many, args.vectors)
+            del many
         if "agreement" in args.only:
             agreement(args.stages, args)
+        if "batches" in args.only:
+            batches(args)
     print(f"\n{time.perf_counter() - started:.0f} s in all")
 
 

@@ -12,15 +12,19 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from storage.ahead import ahead
 from trainer.base.errors import TrainerError
 from trainer.base.files import file_name, read_json, write_json
+from trainer.base.threads import one_each
 from trainer.columns.rows import MISSING
 from trainer.columns.store import Columns
 from trainer.contract.schema import Input
@@ -196,24 +200,26 @@ def fit_inputs(
 
 
 def _fit_dense(columns: Columns, inputs: list[Input], rows_N: np.ndarray) -> tuple[Dense, ...]:
-    """Mean and standard deviation in two passes over blocks of fixed size, in float64."""
+    """Mean and standard deviation in two passes over blocks of fixed size, in float64.
+
+    Blocks are read by several threads and added in order, so their number changes no bit.
+    """
     at_D = [columns.dense_names.index(i.name) for i in inputs]
     transforms = [i.transform for i in inputs]
-    n_D, sum_D, square_D = (np.zeros(len(inputs)) for _ in range(3))
     blocks = [rows_N[s : s + _BLOCK] for s in range(0, len(rows_N), _BLOCK)]
 
-    def read(block: np.ndarray) -> np.ndarray:
-        x_BD = columns.dense_ND[block][:, at_D].astype(np.float64)
-        columns.release_pages()
-        return transformed(x_BD, transforms)
+    def added(sums: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        def of_block(block: np.ndarray) -> np.ndarray:
+            x_BD = columns.dense_ND[block][:, at_D].astype(np.float64)
+            columns.release_pages()
+            return sums(transformed(x_BD, transforms))
 
-    for block in blocks:
-        x_BD = read(block)
-        n_D += np.isfinite(x_BD).sum(0)
-        sum_D += np.nansum(x_BD, 0)
+        with one_each() as threads, closing(ahead(of_block, blocks, depth=threads, threads=threads)) as made:
+            return functools.reduce(np.add, made)
+
+    n_D, sum_D = added(lambda x_BD: np.stack([np.isfinite(x_BD).sum(0), np.nansum(x_BD, 0)]))
     mean_D = sum_D / np.maximum(n_D, 1)
-    for block in blocks:
-        square_D += np.nansum((read(block) - mean_D) ** 2, 0)
+    square_D = added(lambda x_BD: np.nansum((x_BD - mean_D) ** 2, 0))
     std_D = np.sqrt(square_D / np.maximum(n_D, 1))
     varies_D = std_D > 1e-6 * np.maximum(1, np.abs(mean_D))
     scale_D = np.where(varies_D, 1 / np.where(varies_D, std_D, 1), 0)
