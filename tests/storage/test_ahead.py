@@ -18,6 +18,16 @@ def test_results_come_in_order_and_each_item_once():
     assert list(ahead(double, [], depth=3)) == []
 
 
+def test_several_threads_work_at_once_and_results_keep_their_order():
+    both = threading.Barrier(2)
+
+    def make(i):
+        both.wait(10)  # broken, unless another is made at the same time
+        return i
+
+    assert list(ahead(make, range(20), depth=3, threads=2)) == list(range(20))
+
+
 def test_the_next_ones_are_made_while_one_is_used():
     third = threading.Event()
 

@@ -100,7 +100,8 @@ class RecordedStep:
             own: dict[str, Any] = {name: tensor.clone() for name, tensor in batch.tensors().items()}
             self._batch = replace(batch, **own)
             graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, stream=torch.cuda.current_stream()):
+            # Only this thread is watched: the one that sends the next batches may take memory meanwhile.
+            with torch.cuda.graph(graph, stream=torch.cuda.current_stream(), capture_error_mode="thread_local"):
                 self._loss = self.step(self._batch, part)
             self._graph = graph  # recorded, and not yet run
         assert self._batch is not None

@@ -5,12 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from trainer.base.errors import TrainerError
 from trainer.columns.build import open_columns
 from trainer.columns.store import Columns
 from trainer.contract.read import read_contract
 from trainer.contract.schema import Contract
+from trainer.inputs import features
 from trainer.inputs.batcher import Batcher
 from trainer.inputs.features import UNSEEN, FittedInputs, fit_inputs
 
@@ -60,6 +62,25 @@ def test_dense_is_transformed_and_standardised(toy: Any, tmp_path: Path) -> None
     ]
     np.testing.assert_array_equal(x_BX[:, len(names) :], np.isnan(raw[:, flagged]))
     assert x_BX.shape[1] == inputs.sizes.n_dense
+
+
+def test_means_and_scales_dont_depend_on_the_number_of_threads(
+    toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contract, columns = opened(toy(), tmp_path / "marts")
+    monkeypatch.setattr(features, "_BLOCK", 7)
+
+    def with_threads(threads: int) -> FittedInputs:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            inputs = fitted(contract, columns)
+            assert torch.get_num_threads() == threads
+        finally:
+            torch.set_num_threads(before)
+        return inputs
+
+    assert with_threads(1) == with_threads(2) == with_threads(5)
 
 
 def test_constant_and_empty_columns_are_silent(toy: Any, tmp_path: Path) -> None:

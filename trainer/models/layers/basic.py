@@ -27,23 +27,6 @@ def mlp(sizes: Sequence[int], dropout: float) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-_ROWS = 4096  # of a batch that one sum of a weight's gradient is over, on a GPU
-
-
-def side_by_side(x_KBX: torch.Tensor, weight_KXD: torch.Tensor, bias_K1D: torch.Tensor) -> torch.Tensor:
-    """K linear layers at once, each with rows of its own. Shapes: -> (K, B, D).
-
-    A weight's gradient is a sum over all rows, and K small ones keep few of a GPU's processors busy. There, rows are
-    taken in parts where that comes out even, as more layers with the same weights, and the parts' gradients added.
-    """
-    if not x_KBX.is_cuda or x_KBX.shape[1] % _ROWS or x_KBX.shape[1] == _ROWS:
-        return torch.baddbmm(bias_K1D, x_KBX, weight_KXD)
-    n_parts = x_KBX.shape[1] // _ROWS
-    x_PBX = x_KBX.unflatten(1, (n_parts, _ROWS)).flatten(0, 1)
-    weight_PXD, bias_P1D = (w[:, None].expand(-1, n_parts, -1, -1).flatten(0, 1) for w in (weight_KXD, bias_K1D))
-    return torch.baddbmm(bias_P1D, x_PBX, weight_PXD).unflatten(0, (-1, n_parts)).flatten(1, 2)
-
-
 class Dropout(nn.Module):
     """As nn.Dropout, from one random byte an element: nine times as fast on a CPU. The share is a multiple of 1/256."""
 

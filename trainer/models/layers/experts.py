@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from trainer.models.layers.basic import Dropout, side_by_side, uniform
+from trainer.models.layers.basic import Dropout, uniform
 from trainer.models.layers.scenes import SceneGates, by_scene
 
 
@@ -42,7 +42,7 @@ class Experts(nn.Module):
             return h_BKH
         h_KBH = h_BKH.transpose(0, 1)
         for weight_KHD, bias_K1D in zip(self.weights, self.biases, strict=True):
-            h_KBH = self.dropout(side_by_side(h_KBH, weight_KHD[start:stop], bias_K1D[start:stop]).relu())
+            h_KBH = self.dropout(torch.baddbmm(bias_K1D[start:stop], h_KBH, weight_KHD[start:stop]).relu())
         return h_KBH.transpose(0, 1)
 
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from trainer.models.layers.basic import Dropout, side_by_side
+from trainer.models.layers.basic import Dropout
 
 
 def own_scene(x_BSD: torch.Tensor, scene_B: torch.Tensor) -> torch.Tensor:
@@ -109,7 +109,7 @@ class SceneTowers(nn.Module):
         for k in range(1, len(self.layers)):
             layer = self._layer(k)
             weight_SDX, bias_SD = (p.unflatten(0, (self.n_scenes, -1)) for p in (layer.weight, layer.bias))
-            x_SBX = side_by_side(self.dropout(x_SBX.relu()), weight_SDX.transpose(1, 2), bias_SD[:, None])
+            x_SBX = torch.baddbmm(bias_SD[:, None], self.dropout(x_SBX.relu()), weight_SDX.transpose(1, 2))
         return x_SBX.transpose(0, 1)
 
 
@@ -134,7 +134,7 @@ class StarLinear(nn.Module):
     def every(self, x_SBX: torch.Tensor) -> torch.Tensor:
         """All scenes' rows at once. Shapes: -> (S, B, H)."""
         weight_SHX = self.shared.weight * (1 + self.weight_SHX)
-        return side_by_side(x_SBX, weight_SHX.transpose(1, 2), (self.shared.bias + self.bias_SH)[:, None])
+        return torch.baddbmm((self.shared.bias + self.bias_SH)[:, None], x_SBX, weight_SHX.transpose(1, 2))
 
 
 class PriorGate(nn.Module):
