@@ -43,10 +43,12 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",
 }
 # Spark for small logs that nobody keeps: a metastore in memory, few file-system rounds, no second compiler of bytecode.
+# Without that compiler the JVM keeps 48 MB for compiled code: these tests fill it, and then it is swept over and over.
 SPARK = {
+    "SPARK_CONF_DIR": str(ROOT / "tests/fixtures/spark"),
     "SPARK_METASTORE": "jdbc:derby:memory:metastore;create=true",
     "SPARK_SHUFFLE_PARTITIONS": "2",
-    "SPARK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+    "SPARK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC -XX:ReservedCodeCacheSize=256m",
 }
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 ACTS = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link"}
@@ -77,14 +79,17 @@ def dbt() -> Callable[[], object]:
         options = [str(word) for name, place in places.items() for word in (f"--{name}", place)]
         for _ in range(2):  # the second time it reads what the first has written, as its children will
             # The static parser starts threads, which no fork outlives.
-            assert main.dbtRunner().invoke(["--quiet", "parse", "--no-static-parser", *options]).success
+            parsed = main.dbtRunner().invoke(["--quiet", "parse", "--no-static-parser", *options])
+            assert parsed.success
+    for macro in parsed.result.macros.values():  # compiled once here; each child would compile those that it calls
+        import_module("dbt_common.clients.jinja").template_cache.get_node_template(macro)
     warehouse = import_module("warehouse.cli").app
     return lambda: warehouse() if sys.argv[0] == "warehouse" else main.cli()
 
 
 def spark() -> Callable[[], object]:
     """dbt on Spark, in this very process: one session serves every build, for a JVM can't be forked."""
-    main, pyspark, yaml = dbt(), import_module("pyspark"), import_module("yaml")
+    main, pyspark, yaml = (import_module(name) for name in ("dbt.cli.main", "pyspark", "yaml"))
     owners: dict[str, Path] = {}  # of each schema: the folder of the project that built it
 
     def call() -> object:
@@ -96,7 +101,7 @@ def spark() -> Callable[[], object]:
             session.sql(f"drop schema if exists {schema} cascade")
             session.sql(f"create schema {schema} location '{here}/data/spark/{schema}/warehouse/{schema}.db'")
         owners[schema] = here
-        return main()
+        return main.cli()
 
     return call
 
@@ -300,12 +305,16 @@ class ForkServer:
         self.process.stdout.close()
 
 
-@functools.cache
 def of(command: str, number: int = 1, site: Path = ROOT) -> ForkServer:
     """The command's server in this test process, started when it is first asked for; `of("trainer", 2)`: another.
 
     site: where the packages come from: the checkout, or a folder into which the wheel was installed.
     """
+    return _started(command, number, site)
+
+
+@functools.cache
+def _started(command: str, number: int, site: Path) -> ForkServer:
     server = ForkServer(command, number, site)
     atexit.register(server.close)
     return server
