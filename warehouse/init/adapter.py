@@ -6,7 +6,9 @@ import re
 from dataclasses import dataclass
 
 from warehouse.init.columns import Column, Sample
-from warehouse.init.roles import Roles, feature_names, label_case
+from warehouse.init.context import feature_names
+from warehouse.init.label import label_case
+from warehouse.init.roles import Roles
 from warehouse.init.scope import ONE_SCENE, time_sql
 from warehouse.init.sql import comment, jinja_text
 

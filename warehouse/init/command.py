@@ -75,8 +75,8 @@ def main(
     try:
         if lacking := installed.lacking("warehouse", "warehouse init"):
             raise _stop(lacking)
+        from warehouse.init.choice import Answers
         from warehouse.init.errors import InitError
-        from warehouse.init.roles import Answers
         from warehouse.init.run import init
         from warehouse.reading.errors import ReadingError
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from warehouse.init.adapter import adapter_of, remarks
 from warehouse.init.asking import Asker
+from warehouse.init.choice import Answers
 from warehouse.init.columns import Sample
 from warehouse.init.files import find_log
 from warehouse.init.project import Outcome, check_place, link_log, write_project
-from warehouse.init.roles import Answers, Guess, Roles
+from warehouse.init.roles import Roles, choose_roles
 from warehouse.init.scope import Scope, look_at_all
 
 
@@ -93,7 +94,7 @@ def init(place: Path, log: Sequence[str], delimiter: str | None, names: Sequence
     name = check_place(place)
     files = find_log(log, delimiter, names)
     sample = Sample(files, answers.item)
-    roles = Guess(sample, answers, Asker()).roles()
+    roles = choose_roles(sample, answers, Asker())
     scope = look_at_all(sample, roles)
     raw_dir = link_log(files, place, name)
     outcome = write_project(place, name, raw_dir, sample, roles, scope)

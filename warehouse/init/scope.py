@@ -9,8 +9,9 @@ import duckdb
 
 from warehouse.init.columns import Sample
 from warehouse.init.errors import InitError
+from warehouse.init.label import label_sql
 from warehouse.init.macros import macro
-from warehouse.init.roles import SCENES, Roles, label_sql
+from warehouse.init.roles import SCENES, Roles
 from warehouse.init.sql import one_row
 from warehouse.reading.text import literal
 
