@@ -41,9 +41,7 @@ class VectorStore:
     """
 
     def __init__(self, path: Path, recipe: Recipe, dim: int, shards: Sequence[Shard]) -> None:
-        self.path = path
-        self.recipe = recipe
-        self.dim = dim
+        self.path, self.recipe, self.dim = path, recipe, dim
         self.shards = list(shards)
         self._index: tuple[np.ndarray, np.ndarray] | None = None  # ids in order; shard and row of each
         self._maps: dict[str, tuple[np.ndarray, np.ndarray]] = {}
@@ -211,8 +209,7 @@ class VectorStore:
         A shard with survivors is written anew before the manifest changes, so a kill loses nothing.
         Returns: how many vectors were dropped.
         """
-        kept, n_dropped = [], 0
-        kept_ids = as_ids(keep_ids)
+        kept, n_dropped, kept_ids = [], 0, as_ids(keep_ids)
         for shard in self.shards:
             ids_N, vectors_ND = self._map(shard)
             rows = np.flatnonzero(np.isin(ids_N, kept_ids))
@@ -227,8 +224,7 @@ class VectorStore:
 
     def _replace(self, shards: list[Shard]) -> None:
         old = {shard.file for shard in self.shards} - {shard.file for shard in shards}
-        self.shards = shards
-        self._index, self._maps = None, {}
+        self.shards, self._index, self._maps = shards, None, {}
         self._write_manifest()
         for name in old:
             (self.path / "shards" / name).unlink(missing_ok=True)

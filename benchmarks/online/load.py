@@ -20,32 +20,25 @@ import argparse
 import itertools
 import json
 import os
-import re
-import subprocess
 import sys
-import tempfile
 import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.client import HTTPConnection, HTTPException
+from http.client import HTTPException
 from pathlib import Path
-from typing import IO, Any
-from urllib.parse import urlsplit
+from typing import Any
 
 import numpy as np
-import psutil
+from client import Connections, StatusError
 from drawn import OF_ITEM, draw
+from process import Watch, service
 
-TRAINER = Path(sys.executable).with_name("trainer")
 AGAIN = 500  # outcomes in a request, when they are sent once more
-START_S = 300  # a service has so long to start
-IDLE_S = 2  # a connection that was idle for longer isn't used again: the service closes it after 5
 
 
 @dataclass
@@ -115,45 +108,6 @@ class Bodies:
             ids = f'"event_id": "load-{self._mark}-{number}"'
             out.append(f'{{{ids}, "event_at": "{now}", "known_at": "{now}", {rest}')
         return out
-
-
-class Connections:
-    """Requests to one service, over a connection per thread.
-
-    A client on the same cores must be light: http.client takes 0.4 ms of CPU per request, an httpx pool of 64 took 11.
-    """
-
-    def __init__(self, url: str, timeout: float):
-        parts = urlsplit(url)
-        self._host, self._port, self._timeout = parts.hostname or "", parts.port or 80, timeout
-        self._own = threading.local()
-
-    def get(self, path: str) -> Any:
-        return self._asked("GET", path, None)
-
-    def post(self, path: str, body: str) -> Any:
-        return self._asked("POST", path, body.encode())
-
-    def _asked(self, method: str, path: str, body: bytes | None) -> Any:
-        """The answer. Raises: StatusError for another status than 200; OSError, HTTPException where none came."""
-        own = self._own
-        if time.perf_counter() > getattr(own, "until", 0):
-            own.connection = HTTPConnection(self._host, self._port, timeout=self._timeout)
-        try:
-            own.connection.request(method, path, body, {"content-type": "application/json"})
-            answer = own.connection.getresponse()
-            data = answer.read()
-        except (OSError, HTTPException):
-            own.until = 0
-            raise
-        own.until = time.perf_counter() + IDLE_S
-        if answer.status != 200:
-            raise StatusError(answer.status)
-        return json.loads(data)
-
-
-class StatusError(Exception):
-    """The status of an answer that isn't 200."""
 
 
 class Load:
@@ -233,79 +187,6 @@ def due(rate: float, seconds: float, arrivals: str, rng: np.random.Generator) ->
     if arrivals == "even":
         return np.arange(n) / rate
     return np.sort(rng.uniform(0, seconds, n))  # as a Poisson process has them, given that there are n
-
-
-class Watch:
-    """The service's processes: CPU time since the watch began, and the largest memory seen, twice per second."""
-
-    def __init__(self, pid: int | None):
-        self._root = psutil.Process(pid) if pid else None
-        self.peak, self._before = 0, self._cpu()
-
-    def _tree(self) -> list[psutil.Process]:
-        return [self._root, *self._root.children(recursive=True)] if self._root else []
-
-    def _cpu(self) -> float:
-        return sum(sum(process.cpu_times()[:2]) for process in self._tree())
-
-    @contextmanager
-    def following(self) -> Iterator[None]:
-        done = threading.Event()
-
-        def follow() -> None:
-            while not done.wait(0.5):
-                self.peak = max(self.peak, sum(process.memory_info().rss for process in self._tree()))
-
-        thread = threading.Thread(target=follow)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
-
-    def figures(self) -> dict[str, float]:
-        return {"cpu_s": self._cpu() - self._before, "rss_gb": self.peak / 1e9} if self._root else {}
-
-
-@contextmanager
-def service(args: argparse.Namespace) -> Iterator[tuple[str, int | None]]:
-    """The URL of the service and its process: the one that is named, else a new one, which is stopped at the end."""
-    if args.url:
-        yield args.url, args.pid or listening_on(args.url)
-        return
-    command = [TRAINER, "serve", "--run", args.run, "--state", args.state, "--port", "0"]
-    command += ["--vectors", args.vectors] if args.vectors else []
-    command += ["--served", args.served] if args.served else []
-    with tempfile.TemporaryFile("w+") as said:
-        process = subprocess.Popen([str(word) for word in command], stderr=said)
-        try:
-            yield started(process, said), process.pid
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def started(process: subprocess.Popen, said: IO[str]) -> str:
-    """The URL that a new service says it listens on. Raises: SystemExit with what it said, if it ends instead."""
-    until = time.perf_counter() + START_S
-    while process.poll() is None and time.perf_counter() < until:
-        said.seek(0)
-        if found := re.search(r"http://[\w.:\[\]-]+:\d+", said.read()):
-            return found[0]
-        time.sleep(0.1)
-    said.seek(0)
-    raise SystemExit(f"The service didn't start:\n{said.read()}")
-
-
-def listening_on(url: str) -> int | None:
-    """The process behind a port of this machine; None where it can't be seen."""
-    port = urlsplit(url).port
-    try:
-        found = [c.pid for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.laddr.port == port]
-    except psutil.Error:
-        return None
-    return min((pid for pid in found if pid), default=None)
 
 
 def measured(args: argparse.Namespace, url: str, pid: int | None) -> dict[str, Any]:

@@ -34,6 +34,7 @@ sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
 
 import run as cpu  # noqa: E402  the CPU's benchmark beside this one: its rows, its peers
 import torch  # noqa: E402
+from peers import deepctr, rechub  # noqa: E402
 
 from benchmarks.utilisation import sampled_utilisation  # noqa: E402
 from trainer.columns.build import open_columns  # noqa: E402
@@ -93,7 +94,7 @@ def peers(folder: Path, rows: int) -> None:
             line, rate, _ = measured(stage, contract, columns, folder / "vectors", Execution(amp=amp))
             print(f"| ours{', --amp' * amp} | {batch:,} | {line} |", flush=True)
             rates["ours", batch] = max(rate, rates.get(("ours", batch), 0.0))
-        for name, peer in (("DeepCTR-Torch", cpu.deepctr), ("torch-rechub", cpu.rechub)):
+        for name, peer in (("DeepCTR-Torch", deepctr), ("torch-rechub", rechub)):
             try:
                 with sampled_utilisation(torch.cuda.is_available()) as found:
                     wall = peer(folder, THREADS, batch, "cuda:0" if torch.cuda.is_available() else "cpu")["wall"]

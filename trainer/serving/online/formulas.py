@@ -23,8 +23,9 @@ from trainer.serving.online.gathered import MAY_BE_NONE
 from trainer.serving.online.relations import NotServedError
 from trainer.serving.online.row_wise import RowWise
 from trainer.serving.online.supplied import HISTORY, HISTORY_LISTS, MICROS, supplied
+from trainer.serving.online.terms import NotVectorisedError
 from trainer.serving.online.values import List, Value, as_arrow
-from trainer.serving.online.vectorised import NotVectorisedError, Program
+from trainer.serving.online.vectorised import Program
 
 _TEXTS = pa.list_(pa.string())
 _IDS = pa.list_(pa.int64())

@@ -12,18 +12,17 @@ Legend: B rows. A value is `data` and `null`, (B,) each or scalars; where `null`
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from trainer.serving.online.sql_tree import Node, literal, type_name
+from trainer.serving.online.terms import NOWHERE, NotVectorisedError, Term, as_texts, result
 from trainer.serving.online.values import List, Value, as_value
 
 HOUR = 3_600_000_000  # microseconds
 _NUMBERS = ("int", "float")
-_NOWHERE = "np.False_"  # a value that is never NULL, where its null is needed
 _TYPES = {
     "bigint": "int", "int": "int", "integer": "int", "int64": "int", "long": "int",
     "double": "float", "float8": "float",
@@ -39,35 +38,18 @@ _COMPARISONS = {
 }
 
 
-class NotVectorisedError(Exception):
-    """An operation that isn't one of these; the message names it."""
-
-
-@dataclass(frozen=True)
-class _Term:
-    """What a formula's value is called in the function. kind: int, float, bool, text, date, instant, null.
-
-    null: None where it is never NULL. elements: of a list, whose kind is that of its elements.
-    """
-
-    kind: str
-    data: str
-    null: str | None = None
-    elements: tuple[_Term, ...] | None = None
-
-
 class Program:
     """Formulas as a function of what is supplied."""
 
     def __init__(self, formulas: Mapping[str, Node], kinds: Mapping[str, str], never_null: Callable[[str], bool]):
         """kinds: of what is supplied, by name; a supplied column that isn't there can't be read."""
         self._formulas, self._kinds, self._never_null = formulas, kinds, never_null
-        self._terms: dict[str, _Term] = {}  # of formulas and inputs
+        self._terms: dict[str, Term] = {}  # of formulas and inputs
         self._names: dict[str, str] = {}  # of what was computed, by its text
         self._lines: list[str] = []
-        self._constants: dict[str, Any] = {"np": np, "as_texts": _as_texts}
+        self._constants: dict[str, Any] = {"np": np, "as_texts": as_texts}
         self.inputs: list[str] = []
-        self.outputs: dict[str, _Term] = {}
+        self.outputs: dict[str, Term] = {}
         self._run: Callable[[list[Value]], list[Any]] | None = None
 
     def add(self, name: str, formula: str) -> None:
@@ -84,13 +66,13 @@ class Program:
         return dict(zip(self.outputs, found, strict=True))
 
     def _compiled(self) -> Callable[[list[Value]], list[Any]]:
-        lines = "\n    ".join([*self._lines, f"return [{', '.join(map(_result, self.outputs.values()))}]"])
+        lines = "\n    ".join([*self._lines, f"return [{', '.join(map(result, self.outputs.values()))}]"])
         namespace: dict[str, Any] = dict(self._constants) | {"Value": Value, "List": List}
         exec(compile(f"def run(given):\n    {lines}\n", "<formulas>", "exec"), namespace)
         run: Callable[[list[Value]], list[Any]] = namespace["run"]
         return run
 
-    def _formula(self, formula: str) -> _Term:
+    def _formula(self, formula: str) -> Term:
         if formula not in self._terms:
             if formula in self._formulas:
                 self._terms[formula] = self._node(self._formulas[formula])
@@ -100,12 +82,12 @@ class Program:
                 raise NotVectorisedError(formula)
         return self._terms[formula]
 
-    def _input(self, name: str) -> _Term:
+    def _input(self, name: str) -> Term:
         given = f"given[{len(self.inputs)}]"
         self.inputs.append(name)
         data = self._line(f"{given}.data")
-        null = None if self._never_null(name) else self._line(f"{_NOWHERE} if {given}.null is None else {given}.null")
-        return _Term(self._kinds[name], data, null)
+        null = None if self._never_null(name) else self._line(f"{NOWHERE} if {given}.null is None else {given}.null")
+        return Term(self._kinds[name], data, null)
 
     def _line(self, text: str) -> str:
         """The name of what the text computes."""
@@ -125,7 +107,7 @@ class Program:
         some = list(dict.fromkeys(null for null in nulls if null is not None))
         return some[0] if len(some) == 1 else self._line(" | ".join(some)) if some else None
 
-    def _node(self, node: Node) -> _Term:
+    def _node(self, node: Node) -> Term:
         reader = {
             "COLUMN_REF": self._column,
             "CONSTANT": self._constant,
@@ -140,25 +122,25 @@ class Program:
             raise NotVectorisedError(node.get("class"))
         return reader(node)
 
-    def _column(self, node: Node) -> _Term:
+    def _column(self, node: Node) -> Term:
         if len(node["column_names"]) != 1:
             raise NotVectorisedError("a field of a column")
         return self._formula(node["column_names"][0])
 
-    def _constant(self, node: Node) -> _Term:
+    def _constant(self, node: Node) -> Term:
         kind, text = literal(node)
         if kind == "NULL_LITERAL":
-            return _Term("null", "None", "True")
+            return Term("null", "None", "True")
         if kind == "INTEGER":
-            return _Term("int", self._constant_named(np.int64(text), f"int {text}"))
+            return Term("int", self._constant_named(np.int64(text), f"int {text}"))
         if kind == "NUMERIC" and "e" in text.lower():  # without an exponent it is a DECIMAL
-            return _Term("float", self._constant_named(np.float64(text), f"float {text}"))
+            return Term("float", self._constant_named(np.float64(text), f"float {text}"))
         if kind == "STRING":
             as_object = np.array(text, object)  # NumPy's own texts would be cut to one length
-            return _Term("text", self._constant_named(as_object, f"text {text}"))
+            return Term("text", self._constant_named(as_object, f"text {text}"))
         raise NotVectorisedError(f"the constant {text or kind}")
 
-    def _case(self, node: Node) -> _Term:
+    def _case(self, node: Node) -> Term:
         checks = node["case_checks"]
         conditions = [self._holds(self._node(check["when_expr"])) for check in checks]
         results = [self._node(check["then_expr"]) for check in checks] + [self._node(node["else_expr"])]
@@ -168,7 +150,7 @@ class Program:
             out = self._if(holds, then, out)
         return out
 
-    def _of_one_kind(self, terms: list[_Term]) -> list[_Term]:
+    def _of_one_kind(self, terms: list[Term]) -> list[Term]:
         """The same values, whole numbers as floating-point ones where some of them are."""
         kinds = {term.kind for term in terms} - {"null"}
         if kinds == {"int", "float"} and not any(term.elements for term in terms):
@@ -177,31 +159,31 @@ class Program:
             raise NotVectorisedError(f"one of {kinds or 'nothing'}")
         return terms
 
-    def _if(self, holds: str, then: _Term, otherwise: _Term) -> _Term:
+    def _if(self, holds: str, then: Term, otherwise: Term) -> Term:
         if "null" in (then.kind, otherwise.kind):
             if then.kind == otherwise.kind:
                 return then
             of, absent = (then, self._line(f"~{holds}")) if otherwise.kind == "null" else (otherwise, holds)
-            return _Term(of.kind, of.data, self._either(absent, of.null), of.elements)
+            return Term(of.kind, of.data, self._either(absent, of.null), of.elements)
         null = None
         if then.null != otherwise.null:
-            null = self._line(f"np.where({holds}, {then.null or _NOWHERE}, {otherwise.null or _NOWHERE})")
+            null = self._line(f"np.where({holds}, {then.null or NOWHERE}, {otherwise.null or NOWHERE})")
         elif then.null:
             null = then.null
         if then.elements and otherwise.elements:
             pairs = zip(then.elements, otherwise.elements, strict=True)
-            return _Term(then.kind, "", null, tuple(self._if(holds, one, other) for one, other in pairs))
-        return _Term(then.kind, self._line(f"np.where({holds}, {then.data}, {otherwise.data})"), null)
+            return Term(then.kind, "", null, tuple(self._if(holds, one, other) for one, other in pairs))
+        return Term(then.kind, self._line(f"np.where({holds}, {then.data}, {otherwise.data})"), null)
 
-    def _holds(self, condition: _Term) -> str:
+    def _holds(self, condition: Term) -> str:
         if condition.kind != "bool":
             raise NotVectorisedError("a condition that isn't one")
         return condition.data if condition.null is None else self._line(f"{condition.data} & ~{condition.null}")
 
-    def _as_float(self, term: _Term) -> _Term:
-        return _Term("float", self._line(f"np.asarray({term.data}, np.float64)"), term.null)
+    def _as_float(self, term: Term) -> Term:
+        return Term("float", self._line(f"np.asarray({term.data}, np.float64)"), term.null)
 
-    def _cast(self, node: Node) -> _Term:
+    def _cast(self, node: Node) -> Term:
         of, to = self._node(node["child"]), _TYPES.get(type_name(node), "")
         if node.get("try_cast") or not to or of.elements:
             raise NotVectorisedError("a cast to " + type_name(node))
@@ -210,10 +192,10 @@ class Program:
         if (of.kind, to) == ("int", "float"):
             return self._as_float(of)
         if (of.kind, to) == ("int", "text"):
-            return _Term("text", self._line(f"as_texts({of.data})"), of.null)
+            return Term("text", self._line(f"as_texts({of.data})"), of.null)
         raise NotVectorisedError(f"a cast from {of.kind} to {to}")
 
-    def _comparison(self, node: Node) -> _Term:
+    def _comparison(self, node: Node) -> Term:
         sign = _COMPARISONS.get(node["type"])
         one, other = self._node(node["left"]), self._node(node["right"])
         # NaN is the largest number in DuckDB, so floating-point numbers are compared there.
@@ -221,36 +203,36 @@ class Program:
             raise NotVectorisedError(f"{node['type']} of {one.kind} and {other.kind}")
         if one.kind == "text" and sign not in ("==", "!="):
             raise NotVectorisedError("an order of texts")
-        return _Term("bool", self._line(f"{one.data} {sign} {other.data}"), self._either(one.null, other.null))
+        return Term("bool", self._line(f"{one.data} {sign} {other.data}"), self._either(one.null, other.null))
 
-    def _conjunction(self, node: Node) -> _Term:
+    def _conjunction(self, node: Node) -> Term:
         of = [self._node(child) for child in node["children"]]
         sign, opposite = ("&", "|") if node["type"].endswith("AND") else ("|", "&")
         data = self._line(f" {sign} ".join(self._holds(one) for one in of))
         if all(one.null is None for one in of):
-            return _Term("bool", data)
+            return Term("bool", data)
         fails = [self._line(f"~{one.data}" + (f" & ~{one.null}" if one.null else "")) for one in of]
         false = self._line(f" {opposite} ".join(fails))
-        return _Term("bool", data, self._line(f"~({data} | {false})"))
+        return Term("bool", data, self._line(f"~({data} | {false})"))
 
-    def _operator(self, node: Node) -> _Term:
+    def _operator(self, node: Node) -> Term:
         of = [self._node(child) for child in node["children"]]
         if node["type"] == "OPERATOR_COALESCE" and not any(one.elements for one in of):
             of = self._of_one_kind(of)
             out = of[-1]
             for one in reversed(of[:-1]):
                 if one.kind != "null":
-                    there = one if one.null is None else _Term(one.kind, one.data)
+                    there = one if one.null is None else Term(one.kind, one.data)
                     out = there if one.null is None else self._if(self._line(f"~np.asarray({one.null})"), there, out)
             return out
         if node["type"] == "OPERATOR_NOT" and of[0].kind == "bool":
-            return _Term("bool", self._line(f"~{of[0].data}"), of[0].null)
+            return Term("bool", self._line(f"~{of[0].data}"), of[0].null)
         if node["type"] in ("OPERATOR_IS_NULL", "OPERATOR_IS_NOT_NULL"):
             sign = "~" if node["type"] == "OPERATOR_IS_NOT_NULL" else ""
-            return _Term("bool", self._line(f"{sign}np.asarray({of[0].null or _NOWHERE})"))
+            return Term("bool", self._line(f"{sign}np.asarray({of[0].null or NOWHERE})"))
         raise NotVectorisedError(node["type"])
 
-    def _function(self, node: Node) -> _Term:
+    def _function(self, node: Node) -> Term:
         name = node["function_name"].lower()
         if node.get("distinct") or node.get("filter"):
             raise NotVectorisedError(name)
@@ -263,23 +245,23 @@ class Program:
         null = self._either(*(one.null for one in of))
         if name in ("+", "-", "*", "/") and len(of) == 2 and all(kind in _NUMBERS for kind in kinds):
             kind = "int" if kinds == ["int", "int"] and name != "/" else "float"
-            return _Term(kind, self._line(f"{of[0].data} {name} {of[1].data}"), null)
+            return Term(kind, self._line(f"{of[0].data} {name} {of[1].data}"), null)
         if name == "-" and kinds == ["date", "date"]:
-            return _Term("int", self._line(f"{of[0].data} - {of[1].data}"), null)
+            return Term("int", self._line(f"{of[0].data} - {of[1].data}"), null)
         if name == "nullif" and kinds == ["int", "int"]:
             same = self._line(f"{of[0].data} == {of[1].data}")
             if of[1].null:
                 same = self._line(f"{same} & ~{of[1].null}")
-            return _Term("int", of[0].data, self._either(of[0].null, same))
+            return Term("int", of[0].data, self._either(of[0].null, same))
         if name == "list_value" and len(set(kinds)) == 1 and kinds[0] in _NUMBERS:
-            return _Term(kinds[0], "", None, tuple(of))
+            return Term(kinds[0], "", None, tuple(of))
         if name == "hour" and kinds == ["instant"]:
-            return _Term("int", self._line(f"{of[0].data} // {HOUR} % 24"), null)
+            return Term("int", self._line(f"{of[0].data} // {HOUR} % 24"), null)
         if name == "isodow" and kinds == ["instant"]:
-            return _Term("int", self._line(f"({of[0].data} // {24 * HOUR} + 3) % 7 + 1"), null)
+            return Term("int", self._line(f"({of[0].data} // {24 * HOUR} + 3) % 7 + 1"), null)
         raise NotVectorisedError(f"{name} of {kinds}")
 
-    def _element(self, of: _Term, at: _Term) -> _Term:
+    def _element(self, of: Term, at: Term) -> Term:
         """Positions count from 1, and from the end where negative; there is none at 0 and beyond the ends."""
         assert of.elements
         n = len(of.elements)
@@ -288,22 +270,11 @@ class Program:
             if not 1 <= int(known) <= n:
                 raise NotVectorisedError("a position outside a list")
             one = of.elements[int(known) - 1]
-            return _Term(of.kind, one.data, self._either(one.null, of.null))
+            return Term(of.kind, one.data, self._either(one.null, of.null))
         place = self._line(f"np.where({at.data} > 0, {at.data} - 1, {n} + {at.data})")
         outside = self._line(f"({at.data} == 0) | ({place} < 0) | ({place} >= {n})")
         inside = self._line(f"np.where({outside}, 0, {place})")
         data = self._line(f"np.choose({inside}, [{', '.join(one.data for one in of.elements)}])")
-        nulls = [one.null or _NOWHERE for one in of.elements]
-        null = self._line(f"np.choose({inside}, [{', '.join(nulls)}])") if set(nulls) != {_NOWHERE} else None
-        return _Term(of.kind, data, self._either(null, of.null, at.null, outside))
-
-
-def _result(term: _Term) -> str:
-    if term.elements is not None:
-        elements = "".join(f"{_result(one)}, " for one in term.elements)
-        return f"List(({elements}), {term.null})"
-    return f"Value({term.data}, {term.null})"
-
-
-def _as_texts(data: Any) -> np.ndarray:
-    return np.array([str(each) for each in np.atleast_1d(data).tolist()], object)
+        nulls = [one.null or NOWHERE for one in of.elements]
+        null = self._line(f"np.choose({inside}, [{', '.join(nulls)}])") if set(nulls) != {NOWHERE} else None
+        return Term(of.kind, data, self._either(null, of.null, at.null, outside))

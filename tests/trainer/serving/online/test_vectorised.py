@@ -11,8 +11,9 @@ import pytest
 
 from trainer.serving.online.compared import unequal_rows
 from trainer.serving.online.sql_tree import parsed
+from trainer.serving.online.terms import NotVectorisedError
 from trainer.serving.online.values import as_arrow
-from trainer.serving.online.vectorised import NotVectorisedError, Program
+from trainer.serving.online.vectorised import Program
 
 N = 400
 KINDS = {
