@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from typing import Any
 
-import pytest
 import torch
-from torch import nn
 
-from trainer.inputs.batch import Batch, Sizes
+from tests.trainer.models.small import DROP, EXTRACTION, PAST, PLE_2, TEXT, TOWER, copied, different, made, same
+from trainer.inputs.batch import Batch
 from trainer.models.content_tower import ContentTower
 from trainer.models.dnn import DNN
-from trainer.models.entity_match import EntityMatch
 from trainer.models.interest import Interest
-from trainer.models.layers import SpaceMatch
 from trainer.models.llm_fallback import LLMFallback
 from trainer.models.match import Matching
 from trainer.models.mmoe import MMoE
@@ -24,83 +19,6 @@ from trainer.models.ple import PLE
 from trainer.models.semantic import Semantic
 from trainer.models.star import STAR
 from trainer.training.fitted import renamed
-
-SIZES = Sizes(
-    50,
-    4,
-    6,
-    3,
-    item_field=1,
-    id_fields=(0, 1),
-    text_groups=("item", "item", "user"),
-    text_dim=7,
-    llm_dim=5,
-    history=4,
-    past_texts=True,
-)
-DROP = {"dropout": 0.0, "embedding_dropout": 0.0}
-EXTRACTION: dict[str, Any] = {"embedding_dim": 8, "hidden": [12, 10], "tower": [6], **DROP}
-PLE_2 = EXTRACTION | {"shared": 2, "private": 2, "levels": 2}
-TEXT = {"text_size": 3, "text_dropout": 0.0}
-TOWER = {"content": [6], "gate": [4]}
-PAST = {"attention": 8, "heads": 2, "history_dropout": 0.0}
-
-
-@pytest.fixture
-def batch() -> Batch:
-    torch.manual_seed(3)
-    n = 64
-    return Batch(
-        torch.randint(0, 50, (n, 4)),
-        torch.randn(n, 6),
-        torch.randint(0, 3, (n,)),
-        torch.rand(n).round(),
-        torch.randint(0, 4, (n, 2)),
-        torch.randn(n, 3, 7),
-        torch.rand(n, 3).round(),
-        torch.randn(n, 3, 5),
-        torch.rand(n, 3).round(),
-        torch.randint(0, 50, (9,)),
-        torch.randint(0, 9, (n, 4)),
-        torch.randn(5, 7),
-        torch.randint(0, 5, (n, 4)),
-        torch.randint(0, 2, (n, 4)),
-        torch.rand(n, 4).round(),
-    )
-
-
-def made(cls: type[nn.Module], seed: int, **arguments: Any) -> nn.Module:
-    torch.manual_seed(seed)
-    module = sys.modules[cls.__module__]
-    model = cls(SIZES, module.Config(kind=module.__name__.rpartition(".")[2], **arguments)).eval()
-    with torch.no_grad():
-        # A table near zero, and layers that each halve what they get, would hide differences.
-        model.embeddings.weight.normal_()
-        for parameter in model.parameters():
-            parameter.mul_(2)
-            if (parameter == 0).all():
-                parameter.normal_(std=0.3)
-    return model
-
-
-def copied(source: nn.Module, target: nn.Module) -> None:
-    """Copy every weight that the target has under the source's name.
-
-    Where the target's is wider, its first columns: further inputs are joined on the right. The rest stays as drawn.
-    """
-    weights = source.state_dict()
-    with torch.no_grad():
-        for name, parameter in target.named_parameters():
-            if name in weights:
-                parameter[tuple(slice(n) for n in weights[name].shape)] = weights[name]
-
-
-def same(one: nn.Module, other: nn.Module, batch: Batch) -> None:
-    torch.testing.assert_close(one(batch), other(batch), rtol=1e-5, atol=1e-5)
-
-
-def different(one: nn.Module, other: nn.Module, batch: Batch) -> None:
-    assert (one(batch) - other(batch)).abs().max() > 1e-3
 
 
 def test_mmoe_with_one_expert_is_the_dnn(batch: Batch) -> None:
@@ -240,72 +158,3 @@ def test_weights_of_runs_from_before_the_attention_was_a_layer_are_read(batch: B
     different(one, other, batch)
     other.load_state_dict({name: torch.from_numpy(a) for name, a in renamed(old, other).items()})
     same(one, other, batch)
-
-
-def test_match_that_nobody_hears_is_interest(batch: Batch) -> None:
-    interest = made(Interest, 1, **PLE_2, **TEXT, **PAST)
-    matching = made(Matching, 2, **PLE_2, **TEXT, **PAST, match=5)
-    copied(interest, matching)
-    different(matching, interest, batch)
-    with torch.no_grad():  # what reads the input of the first level; the match is its last columns
-        for name, parameter in matching.levels[0].named_parameters():
-            if parameter.shape[-1:] == (matching.levels[0].shared_gate.in_features,):
-                assert name.endswith("weight")
-                parameter[..., -matching.match.width :] = 0
-    same(matching, interest, batch)
-
-
-def test_a_match_is_of_two_sides_and_needs_both(batch: Batch) -> None:
-    match = made(Matching, 1, **PLE_2, **TEXT, **PAST, match=5).match
-    e_BFE = torch.randn(64, 4, 8)
-    texts_BTV = batch.text_BTV * batch.text_there_BT[..., None]
-    plain_BX = match(e_BFE, texts_BTV)
-    cosine_BP = plain_BX[:, 5:]
-    expected_BP = torch.cosine_similarity(texts_BTV[:, :2], texts_BTV[:, 2:], dim=2)
-    torch.testing.assert_close(cosine_BP, expected_BP)  # user text against both texts of the item
-    assert (cosine_BP[batch.text_there_BT[:, 2] == 0] == 0).all()
-    # A field that is no id has no say; the user's id has one, through the product alone.
-    other = e_BFE.clone()
-    other[:, 2:] = 0
-    torch.testing.assert_close(match(other, texts_BTV), plain_BX)
-    other[:, 0] = 0
-    moved_BX = match(other, texts_BTV)
-    assert (moved_BX[:, :5] - plain_BX[:, :5]).abs().max() > 1e-3
-    torch.testing.assert_close(moved_BX[:, 5:], cosine_BP)
-
-
-def test_entity_match_without_texts_is_mmoe(batch: Batch) -> None:
-    mmoe = made(MMoE, 1, experts=3, **EXTRACTION)
-    match = made(EntityMatch, 2, experts=3, text_dropout=0.0, **EXTRACTION)
-    copied(mmoe, match)
-    different(match, mmoe, batch)
-    same(match, mmoe, replace(batch, text_BTV=torch.zeros(64, 3, 7)))
-
-
-def test_a_match_in_space_is_the_product_of_the_sides_means(batch: Batch) -> None:
-    match = SpaceMatch(SIZES, 0.0)
-    texts_BTV = batch.text_BTV * batch.text_there_BT[..., None]
-    found_BX = match(texts_BTV)
-    assert found_BX.shape == (64, match.width) == (64, 7 + 2)
-    for x_X, texts_TV in zip(found_BX, texts_BTV, strict=True):
-        unit_TV = [t / t.norm() if t.norm() > 0 else t for t in texts_TV]
-        item = unit_TV[0] + unit_TV[1]
-        item = item / item.norm() if item.norm() > 0 else item
-        torch.testing.assert_close(x_X[:7], 7 * unit_TV[2] * item)
-        torch.testing.assert_close(x_X[7:], torch.stack([unit_TV[2] @ unit_TV[0], unit_TV[2] @ unit_TV[1]]))
-
-
-def test_a_like_outcome_weighs_more_and_its_label_counts(batch: Batch) -> None:
-    attention = made(Interest, 2, **PLE_2, **TEXT, **PAST).history.attention
-    with torch.no_grad():
-        attention.query.weight.copy_(torch.eye(8))
-        attention.query.bias.zero_()
-        attention.key.weight.copy_(torch.eye(8))
-    like = torch.full((1, 8), 2.0)
-    keys = torch.stack([like, -like], 1)
-    there = torch.ones(1, 2)
-    clicked = attention(like, keys, torch.tensor([[1, 0]]), there)[0, :4].unflatten(0, (2, 2))  # heads x (clicked, not)
-    assert (clicked[:, 0] > 0.9).all() and (clicked[:, 1] < 0.01).all()
-    other = attention(like, keys, torch.tensor([[0, 1]]), there)[0, :4].unflatten(0, (2, 2))
-    torch.testing.assert_close(other, clicked.flip(1))
-    assert attention(like, keys, torch.tensor([[1, 0]]), 0 * there).abs().max() == 0

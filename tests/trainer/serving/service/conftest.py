@@ -185,3 +185,9 @@ def told(fitted: Fitted, event: dict[str, Any], **more: Any) -> dict[str, Any]:
     out = {k: v for k, v in event.items() if k not in ("event_date", "known_date", "ctx_dense", "ctx_ids")}
     instants = {name: event[name].isoformat() + "Z" for name in ("event_at", "known_at")}
     return out | instants | {"context": context_of(fitted, event)} | more
+
+
+@pytest.fixture
+def rows(fitted: Fitted) -> list[dict[str, Any]]:
+    """Events whose outcomes the state doesn't have."""
+    return fitted.events.slice(900, 300).to_pylist()

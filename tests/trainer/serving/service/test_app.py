@@ -3,52 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
-import threading
-import time
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.trainer.serving.service.answers import AT, metric, probabilities, refused
 from tests.trainer.serving.service.conftest import Fitted, Make, asked, told
-from trainer.base.errors import TrainerError
-from trainer.serving.online.features import Online
-from trainer.serving.online.fits import check_fits
 from trainer.serving.online.scorer import Scorer
-from trainer.serving.online.state import State
-from trainer.serving.online.stores import StoreError, open_store
-from trainer.serving.service.worker import Worker
+from trainer.serving.online.stores import StoreError
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
-
-AT = "2024-02-20T10:00:00Z"  # after the log
-
-
-@pytest.fixture
-def rows(fitted: Fitted) -> list[dict[str, Any]]:
-    """Events whose outcomes the state doesn't have."""
-    return fitted.events.slice(900, 300).to_pylist()
-
-
-def probabilities(answer: Any) -> list[float]:
-    assert answer.status_code == 200, answer.text
-    return [one["probability"] for one in answer.json()["candidates"]]
-
-
-def metric(client: TestClient, name: str) -> float:
-    (line,) = re.findall(rf"^first_impression_{re.escape(name)} (\S+)$", client.get("/metrics").text, re.MULTILINE)
-    return float(line)
-
-
-def refused(answer: Any, status: int, sentence: str) -> None:
-    assert answer.status_code == status, answer.text
-    assert list(answer.json()) == ["detail"]
-    assert re.search(sentence, answer.json()["detail"]), answer.json()["detail"]
 
 
 def test_an_answer(client: TestClient, fitted: Fitted, rows: Any) -> None:
@@ -246,123 +213,6 @@ def test_a_mistake_of_the_service_has_the_shape_of_every_error(
     body = {"user_id": "u1", "scene": "home", "candidates": [{"item_id": "i1"}]}
     refused(client.post("/score", json=body), 500, "The service made a mistake")
     assert "ZeroDivisionError" in caplog.text
-
-
-def test_too_many_wait(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One is scored, one waits, a third is sent away; /health answers meanwhile."""
-    client, go = make(max_waiting=1), threading.Event()
-    score = Scorer.score
-
-    def slowly(self: Scorer, events: Any) -> Any:
-        go.wait(30)
-        return score(self, events)
-
-    monkeypatch.setattr(Scorer, "score", slowly)
-    body = {"user_id": "u1", "scene": "home", "candidates": [{"item_id": "i1"}]}
-    answers: list[Any] = []
-    asking = [threading.Thread(target=lambda: answers.append(client.post("/score", json=body))) for _ in range(2)]
-    for one in asking:
-        one.start()
-    while metric(client, "waiting") < 2:
-        time.sleep(0.01)
-    refused(third := client.post("/score", json=body), 503, "Too many requests are waiting")
-    assert third.headers["retry-after"] == "1"
-    assert client.get("/health").status_code == 200
-    go.set()
-    for one in asking:
-        one.join()
-    assert [one.status_code for one in answers] == [200, 200]
-
-
-def test_outcomes_that_wait_are_applied_at_once(make: Make, fitted: Fitted, rows: Any, monkeypatch: Any) -> None:
-    """In one transaction, each answered for itself: new, repeated, in conflict, impossible, and in order."""
-    client, go, applied = make(), threading.Event(), []
-    service = client.app.state.service  # type: ignore[attr-defined]
-    score, apply = Scorer.score, Online.apply
-    monkeypatch.setattr(Scorer, "score", lambda self, events: (go.wait(30), score(self, events))[1])
-    monkeypatch.setattr(Online, "apply", lambda self, events: (applied.append(len(events)), apply(self, events))[1])
-    first = {k: v for k, v in told(fitted, rows[0]).items() if k != "known_at"}
-    bodies = [told(fitted, row) for row in rows[1:20]]
-    bodies += [
-        [bodies[0], told(fitted, rows[20])],
-        told(fitted, rows[21], label=2),
-        told(fitted, rows[22], known_at="2024-01-01"),
-    ]
-    answers: dict[int, Any] = {}
-
-    def post(i: int, route: str, body: Any) -> None:
-        answers[i] = client.post(route, json=body)
-
-    def start(i: int, route: str, body: Any, waiting: int) -> threading.Thread:
-        one = threading.Thread(target=post, args=(i, route, body))
-        one.start()
-        while metric(client, "waiting") < waiting:
-            time.sleep(0.005)
-        return one
-
-    def all_at_once(bodies: list[Any]) -> list[Any]:
-        answers.clear()
-        applied.clear()
-        go.clear()
-        threads = [start(-1, "/score", asked(fitted, AT, rows[:1]), 1)]
-        sent = [body for body in bodies if not isinstance(body, dict) or body["label"] != 2]
-        threads += [
-            start(i, "/outcome", body, 2 + sent.index(body) if body in sent else 1) for i, body in enumerate(bodies)
-        ]
-        go.set()
-        for one in threads:
-            one.join()
-        assert answers[-1].status_code == 200
-        return [answers[i] for i in range(len(bodies))]
-
-    found = all_at_once(bodies)
-    assert [one.status_code for one in found] == [200] * 20 + [422, 422]
-    assert [one.json() for one in found[:19]] == [{"new": 1, "repeated": 0}] * 19
-    assert found[19].json() == {"new": 1, "repeated": 1}
-    assert applied == [21]
-    other = bodies[3] | {"label": 1 - bodies[3]["label"]}
-    found = all_at_once([told(fitted, rows[30]), other, first, told(fitted, rows[31])])
-    assert [one.status_code for one in found] == [200, 409, 200, 409], "known long before what is known now"
-    assert applied[0] == 4
-    assert service.apply([]) == {"new": 0, "repeated": 0}
-
-
-def test_a_worker_ends_what_it_began() -> None:
-    done = []
-    worker = Worker("w", 1)
-    worker._pool.submit(lambda: (time.sleep(0.05), done.append(1)))
-    worker.close()
-    assert done == [1]
-
-
-OTHER_STATES = {
-    "mart": ("training_examples_v3", "the run's mart is training_examples_v2, the state's training_examples_v3"),
-    "dataset": ("other", "the run's dataset is my_log, the state's other"),
-    "scenes": (("home", "cart"), "the run's scenes are home, search, cart, the state's home, cart"),
-    "columns": ((), "column event_id is in the run's mart, not in the state's"),
-    "variables": ({"few_max": 9}, "var few_max is 5 in the run's mart, 9 in the state's"),
-    "checksums": ({"model.first_impression.feat_user.v2": "x"}, "the SQL of feat_user.v2 has changed between them"),
-}
-
-
-@pytest.mark.parametrize("what", OTHER_STATES)
-def test_a_run_and_a_state_that_do_not_belong_together(fitted: Fitted, what: str) -> None:
-    value, message = OTHER_STATES[what]
-    there = getattr(fitted.settings, what)
-    settings = replace(fitted.settings, **{what: there | value if isinstance(there, dict) else value})
-    with pytest.raises(TrainerError, match=re.escape(message)) as caught:
-        check_fits(fitted.run, fitted.settings.scenes, settings)
-    assert "Fit it anew on that mart, or build a state for the run's mart" in str(caught.value)
-
-
-def test_the_split_of_a_mart_makes_no_other_state(fitted: Fitted, tmp_path: Path) -> None:
-    variables = fitted.settings.variables | {"val_from": "2020-01-01", "test_from": "2020-01-02"}
-    store = open_store(f"sqlite:{tmp_path}/other.sqlite")
-    State.create(store, replace(fitted.settings, variables=variables, checksums={}))
-    Scorer(store, fitted.run)
-    State.create(other := open_store(f"sqlite:{tmp_path}/x.sqlite"), replace(fitted.settings, dataset="other"))
-    with pytest.raises(TrainerError, match="doesn't fit the state"):
-        Scorer(other, fitted.run)
 
 
 def test_the_schema_names_context_and_scenes(shared: TestClient) -> None:

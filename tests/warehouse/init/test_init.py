@@ -1,4 +1,4 @@
-"""`warehouse init` without a build: what it takes each column for, what it asks, writes, leaves alone and refuses.
+"""`warehouse init` without a build: what it takes each column for, what it asks, writes and leaves alone.
 
 That its projects build is tests/system/test_own_project.py.
 """
@@ -17,67 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from typer.testing import CliRunner
 
+from tests.warehouse.init.logs import block, csv, init, lines_of, parquet, refused, rows
 from tests.warehouse.logs import FIRST_DAY, random_log
 from tests.warehouse.project import ROOT, code_block
-from warehouse.cli import app
 from warehouse.init.files import has_header
 from warehouse.init.macros import macro
 
 GUIDE = ROOT / "docs/bring-your-own-log.md"
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    Path("logs").mkdir()
-    return tmp_path
-
-
-def init(*options: str, answers: str = "") -> dict:
-    done = CliRunner().invoke(app, ["init", *options, "--json"], input=answers)
-    assert done.exit_code == 0, done.output
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-def refused(*options: str) -> str:
-    done = CliRunner().invoke(app, ["init", *options])
-    assert done.exit_code == 2, done.output
-    return " ".join(done.output.split())
-
-
-def rows(n: int = 300, seed: int = 1, **more) -> list[dict]:
-    """Impressions; more: columns that are functions of a random generator."""
-    draw = random.Random(seed)
-    return [
-        {
-            "user": f"u{draw.randrange(30)}",
-            "item": f"i{draw.randrange(30)}",
-            "ts": FIRST_DAY + dt.timedelta(minutes=draw.randrange(20 * 1440)),
-            "clicked": int(draw.random() < 0.3),
-        }
-        | {name: value(draw) for name, value in more.items()}
-        for _ in range(n)
-    ]
-
-
-def parquet(table: list[dict] | pa.Table, name: str = "a.parquet") -> None:
-    path = Path("logs") / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pq.write_table(table if isinstance(table, pa.Table) else pa.Table.from_pylist(table), path)
-
-
-def csv(lines: list[str], name: str = "a.csv") -> None:
-    Path("logs", name).write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def lines_of(table: list[dict], sign: str = ",", header: bool = True) -> list[str]:
-    return [*([sign.join(table[0])] if header else []), *(sign.join(str(v) for v in row.values()) for row in table)]
-
-
-def block(project: str = "shop") -> dict:
-    return yaml.safe_load(Path(project, "dbt_project.yml").read_text())["vars"]["datasets"][project]
 
 
 # ---- what columns are
@@ -339,121 +286,3 @@ def test_files_around_the_project_are_linked_into_it() -> None:
     assert told["raw_dir"] == block()["raw_dir"] == "data/raw/shop"
     assert pq.read_table("shop/data/raw/shop/a.parquet").num_rows == 300
     assert init("shop", "--log", "a.parquet")["written"] == []
-
-
-# ---- bad input
-
-
-def bad(name: str) -> tuple[str, ...]:
-    """Make a log that can't be brought in; its options."""
-    good = rows()
-    match name:
-        case "no file":
-            csv(["x"], "notes.md")
-            return ("shop", "--log", "logs/*.csv")
-        case "no folder":
-            return ("shop", "--log", "nowhere/*.csv")
-        case "an empty folder":
-            return ("shop", "--log", "logs")
-        case "an empty file":
-            parquet(good)
-            Path("logs/b.parquet").touch()
-            return ("shop", "--log", "logs/*.parquet")
-        case "only a header":
-            csv(["user,item,ts,clicked"])
-        case "mixed headers":
-            csv(lines_of(good), "a.csv")
-            csv(lines_of(good, header=False), "b.csv")
-        case "two kinds":
-            csv(lines_of(good))
-            parquet(good)
-            return ("shop", "--log", "logs/*")
-        case "JSON":
-            csv(["{}"], "a.json")
-            return ("shop", "--log", "logs/*.json")
-        case "several files":
-            parquet(good, "a.parquet")
-            parquet(good, "b.parquet")
-            parquet(good, "c.parquet")
-            return ("shop", "--log", "logs/a.parquet", "logs/b.parquet")
-        case "no common column":
-            parquet([{"a": 1}], "a.parquet")
-            parquet([{"b": 1}], "b.parquet")
-            return ("shop", "--log", "logs/*.parquet")
-        case "a damaged file":
-            csv(["no Parquet"], "a.parquet")
-        case "a folder of others":
-            parquet(good)
-            Path("shop").mkdir()
-            Path("shop/mine.txt").touch()
-        case "a file":
-            parquet(good)
-            Path("shop").touch()
-        case "a name that is none":
-            parquet(good)
-            return ("my-shop", "--log", "logs")
-        case "a taken name":
-            parquet(good)
-            return ("first_impression", "--log", "logs")
-        case "no such column":
-            parquet(good)
-            return ("shop", "--log", "logs", "--label", "bougth")
-        case "a rating":
-            parquet([row | {"clicked": n % 5} for n, row in enumerate(good)])
-        case "words for labels":
-            parquet([row | {"clicked": ("view", "click", "buy")[n % 3]} for n, row in enumerate(good)])
-        case "a positive value that isn't there":
-            parquet([row | {"clicked": ("view", "click")[n % 2]} for n, row in enumerate(good)])
-            return ("shop", "--log", "logs", "--positive", "clik")
-        case "no time":
-            parquet([row | {"ts": f"noon, day {n}"} for n, row in enumerate(good)])
-        case "one time":
-            parquet([row | {"ts": FIRST_DAY} for row in good])
-        case "too many scenes":
-            parquet([row | {"place": n} for n, row in enumerate(good + good)])
-            return ("shop", "--log", "logs", "--scene", "place")
-        case "an event id that repeats":
-            parquet([row | {"page": n // 2} for n, row in enumerate(good)])
-            return ("shop", "--log", "logs", "--event-id", "page")
-        case "no delimiter":
-            csv([f"{n} " * (n % 7) for n in range(50)])
-    return ("shop", "--log", "logs")
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("no file", "No file matches {here}/logs/*.csv. Correct --log. Left out: notes.md: does not match *.csv"),
-        ("no folder", "--log nowhere/*.csv: there is no folder nowhere"),
-        ("an empty folder", "is a folder that holds no CSV or Parquet file"),
-        ("an empty file", "logs/b.parquet is empty (0 bytes)"),
-        ("only a header", "has no rows, only headers"),
-        ("mixed headers", "logs/a.csv begins with the names of its columns, {here}/logs/b.csv doesn't"),
-        ("two kinds", "files of several kinds that match: .csv, .parquet"),
-        ("JSON", "is .json: write the log as CSV or Parquet"),
-        ("several files", "Give one pattern for all of them, in quotes so that the shell leaves it alone"),
-        ("no common column", "have no column in common. The first has a"),
-        ("a damaged file", "logs/a.parquet is not a whole Parquet file"),
-        ("a folder of others", "The folder shop is there, and `warehouse init` didn't write it"),
-        ("a file", "shop is a file"),
-        ("a name that is none", "'my-shop' can't be the name of a dbt project, which is lower-case letters"),
-        ("a taken name", "The name first_impression is taken"),
-        ("no such column", "--label bougth: the log has no such column. It has user, item, ts, clicked"),
-        (
-            "a rating",
-            "The label clicked isn't 0 or 1, but holds 0, 1, 2, 3. Which values are positive? Answer with --p",
-        ),
-        ("words for labels", "Which values are positive? Answer with --positive VALUES: buy 33.3% of the rows click"),
-        ("a positive value that isn't there", "--positive clik makes no row positive. The column holds click, view"),
-        ("no time", "Column ts holds noon, day 0"),
-        ("one time", "too few different times to split"),
-        ("too many scenes", "--scene place has 600 different values, expected 1 to 300"),
-        ("an event id that repeats", "--event-id page repeats or is missing in some rows"),
-        ("no delimiter", "No delimiter gives the lines of {here}/logs/a.csv the same number of fields"),
-    ],
-)
-def test_bad_input_is_told_what_to_do(name: str, message: str, home: Path) -> None:
-    options = bad(name)
-    before = sorted(str(path) for path in home.rglob("*"))
-    assert message.replace("{here}", str(home)) in refused(*options)
-    assert sorted(str(path) for path in home.rglob("*")) == before, "nothing half-written"
