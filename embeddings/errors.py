@@ -3,10 +3,14 @@
 from pathlib import Path
 
 from storage.installed import lacking
+from storage.places import told
 
 
 class EmbeddingsError(Exception):
     """Says what was expected, what was found and what to do next. The command line prints it and exits with 2."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(told(message))
 
 
 def require_extra(extra: str, what: str) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from embeddings.errors import EmbeddingsError
+from storage.uris import command_line
 
 
 @contextmanager
@@ -38,7 +39,7 @@ def exclusive(path: Path, doing: str) -> Iterator[None]:
             "pid": os.getpid(),
             "host": socket.gethostname(),
             "since": datetime.now(UTC).isoformat(timespec="seconds"),
-            "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+            "command": command_line([Path(sys.argv[0]).name, *sys.argv[1:]]),
         }
         owner.write_text(json.dumps(note), encoding="utf-8")
         yield

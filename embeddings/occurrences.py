@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from scipy import sparse
 
 from embeddings.errors import EmbeddingsError
-from storage import text_ids
+from storage import remote, text_ids
 
 # What is counted: texts in the user's columns by user, in the item's columns by item, and in the item's by user.
 KINDS = ("user", "item", "shown")
@@ -98,6 +98,7 @@ def read_occurrences(marts: Path) -> Occurrences:
     while it was read.
     """
     folder = _find_mart(marts)
+    remote.fetch(folder)
     record = _record(folder)
     wanted = _columns(record, folder)
     tally, n_train = Tally(), 0
@@ -116,6 +117,7 @@ def read_occurrences(marts: Path) -> Occurrences:
 
 
 def _find_mart(marts: Path) -> Path:
+    remote.look(marts)
     versions = {
         int(match[1]): path
         for path in (marts.iterdir() if marts.is_dir() else ())
@@ -131,6 +133,7 @@ def _find_mart(marts: Path) -> Path:
 
 def _record(folder: Path) -> dict[str, Any]:
     """The build record, which is written after the data."""
+    remote.fetch(folder / "_build")
     try:
         texts = [path.read_text(encoding="utf-8") for path in sorted((folder / "_build").glob("*.json"))]
         records = [json.loads(text) for text in texts if text.strip()]  # Spark may leave empty files beside it

@@ -27,7 +27,8 @@ from embeddings.errors import EmbeddingsError
 from embeddings.locking import exclusive
 from embeddings.recipe import FROM_LOG, Recipe
 from embeddings.shards import SHARD_NAME, Ids, Shard, as_ids, check_shard, damage, map_shard, write_shard
-from storage import atomic
+from storage import atomic, remote
+from storage.places import is_remote, local, target
 
 FORMAT = 2
 MANIFEST = "manifest.json"
@@ -51,8 +52,9 @@ class VectorStore:
     @classmethod
     def open(cls, path: Path | str) -> VectorStore:
         """Open to read. Raises: EmbeddingsError where there is no store, or one of another format."""
-        path = Path(path)
+        path = local(path)
         file = path / MANIFEST
+        remote.fetch(file)
         try:
             manifest = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
@@ -91,9 +93,11 @@ class VectorStore:
 
         Raises: EmbeddingsError when another run is writing it.
         """
-        path = Path(root) / recipe.key
+        path = target(root) / recipe.key
         with exclusive(path / ".lock", f"The store {path} is being written"):
             (path / "shards").mkdir(exist_ok=True)
+            before = remote.version(path / MANIFEST)
+            remote.fetch(path / MANIFEST)
             if (path / MANIFEST).exists():
                 store = cls.open(path)
             else:
@@ -105,6 +109,12 @@ class VectorStore:
                 )
             store._adopt()
             yield store
+            if remote.version(path / MANIFEST) != before:
+                raise EmbeddingsError(
+                    f"Another run wrote the store {path} meanwhile. The vectors made here are kept: run the same "
+                    "command again, and it adds them to what is there now."
+                )
+            remote.upload(path, MANIFEST, adds=True)
 
     # -- reading ---------------------------------------------------------------------------------------------------
 
@@ -157,7 +167,7 @@ class VectorStore:
     def _map(self, shard: Shard) -> tuple[np.ndarray, np.ndarray]:
         """Ids (n,) and vectors (n, dim) of a shard, mapped; its hash is checked the first time."""
         if shard.file not in self._maps:
-            path = self.path / "shards" / shard.file
+            path = remote.need(self.path / "shards" / shard.file)
             check_shard(path, shard)
             self._maps[shard.file] = map_shard(path)
         return self._maps[shard.file]
@@ -264,7 +274,11 @@ class VectorStore:
 
 def stores(root: Path | str) -> list[VectorStore]:
     """Every store below a folder."""
-    return [VectorStore.open(path.parent) for path in sorted(Path(root).glob(f"*/{MANIFEST}"))]
+    root = local(root)
+    remote.look(root)
+    for folder in root.iterdir() if is_remote(root) and root.is_dir() else ():
+        remote.fetch(folder / MANIFEST)
+    return [VectorStore.open(path.parent) for path in sorted(root.glob(f"*/{MANIFEST}"))]
 
 
 def find_store(root: Path | str, encoder: str, fingerprint: Callable[[], str] | None = None) -> VectorStore:

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from embeddings.errors import EmbeddingsError, NoTextsError
-from storage import text_ids
+from storage import remote, text_ids
+from storage.places import is_remote, local
 
 COLUMNS = ("text_id", "text", "side", "n_rows", "n_cold_rows", "n_train_rows")
 
@@ -59,10 +60,13 @@ class Texts:
 
 def find_texts(marts: Path) -> list[Path]:
     """The `texts` folders at or below a folder of marts (one dataset's or all)."""
+    remote.look(marts)
     if (marts / "texts").is_dir():
         return [marts / "texts"]
     if marts.name == "texts" and marts.is_dir():
         return [marts]
+    for folder in marts.iterdir() if is_remote(marts) and marts.is_dir() else ():
+        remote.look(folder)
     return sorted(path for path in marts.glob("*/texts") if path.is_dir())
 
 
@@ -72,7 +76,7 @@ def read_texts(marts: Path | str) -> Texts:
     Raises: EmbeddingsError where there is no such mart, a column is missing, ids are not unique, or no text holds
     anything; NoTextsError where the log has none.
     """
-    marts = Path(marts)
+    marts = local(marts)
     folders = find_texts(marts)
     if len(folders) != 1:
         found = ", ".join(str(folder.parent) for folder in folders)
@@ -81,6 +85,7 @@ def read_texts(marts: Path | str) -> Texts:
             + (" Name one of them with --marts." if found else " Build it with `dbt build`, or correct --marts.")
         )
     folder = folders[0]
+    remote.fetch(folder)
     # Spark and dbt put their own files next to the data: _build, _SUCCESS, .crc.
     files = [
         path

@@ -7,6 +7,8 @@ Everything that reads a folder of data (the warehouse's raw files, `trainer scor
   its subfolders too, `dt=*/*.csv` those one level down.
 - `a.csv.gz` and `a.csv.zst` match where `a.csv` does. Other compressions are left out.
 - Names that begin with `.` or `_` are hidden, unless the pattern names them; a folder `_day=1` is not hidden.
+
+A folder behind a URI (storage/places.py) is listed in its store, by the same rules, and nothing of it is fetched.
 """
 
 import functools
@@ -16,6 +18,8 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from storage.places import is_remote
 
 READABLE = (".gz", ".zst")
 COMPRESSED = (
@@ -97,7 +101,7 @@ def list_files(folder: str | Path, patterns: str | Sequence[str] = "**/*", links
     wanted: list[Found] = []
     left_out: list[LeftOut] = []
     linked: set[str] = set()
-    for entry in _walk(Path(folder), left_out):
+    for entry in _remote(Path(folder)) if is_remote(Path(folder)) else _walk(Path(folder), left_out):
         reason = _reason(entry.path, patterns)
         if reason:
             left_out.append(LeftOut(entry.path, reason, entry.size, entry.modified_ns))
@@ -166,6 +170,13 @@ class _Entry:
     size: int
     modified_ns: int
     is_linked: bool
+
+
+def _remote(folder: Path) -> Iterator[_Entry]:
+    from storage.remote import entries  # needs pyarrow, which the lister of local files doesn't
+
+    for entry in entries(folder) or ():
+        yield _Entry(entry.path, entry.size, entry.modified_ns, is_linked=False)
 
 
 def _walk(folder: Path, left_out: list[LeftOut]) -> Iterator[_Entry]:

@@ -1,6 +1,7 @@
 """Which test files take long: they start first, so no worker waits for another, and a first look leaves them out."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,14 @@ SLOW = (
     "trainer/ladder/test_table.py",
     "trainer/cli/test_cli.py",
 )
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Any:
+    """An S3 server on loopback, one per process: moto keeps its buckets and users for the whole of it."""
+    from tests.s3 import start
+
+    yield from start()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
+from storage.places import local
 from trainer.base.errors import TrainerError
 from trainer.base.files import read_json
 from trainer.serving.score import Model
@@ -82,19 +83,20 @@ def load_run(
     vectors: str | os.PathLike[str] | None = None,
     history: str | os.PathLike[str] | ArrowTable | None = None,
 ) -> Run:
-    """Open a finished run.
+    """Open a finished run. What names a file or folder may be a path or a URI (s3://, gs://, hdfs://, file://).
 
     path: the run directory that `trainer fit` wrote. vectors: the folder of the vector stores, which stages with texts
     read; None takes the one the run was trained with. history: what is known of the users' outcomes, which 11_sequence
     reads: a mart, Parquet, or a table with the contract's columns, label and known_at among them.
     Raises: TrainerError for a run that isn't finished, is damaged, or is a placebo, and for a history that the run
-    doesn't read, or lacks.
+    doesn't read, or lacks. RemoteError for a URI of another kind, or one that can't be read.
     """
-    model = Model.load(Path(path), None if vectors is None else Path(vectors))
+    run = local(path)
+    model = Model.load(run, None if vectors is None else local(vectors))
     if history is None or isinstance(history, str | os.PathLike):
-        return Run(Path(path), model.with_history(None if history is None else Path(history)))
+        return Run(run, model.with_history(None if history is None else local(history)))
     table, _ = _columns_of(history, model.required.of_history(model.contract).names)
-    return Run(Path(path), model.with_history(table))
+    return Run(run, model.with_history(table))
 
 
 def _columns_of(rows: ArrowTable, names: list[str]) -> tuple[pa.Table, list[str]]:

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from embeddings.cli.common import DEFAULT_ENCODER, DEFAULT_STORE, AsJson, Marts, Store, note, out, print_counts
+from embeddings.cli.common import DEFAULT_ENCODER, DEFAULT_STORE, AsJson, Marts, StoreToWrite, note, out, print_counts
 from embeddings.cli.progress import doing, progress
 from embeddings.cli.space import build_from_log
 from embeddings.errors import EmbeddingsError, require_extra
 from embeddings.recipe import FROM_LOG
+from storage.places import told
 
 
 def build(
@@ -24,7 +25,7 @@ def build(
     user_texts: Annotated[
         str, typer.Option(help="Whole user texts with --only all: cold, all or none of them.")
     ] = "cold",
-    store: Store = DEFAULT_STORE,
+    store: StoreToWrite = DEFAULT_STORE,
     pooling: Annotated[
         str | None,
         typer.Option(help="mean, cls, last, max, ... (cls+mean joins two); needed where the model doesn't say."),
@@ -104,7 +105,7 @@ def build(
             progress=advance,
         )
     if as_json:
-        print(json.dumps(asdict(report), indent=1))
+        print(json.dumps(asdict(report) | {"store": told(report.store)}, indent=1))
         return
     saving = report.saving
     rows = [
@@ -133,4 +134,4 @@ def build(
         out.print(line + ".", highlight=False, soft_wrap=True)
     if report.n_cut:
         note(f"{report.n_cut:,} texts were longer than {ready.recipe.max_tokens} tokens and lost their end.")
-    out.print(f"Vectors: {report.store}", highlight=False, soft_wrap=True)
+    out.print(f"Vectors: {told(report.store)}", highlight=False, soft_wrap=True)

@@ -14,12 +14,16 @@ from rich.table import Table
 from safetensors import SafetensorError
 
 from embeddings.errors import EmbeddingsError
+from storage.options import LOCAL, READ, WRITE
+from storage.uris import RemoteError
 
 # A pipe has no width; give tables room there instead of folding them to 80 columns.
 out, err = Console(width=None if sys.stdout.isatty() else 120), Console(stderr=True)
 
-Marts = Annotated[Path, typer.Option("--marts", help="Folder of one dataset's marts, with texts/ in it.")]
-Store = Annotated[Path, typer.Option("--vectors", help="The folder of the vector stores.")]
+Marts = Annotated[Path, typer.Option("--marts", help="Folder of one dataset's marts, with texts/ in it.", **READ)]
+Store = Annotated[Path, typer.Option("--vectors", help="The folder of the vector stores.", **READ)]
+StoreToWrite = Annotated[Path, typer.Option("--vectors", help="The folder of the vector stores.", **WRITE)]
+StoreHere = Annotated[Path, typer.Option("--vectors", help="The folder of the vector stores.", **LOCAL)]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Stored = Annotated[str, typer.Option("--encoder", help="Encoder (or store key) whose vectors to use.")]
 DEFAULT_STORE = Path("data/vectors")
@@ -33,7 +37,7 @@ def reporting(command: Callable) -> Callable:
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
             return command(*args, **kwargs)
-        except EmbeddingsError as error:
+        except (EmbeddingsError, RemoteError) as error:
             err.print("[bold red]Error:[/]", end=" ")
             err.print(str(error), markup=False, highlight=False, soft_wrap=True)
             raise typer.Exit(2) from None

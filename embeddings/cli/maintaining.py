@@ -9,13 +9,14 @@ from typing import Annotated
 
 import typer
 
-from embeddings.cli.common import DEFAULT_STORE, AsJson, Store, note, out
+from embeddings.cli.common import DEFAULT_STORE, AsJson, StoreHere, note, out
 from embeddings.cli.progress import progress
 from embeddings.errors import EmbeddingsError, NoTextsError
+from storage.options import READ
 
 
 def check(
-    store: Store = DEFAULT_STORE,
+    store: StoreHere = DEFAULT_STORE,
     repair: Annotated[
         bool, typer.Option("--repair", help="Drop damaged shards; the next build makes them again.")
     ] = False,
@@ -63,9 +64,11 @@ def check(
 def gc(
     marts: Annotated[
         list[Path],
-        typer.Option("--marts", help="Marts that are in use: a dataset's folder, or the folder of all of them."),
+        typer.Option(
+            "--marts", help="Marts that are in use: a dataset's folder, or the folder of all of them.", **READ
+        ),
     ],
-    store: Store = DEFAULT_STORE,
+    store: StoreHere = DEFAULT_STORE,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     as_json: AsJson = False,
 ) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from embeddings.cli.common import note, out, print_counts
 from embeddings.cli.progress import doing
+from storage.places import told
 
 
 def build_from_log(marts: Path, store: Path, dim: int | None, seed: int | None, *, as_json: bool) -> None:
@@ -24,7 +25,7 @@ def build_from_log(marts: Path, store: Path, dim: int | None, seed: int | None, 
         say("factorizing")
         report = build_space(texts, occurrences, store, dim=DIM if dim is None else dim, seed=seed or 0)
     if as_json:
-        print(json.dumps(asdict(report), indent=1))
+        print(json.dumps(asdict(report) | {"store": told(report.store)}, indent=1))
         return
     rows = [
         ("made now", report.n_made),
@@ -41,4 +42,4 @@ def build_from_log(marts: Path, store: Path, dim: int | None, seed: int | None, 
     )
     if not report.shares_texts:
         note("No text stands with both users and items, so users also count the texts of the items they were shown.")
-    out.print(f"Vectors: {report.store}", highlight=False, soft_wrap=True)
+    out.print(f"Vectors: {told(report.store)}", highlight=False, soft_wrap=True)

@@ -6,10 +6,14 @@ import difflib
 from collections.abc import Iterable
 
 from storage.installed import lacking
+from storage.places import told
 
 
 class TrainerError(Exception):
     """Bad input. The text says what was expected, what was found and what to do next; the CLI prints it and exits 2."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(told(message))
 
 
 def require_extra(extra: str, what: str) -> None:

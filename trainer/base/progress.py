@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -19,7 +20,17 @@ from rich.progress import (
 )
 from rich.text import Text
 
-console = Console(stderr=True, highlight=False)
+from storage.places import told
+
+
+class Telling(Console):
+    """A console that names what is behind a URI by that URI, not by where it was fetched to."""
+
+    def print(self, *objects: Any, **how: Any) -> None:
+        super().print(*(told(one) if isinstance(one, str) else one for one in objects), **how)
+
+
+console = Telling(stderr=True, highlight=False)
 Tick = Callable[[int], None]  # called with the number of rows processed
 
 

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 
 from storage import installed
 from storage.terminal import print_anything
+from storage.uris import RemoteError
 from trainer.base.errors import TrainerError
 from trainer.base.progress import console
 from trainer.cli import comparing, explaining, fitting, laddering, online, service, serving
@@ -77,7 +78,7 @@ def main() -> None:
         _fail(f"Can't read or write{where}: {error.strerror or error}. {_MEND}")
     except SafetensorError as error:
         _fail(f"Can't read or write weights: {error}. {_MEND}")
-    except TrainerError as error:
+    except (TrainerError, RemoteError) as error:
         _fail(str(error))
 
 

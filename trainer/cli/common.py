@@ -7,29 +7,33 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from trainer.base.progress import console
+from storage.options import READ
+from trainer.base.progress import Telling, console
 
 __all__ = ["Bayes", "Json", "Manifest", "Mart", "Marts", "Vectors", "console", "no_value", "out", "show"]
 
-out = Console(highlight=False)
+out = Telling(highlight=False)
 if not out.is_terminal:
     out.width = 140  # a log file has room; rich would fold it to 80
 
-Marts = Annotated[Path, typer.Option(help="A dataset's marts, such as data/marts/movielens.", show_default=False)]
+Marts = Annotated[
+    Path, typer.Option(help="A dataset's marts, such as data/marts/movielens.", show_default=False, **READ)
+]
 Mart = Annotated[str | None, typer.Option(help="The mart's folder; default: the highest version of training_examples.")]
 Manifest = Annotated[
-    Path | None, typer.Option(help="dbt's manifest; default: target/manifest.json where there is one.")
+    Path | None, typer.Option(help="dbt's manifest; default: target/manifest.json where there is one.", **READ)
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Bayes = Annotated[
     Path | None,
-    typer.Option(help="The true model's AUC; default: `data/raw/<dataset>/truth/bayes.json` where there is one."),
+    typer.Option(
+        help="The true model's AUC; default: `data/raw/<dataset>/truth/bayes.json` where there is one.", **READ
+    ),
 ]
 Vectors = Annotated[
-    Path | None, typer.Option(help="The folder of the vector stores; default: data/vectors, or the run's own.")
+    Path | None, typer.Option(help="The folder of the vector stores; default: data/vectors, or the run's own.", **READ)
 ]
 
 

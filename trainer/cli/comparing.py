@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.table import Table
 
+from storage.options import READ
+from storage.places import shown
 from trainer.cli.common import Json, no_value, out
 
 TITLES = {
@@ -23,8 +25,8 @@ TITLES = {
 
 
 def compare(
-    run1: Annotated[Path, typer.Argument(help="A finished run.", show_default=False)],
-    run2: Annotated[Path, typer.Argument(help="Another, held to the same rows.", show_default=False)],
+    run1: Annotated[Path, typer.Argument(help="A finished run.", show_default=False, **READ)],
+    run2: Annotated[Path, typer.Argument(help="Another, held to the same rows.", show_default=False, **READ)],
     split: Annotated[Literal["val", "test"], typer.Option(help="Which held-out rows.")] = "test",
     resamples: Annotated[int, typer.Option(min=20, help="Bootstrap samples of users and items.")] = 200,
     by_part: Annotated[bool, typer.Option("--parts/--no-parts", help="Also by scene and by level.")] = True,
@@ -46,7 +48,7 @@ def compare(
     if as_json:
         typer.echo(json.dumps(found))
         return
-    title = f"{split}: {run2} minus {run1}, 95% by {found['users']:,} users and {found['items']:,} items"
+    title = f"{split}: {shown(run2)} minus {shown(run1)}, 95% by {found['users']:,} users and {found['items']:,} items"
     table = Table("rows", "metric", "run 1", "run 2", "difference", "95%", "", title=title, title_justify="left")
     for part in found["parts"]:
         _add_part(table, part)

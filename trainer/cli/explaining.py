@@ -10,17 +10,20 @@ import typer
 from rich.table import Table
 
 from storage.installed import lacking
+from storage.options import LOCAL, READ
 from trainer.cli.common import Json, Mart, Vectors, console, out
 
 
 def importance(
-    run: Annotated[Path, typer.Option(help="A finished run.")],
+    run: Annotated[Path, typer.Option(help="A finished run.", **LOCAL)],
     rows: Annotated[
         int, typer.Option(min=100, help="Validation rows to measure on; a random sample where there are more.")
     ] = 20_000,
     repeats: Annotated[int, typer.Option(min=1, help="Parts of the rows, each permuted by itself.")] = 3,
     seed: Annotated[int, typer.Option(min=0, help="Of the sample and the permutations.")] = 0,
-    marts: Annotated[Path | None, typer.Option(help="Marts to measure on; default: those it was trained on.")] = None,
+    marts: Annotated[
+        Path | None, typer.Option(help="Marts to measure on; default: those it was trained on.", **READ)
+    ] = None,
     mart: Mart = None,
     vectors: Vectors = None,
     top: Annotated[int, typer.Option(min=1, help="Inputs to print; the file holds all.")] = 20,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -11,7 +10,11 @@ from typing import Annotated, Literal
 
 import typer
 
+from storage.options import READ, WRITE
+from storage.places import local, shown
+from storage.uris import command_line
 from trainer.base.errors import TrainerError
+from trainer.base.fetching import fetch
 from trainer.cli.common import Bayes, Json, Manifest, Mart, Marts, Vectors, console, show
 from trainer.config import load_stage
 
@@ -24,7 +27,7 @@ class Tracker(StrEnum):
 def fit(
     stage: Annotated[str, typer.Option(help="A stage file, or the name of one of the trainer's own, such as 01_dnn.")],
     marts: Marts,
-    run: Annotated[Path, typer.Option(help="The run directory to write.")],
+    run: Annotated[Path, typer.Option(help="The run directory to write.", **WRITE)],
     mart: Mart = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the stage's own.")] = None,
     manifest: Manifest = None,
@@ -80,12 +83,14 @@ def fit(
         amp=amp,
         batch_size=batch_size,
         columns_on=columns_on,
-        command=shlex.join(["trainer", *sys.argv[1:]]),
+        command=command_line(["trainer", *sys.argv[1:]]),
         vectors=vectors or DEFAULT_VECTORS,
     )
     if results is None:
         return  # one of torchrun's processes that don't write
     show(results, as_json)
+    run = local(shown(run))  # of one that was uploaded, what is read of it from here on
+    fetch(run)
     report = run / "report.html"
     console.print(f"Wrote {run}" + (f"; its report is {report}" if report.exists() else ""))
     if [tracker for tracker in trackers if not _tracked(run, tracker)]:
@@ -107,8 +112,10 @@ def _tracked(run: Path, tracker: Tracker) -> bool:
 
 
 def evaluate(
-    run: Annotated[Path, typer.Option(help="A finished run.")],
-    marts: Annotated[Path | None, typer.Option(help="Marts to evaluate on; default: those it was trained on.")] = None,
+    run: Annotated[Path, typer.Option(help="A finished run.", **READ)],
+    marts: Annotated[
+        Path | None, typer.Option(help="Marts to evaluate on; default: those it was trained on.", **READ)
+    ] = None,
     mart: Mart = None,
     manifest: Manifest = None,
     vectors: Vectors = None,
@@ -140,17 +147,20 @@ def evaluate(
 
 def report(
     runs: Annotated[
-        list[Path], typer.Option(help="A finished run, or a ladder's folder for all of its runs; give it once per run.")
+        list[Path],
+        typer.Option(help="A finished run, or a ladder's folder for all of its runs; give it once per run.", **READ),
     ],
-    output: Annotated[Path, typer.Option(help="The HTML file to write.")],
+    output: Annotated[Path, typer.Option(help="The HTML file to write.", **WRITE)],
     bayes: Bayes = None,
     ladder: Annotated[
         Path | None,
-        typer.Option(help="A ladder.json to show; default: one beside or above the runs, of the same rows."),
+        typer.Option(help="A ladder.json to show; default: one beside or above the runs, of the same rows.", **READ),
     ] = None,
     skew: Annotated[
         Path | None,
-        typer.Option(help="What `trainer replay` with --served wrote; default: skew.json in the runs' folders."),
+        typer.Option(
+            help="What `trainer replay` with --served wrote; default: skew.json in the runs' folders.", **READ
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -158,6 +168,7 @@ def report(
 
     Example: `trainer report --runs runs/00_gbdt --runs runs/01_dnn --output runs/report.html`
     """
+    from storage.remote import upload
     from trainer.report import write_report
     from trainer.report.related import runs_of
     from trainer.run.integrity import check_finished
@@ -166,8 +177,9 @@ def report(
     for run in runs:
         check_finished(run)
     answers = {one.key: one.sentences for one in write_report(runs, output, bayes, ladder=ladder, skew=skew)}
+    upload(output)
     if as_json:
-        typer.echo(json.dumps({"output": str(output), "runs": [str(run) for run in runs], "answers": answers}))
+        typer.echo(json.dumps({"output": shown(output), "runs": [shown(run) for run in runs], "answers": answers}))
     for sentence in (*answers.get("worth", ()), *answers.get("instant", ())):
         console.print(sentence, soft_wrap=True, markup=False)
     console.print(f"Wrote {output}")

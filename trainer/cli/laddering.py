@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +10,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
+from storage.options import LOCAL, READ
+from storage.uris import command_line
 from trainer.base.errors import TrainerError, require_extra
 from trainer.cli.common import Json, Manifest, Mart, Vectors, console, out
 
@@ -28,10 +29,10 @@ def ladder(
         str,
         typer.Option(help="How rows were split: time, cold_item, cold_user. Another than time has marts of its own."),
     ] = "time",
-    marts: Annotated[Path | None, typer.Option(help="Marts that lie elsewhere.", show_default=False)] = None,
+    marts: Annotated[Path | None, typer.Option(help="Marts that lie elsewhere.", show_default=False, **READ)] = None,
     mart: Mart = None,
     manifest: Manifest = None,
-    output: Annotated[Path | None, typer.Option(help="Default: `runs/ladder/<the marts' folder>`.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Default: `runs/ladder/<the marts' folder>`.", **LOCAL)] = None,
     vectors: Vectors = None,
     placebo: Annotated[
         bool | None,
@@ -48,7 +49,8 @@ def ladder(
     truth: Annotated[
         Path | None,
         typer.Option(
-            help="True probabilities by event_id; default: `data/raw/<dataset>/truth/true_probabilities.parquet`."
+            help="True probabilities by event_id; default: `data/raw/<dataset>/truth/true_probabilities.parquet`.",
+            **LOCAL,
         ),
     ] = None,
     as_json: Json = False,
@@ -92,7 +94,7 @@ def ladder(
         jobs=jobs,
         threads=threads,
         vectors=vectors,
-        command=shlex.join(["trainer", *sys.argv[1:]]),
+        command=command_line(["trainer", *sys.argv[1:]]),
     )
     whole = [rung for rung in rungs if rung.name not in made.failed]
     if not whole:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from storage.options import LOCAL
 from trainer.base.errors import TrainerError, require_extra
 from trainer.base.progress import ticking
 from trainer.cli import skewing
@@ -33,6 +34,7 @@ EventsPlace = Annotated[
         "--events",
         help="The canonical events: the warehouse's DuckDB file, or Parquet with the columns of stg_events; default: "
         "`data/<dataset>.duckdb` beside the marts.",
+        **LOCAL,
     ),
 ]
 Tolerance = Annotated[
@@ -85,6 +87,7 @@ def apply(
         typer.Option(
             "--events",
             help="Events whose outcomes are known, with the columns of stg_events: Parquet, or a DuckDB file.",
+            **LOCAL,
         ),
     ],
     as_json: Json = False,

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from storage.options import LOCAL, READ
+from storage.places import shown
 from trainer.base.errors import require_extra
 from trainer.cli.common import Json, Vectors, console
 from trainer.cli.online import StateUrl
@@ -16,7 +18,7 @@ _MB = 1_000_000
 
 
 def serve(
-    run: Annotated[Path, typer.Option(help="A finished run, fitted on the mart that the state is of.")],
+    run: Annotated[Path, typer.Option(help="A finished run, fitted on the mart that the state is of.", **READ)],
     state: StateUrl,
     vectors: Vectors = None,
     host: Annotated[
@@ -25,7 +27,9 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port to listen on; 0 for any that is free.")] = 8080,
     served: Annotated[
         Path | None,
-        typer.Option(help="A folder for the log of what was served: Parquet by day, with probabilities and features."),
+        typer.Option(
+            help="A folder for the log of what was served: Parquet by day, with probabilities and features.", **LOCAL
+        ),
     ] = None,
     max_candidates: Annotated[int, typer.Option(min=1, help="Candidates that one request may have.")] = 1000,
     max_body: Annotated[int, typer.Option(min=1, help="Megabytes that the body of a request may have.")] = 10,
@@ -54,7 +58,7 @@ def serve(
 
     def started(url: str) -> None:
         if as_json:
-            typer.echo(json.dumps({"url": url, "run": str(run), "state": state}))
+            typer.echo(json.dumps({"url": url, "run": shown(run), "state": state}))
         say(f"Serving {run} on {url}. Ctrl-C stops it.")
 
     serve_until_stopped(what, Place(host, port), say, started)

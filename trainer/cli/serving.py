@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
+from storage.options import LOCAL, READ, WRITE
 from trainer.cli.common import Json, Vectors, console
 
 
 def score(
-    run: Annotated[Path, typer.Option(help="A finished run.")],
-    source: Annotated[Path, typer.Option("--input", help="A Parquet file, or a folder of them.")],
-    output: Annotated[Path, typer.Option(help="The Parquet file to write.")],
+    run: Annotated[Path, typer.Option(help="A finished run.", **READ)],
+    source: Annotated[Path, typer.Option("--input", help="A Parquet file, or a folder of them.", **READ)],
+    output: Annotated[Path, typer.Option(help="The Parquet file to write.", **WRITE)],
     keep: Annotated[
         list[str] | None, typer.Option(help="Another column of the input to pass on; give it once a column.")
     ] = None,
@@ -27,7 +28,8 @@ def score(
         Path | None,
         typer.Option(
             help="Where the users' outcomes are, for a run that reads them (11_sequence): a mart, or Parquet with "
-            "the contract's columns, label and known_at among them."
+            "the contract's columns, label and known_at among them.",
+            **READ,
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the output.")] = False,
@@ -66,8 +68,10 @@ def score(
 
 
 def export(
-    run: Annotated[Path, typer.Option(help="A finished run of a network.")],
-    output: Annotated[Path, typer.Option(help="The ONNX file to write; a JSON file beside it says how to feed it.")],
+    run: Annotated[Path, typer.Option(help="A finished run of a network.", **READ)],
+    output: Annotated[
+        Path, typer.Option(help="The ONNX file to write; a JSON file beside it says how to feed it.", **LOCAL)
+    ],
     force: Annotated[bool, typer.Option("--force", help="Replace the output.")] = False,
     as_json: Json = False,
 ) -> None:

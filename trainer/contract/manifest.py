@@ -7,7 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from storage.places import shown
 from trainer.base.errors import TrainerError, nearest
+from trainer.base.fetching import fetch
 from trainer.contract.schema import Column, column_of
 
 DEFAULT_MANIFEST = Path("target/manifest.json")
@@ -17,6 +19,7 @@ _MANIFEST_WAITS = (0.1, 0.2, 0.4)  # seconds
 def check_manifest(given: Path | None, record: dict[str, Any], columns: tuple[Column, ...]) -> dict[str, Any] | None:
     """Compare the build record with dbt's manifest; return what a run should remember of it, or None without one."""
     path = given or DEFAULT_MANIFEST
+    fetch(path)
     if not path.exists():
         if given:
             raise TrainerError(f"No manifest {path}. `dbt parse` writes target/manifest.json; or leave --manifest out.")
@@ -48,7 +51,7 @@ def check_manifest(given: Path | None, record: dict[str, Any], columns: tuple[Co
                 f"(built {checksum[:12]}, now {known[:12]}). Run `dbt build`."
             )
     return {
-        "path": str(path),
+        "path": shown(path),
         "invocation_id": manifest.get("metadata", {}).get("invocation_id"),
         "contract_checksum": (node.get("contract") or {}).get("checksum"),
         "node_checksum": (node.get("checksum") or {}).get("checksum"),
@@ -61,6 +64,7 @@ def compiled_models(given: Path | None, unique_id: str) -> dict[str, str]:
     Raises: TrainerError where dbt's last command compiled only some of them, or compiled them for a refresh.
     """
     path = given or DEFAULT_MANIFEST
+    fetch(path)
     mend = "Run `dbt compile` with the vars of the build: it writes target/manifest.json. Or point --manifest at one."
     if not path.exists():
         raise TrainerError(f"No manifest {path}, which has the SQL of the features. {mend}")

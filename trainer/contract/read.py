@@ -15,7 +15,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from storage.places import local
+from storage.uris import RemoteError
 from trainer.base.errors import TrainerError, nearest
+from trainer.base.fetching import fetch, look
 from trainer.contract.manifest import check_manifest
 from trainer.contract.parquet import check_parquet
 from trainer.contract.schema import Contract, check_meaning, column_of
@@ -36,16 +39,17 @@ class MartReplacedError(TrainerError):
     """`dbt build` published a mart anew while it was read."""
 
 
-def read_contract(marts: Path, mart: str | None = None, manifest: Path | None = None) -> Contract:
+def read_contract(marts: str | Path, mart: str | None = None, manifest: Path | None = None) -> Contract:
     """Find a training mart and check its three witnesses against each other.
 
-    marts: the folder of one dataset's marts (`data/marts/movielens`), or its parent where that holds one dataset.
+    marts: the folder of one dataset's marts (`data/marts/movielens`), or its parent where that holds one dataset; a
+    path or a URI.
     mart: the folder's name (`training_examples_v1`); None takes the highest version of `training_examples`.
     manifest: dbt's manifest; None looks at `target/manifest.json` and does without when there is none.
     Raises: TrainerError naming the folder, column or model that differs, and the remedy.
     """
     while True:
-        folder = _find_mart(Path(marts), mart)
+        folder = _find_mart(local(marts), mart)
         with suppress(MartReplacedError), one_build(folder):
             return _read_contract(folder, manifest)
 
@@ -59,7 +63,7 @@ def one_build(folder: Path, build: str | None = None) -> Iterator[None]:
     build = build_in(folder) if build is None else build
     try:
         yield
-    except (TrainerError, OSError, pa.ArrowException):
+    except (TrainerError, RemoteError, OSError, pa.ArrowException):
         if build_in(folder) == build:
             raise
     # A build that gave way never comes back: the same one now as before was there all the time.
@@ -73,6 +77,7 @@ def build_in(folder: Path) -> str:
 
 
 def _read_contract(folder: Path, manifest: Path | None) -> Contract:
+    fetch(folder)
     record = _read_record(folder)
     columns = tuple(column_of(c, folder) for c in record["columns"])
     variables = record["vars"]
@@ -99,12 +104,16 @@ def _read_contract(folder: Path, manifest: Path | None) -> Contract:
 
 
 def _find_mart(marts: Path, mart: str | None) -> Path:
+    look(marts)
     if not marts.is_dir():
         raise TrainerError(
             f"No folder {marts}. Expected a dataset's marts, such as data/marts/movielens. Run `dbt build`."
         )
     if not _versions(marts) and not (mart and (marts / mart).is_dir()):
-        datasets = sorted(p for p in marts.iterdir() if p.is_dir() and _versions(p))
+        folders = [p for p in marts.iterdir() if p.is_dir()]
+        for folder in folders:
+            look(folder)
+        datasets = sorted(p for p in folders if _versions(p))
         if len(datasets) > 1:
             names = ", ".join(str(p) for p in datasets)
             raise TrainerError(f"{marts} holds marts of several datasets. Say which one: --marts with one of {names}.")
@@ -133,6 +142,7 @@ def _versions(marts: Path) -> list[Path]:
 
 
 def _record_texts(folder: Path) -> list[str]:
+    fetch(folder / "_build")
     try:
         texts = [p.read_text(encoding="utf-8") for p in sorted((folder / "_build").glob("*.json"))]
     except FileNotFoundError:  # listed a moment ago

@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 import embeddings  # its names load on first use: a stage without texts pays for none of them
 from embeddings import EmbeddingsError
 from trainer.base.errors import TrainerError
+from trainer.base.fetching import fetch
 from trainer.base.files import is_plain
 from trainer.base.progress import progress
 from trainer.columns.store import Columns, evenly_spaced
@@ -201,6 +202,7 @@ def vectors_hashes(root: Path, stores: Iterable[str], text_ids: Sequence[int]) -
     hashes = {}
     for key in stores:
         manifest = root / key / "manifest.json"
+        fetch(manifest)
         hashes[key] = _hash_of(root / key, manifest.read_bytes(), ids) if manifest.is_file() else ""
     return hashes
 

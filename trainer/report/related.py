@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.base.errors import TrainerError
+from trainer.base.fetching import fetch, look
 from trainer.base.files import read_json
 from trainer.metrics.metrics import ANY
 
@@ -20,6 +21,7 @@ def runs_of(given: Path) -> list[Path]:
 
     Raises: TrainerError where its ladder.json is damaged.
     """
+    fetch(given / "ladder.json")
     if not (given / "ladder.json").is_file():
         return [given]
     rungs = _read_ladder(given / "ladder.json")["rungs"]
@@ -33,6 +35,7 @@ def find_ladder(given: Path | None, runs: list[dict[str, Any]]) -> dict[str, Any
     another trainer's, and a fit must not end for that.
     """
     if given is not None:
+        look(given)
         return _read_ladder(given / "ladder.json" if given.is_dir() else given)
     for run in runs:
         if not (run["folder"] / "DONE").exists():
@@ -65,6 +68,7 @@ def find_skew(given: Path | None, runs: list[dict[str, Any]]) -> list[dict[str, 
 
 
 def _read(path: Path, what: str, needed: tuple[str, ...], expected: str) -> dict[str, Any]:
+    fetch(path)
     try:
         found: dict[str, Any] = read_json(path)
         missing = [key for key in needed if key not in found]
@@ -80,6 +84,8 @@ def find_ceiling(given: Path | None, dataset: str) -> dict[tuple[str, str, str],
 
     The file: splits.test.overall.auc, .scenes.<scene>.auc, .{user,item}_levels.<level>.auc, and .cells.
     """
+    if given is not None:
+        fetch(given)
     path = given or Path("data/raw") / dataset / "truth" / "bayes.json"
     if not path.exists():
         if given:

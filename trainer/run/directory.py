@@ -10,6 +10,7 @@ others, is written last (integrity.py).
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -18,8 +19,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from storage import atomic
+from storage import atomic, remote
 from storage.installed import lacking
+from storage.places import is_remote, local
+from storage.uris import RemoteError
 from trainer.base.errors import TrainerError
 from trainer.base.files import read_json, write_json
 from trainer.base.paging import peak_rss_mib
@@ -29,6 +32,7 @@ from trainer.columns.build import open_mart
 from trainer.columns.store import Columns, facts
 from trainer.config import NetworkStage, Stage, dump_stage, load_stage
 from trainer.contract.read import read_contract
+from trainer.contract.schema import Contract
 from trainer.evaluation.calibration import Calibration
 from trainer.evaluation.drift import drift, write_drift
 from trainer.evaluation.predict import cold_start_cells, evaluate, predict_held_out, write_cells, write_predictions
@@ -96,10 +100,12 @@ def fit_run(
     Under torchrun the first process writes, and the others return None.
     Raises: TrainerError for bad input, and for a `run` that is finished already unless `force`.
     """
-    check_free(run, force)
+    check_free(run, force, resume)
     watch, started = Stopwatch(), datetime.now(UTC).isoformat(timespec="seconds")
     with watch("contract"):
         contract = read_contract(marts, mart, manifest)
+    if resume and is_remote(run) and _was_finished(run, contract, command):
+        return _uploaded(run, read_json(run / "metrics.json"))
     checkpoint = run.with_name(f"{run.name}.checkpoint")
     execution = Execution(checkpoint, resume, checkpoint_seconds, amp, columns_on=columns_on)
     with team() as processes, atomic.folder(run) if processes.leads else nullcontext() as aside:
@@ -166,7 +172,28 @@ def fit_run(
         _write_report(aside, run, bayes)
         seal(aside)
         Checkpoint(checkpoint, "").remove()  # before the run appears: nothing comes back here for it later
+    return _uploaded(run, results)
+
+
+def _uploaded(run: Path, results: dict[str, Any]) -> dict[str, Any]:
+    """The results, after a run whose place is a URI went there."""
+    try:
+        remote.upload(run, DONE)
+    except RemoteError as error:
+        raise RemoteError(
+            f"{error} The run is finished, and kept in the cache: the same command with --resume only uploads it."
+        ) from None
     return results
+
+
+def _was_finished(run: Path, contract: Contract, command: str) -> bool:
+    """Whether the same command finished a run of the same mart that it couldn't upload."""
+    if not (run / DONE).exists():
+        return False
+    with readable(run):
+        made = read_json(run / "lineage.json")
+    same = [shlex.join(part for part in shlex.split(one) if part != "--resume") for one in (command, made["command"])]
+    return same[0] == same[1] and made["data_hash"] == contract.data_hash
 
 
 def _for_batch_size(stage: Stage, batch_size: int, columns: Columns) -> Stage:
@@ -215,7 +242,7 @@ def evaluate_run(
     stage = load_stage(run / "config.yaml")
     with readable(run):
         came_from = read_json(run / "lineage.json")
-        recorded, of_mart, content_hash = Path(came_from["marts"]), came_from["mart"], came_from["content_hash"]
+        recorded, of_mart, content_hash = local(came_from["marts"]), came_from["mart"], came_from["content_hash"]
     contract, columns = open_mart(marts or recorded, mart or (of_mart if not marts else None), manifest)
     columns = seen_by(stage, columns)
     predictions = predict_held_out(Fitted.load(run, stage, vectors or vectors_of(run)), columns, Calibration.load(run))
@@ -225,15 +252,17 @@ def evaluate_run(
     return results, json.loads(json.dumps(results)) == read_json(run / "metrics.json")
 
 
-def check_free(run: Path, force: bool) -> None:
+def check_free(run: Path, force: bool, resume: bool = False) -> None:
     """Raise TrainerError unless a run may be written at `run`. Only runs are ever replaced.
 
     What a killed fit left beside it goes, and a run that it was about to replace is back.
     """
     atomic.remove_leftovers(run)
-    if not run.exists() or (run.is_dir() and not any(run.iterdir())):
+    if not remote.exists(run) or (run.is_dir() and not is_remote(run) and not any(run.iterdir())):
         return
-    if not (run / DONE).exists():
+    if not remote.exists(run / DONE):
+        if is_remote(run) and resume and (run / DONE).exists():
+            return  # an upload was killed
         raise TrainerError(f"{run} exists and isn't a finished run. Name another folder with --run, or remove it.")
     if not force:
         raise TrainerError(f"{run} is a finished run. Name another folder with --run, or replace it with --force.")

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from storage.places import local
 from trainer.base.errors import TrainerError
 from trainer.base.files import read_json
 from trainer.base.progress import progress
@@ -68,7 +69,7 @@ def run_importance(
     stage = load_stage(run / "config.yaml")
     with readable(run):
         came_from = read_json(run / "lineage.json")
-        recorded, of_mart = Path(came_from["marts"]), came_from["mart"]
+        recorded, of_mart = local(came_from["marts"]), came_from["mart"]
     contract = read_contract(marts or recorded, mart or (None if marts else of_mart))
     columns = seen_by(stage, open_columns(contract))
     fitted = Fitted.load(run, stage, vectors or vectors_of(run))

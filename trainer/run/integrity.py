@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 
 from trainer.base.errors import TrainerError
+from trainer.base.fetching import fetch
 from trainer.base.files import write_json
 from trainer.base.readable import readable
 
@@ -32,6 +33,7 @@ def check_finished(run: Path) -> None:
     A DONE that is empty is an older trainer's: then there are no hashes to compare with. Links out of the run are
     refused either way.
     """
+    fetch(run)
     again = "Restore it from a copy, or train it again with `trainer fit`."
     if not (run / DONE).exists():
         what = "isn't a finished run" if run.exists() else "doesn't exist"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from storage import installed
+from storage.places import local, shown
 from trainer.base.code_hash import code_hash
 from trainer.base.files import read_json
 from trainer.columns.store import Columns
@@ -23,7 +24,7 @@ def lineage(fitted: Fitted, contract: Contract, columns: Columns, command: str) 
     packages = ("torch", "numpy", "lightgbm", "scikit-learn", "pyarrow", "safetensors")
     return {
         "dataset": contract.dataset,
-        "marts": str(contract.folder.parent),
+        "marts": shown(contract.folder.parent),
         "mart": contract.folder.name,
         "n_rows": contract.n_rows,
         "dbt": contract.lineage,
@@ -31,7 +32,7 @@ def lineage(fitted: Fitted, contract: Contract, columns: Columns, command: str) 
         "data_hash": contract.data_hash,
         "content_hash": columns.content_hash,
         "columns": [asdict(c) for c in contract.columns],
-        "vectors": str(fitted.vectors),
+        "vectors": shown(fitted.vectors),
         "vectors_hashes": vectors_hashes(fitted.vectors, [s.store for s in spaces], columns.text_ids if spaces else ()),
         "variables": contract.variables,
         "seed": stage.seed,
@@ -63,4 +64,4 @@ def _git_commit() -> str | None:
 
 def vectors_of(run: Path) -> Path:
     """The folder of the vector stores that a run was trained with."""
-    return Path(read_json(run / "lineage.json").get("vectors", DEFAULT_VECTORS))
+    return local(read_json(run / "lineage.json").get("vectors", DEFAULT_VECTORS))

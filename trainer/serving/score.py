@@ -8,7 +8,8 @@ the model is right for it. Legend: B rows of a block.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from storage import atomic
+from storage import atomic, remote
+from storage.ahead import ahead
+from storage.places import is_remote, shown
 from trainer.base.errors import TrainerError, nearest
 from trainer.base.files import read_json
 from trainer.base.paging import peak_rss_mib
@@ -111,6 +114,62 @@ class Model:
         return sigmoid(logits_B)
 
 
+@dataclass(frozen=True)
+class Scoring:
+    """Rows on their way to probabilities: one code path for every engine.
+
+    taken: the columns that are passed on. schema: of what is written, `taken` and `probability`. build: of the mart
+    that the rows are, empty where they are none.
+    """
+
+    source: Source
+    model: Model
+    taken: tuple[str, ...]
+    schema: pa.Schema
+    build: str
+
+    @classmethod
+    def of(
+        cls, run: Path, source: Path, keep: tuple[str, ...], vectors: Path | None, partitions: tuple[str, ...]
+    ) -> Scoring:
+        """Find the files and load the run. Raises: TrainerError as `score_file`."""
+        build = build_in(source)
+        with one_build(source, build):
+            found = open_source(source, partitions)
+        model = Model.load(run, vectors)
+        found = replace(found, columns=model.required.columns, wanted=(*model.keys, *keep))
+        with one_build(source, build):
+            files, first = found.files, found.schema(found.files[0])
+        taken = tuple(name for name in dict.fromkeys((*model.keys, *keep)) if name in first.names)
+        for name in keep:
+            if name not in first.names:
+                raise TrainerError(
+                    f"--keep {name}: {files[0]} has no such column{nearest(name, first.names)}."
+                    f"{found.hint(files[0], name)}"
+                )
+        if "probability" in taken:
+            raise TrainerError("--keep probability: that is the name of the column written here. Rename the input's.")
+        schema = pa.schema([*(first.field(name) for name in taken), pa.field("probability", pa.float64())])
+        return cls(found, model, taken, schema, build)
+
+    def with_history(self, history: Path | None) -> Scoring:
+        """With the outcomes of the users of these rows, for a run that reads outcomes."""
+        with one_build(self.source.place, self.build):
+            model = self.model.with_history(history, lambda: _users(self.source, self.model))
+        return replace(self, model=model)
+
+    def check(self, path: Path) -> None:
+        """Raises: TrainerError where a file lacks a column, or has it in another type than the first one."""
+        _check(self.source.schema(path), self.schema, self.model, self.source, path)
+
+    def blocks(self, path: Path, row_groups: list[int] | None = None) -> Iterator[pa.Table]:
+        """What is written of a file, a block of rows at a time. row_groups: those alone."""
+        for table in self.source.blocks(path, [*self.taken, *self.model.required.names], row_groups):
+            probability_B = self.model.probabilities(table, str(path))
+            kept = [table[name] for name in self.taken]
+            yield pa.table([*kept, pa.array(probability_B)], schema=self.schema)
+
+
 def score_file(
     run: Path,
     source: Path,
@@ -133,60 +192,56 @@ def score_file(
     Raises: TrainerError naming the column that is missing or has another type, or the scene that is unknown;
     MartReplacedError where the input is a mart and `dbt build` published it anew meanwhile.
     """
-    if output.exists() and not force:
-        raise TrainerError(f"{output} exists already. Name another file with --output, or replace it with --force.")
+    refuse_existing(output, force)
     started = time.perf_counter()
-    build = build_in(source)
-    with one_build(source, build):
-        found = open_source(source, partitions)
-    model = Model.load(run, vectors)
-    found = replace(found, columns=model.required.columns, wanted=(*model.keys, *keep))
-    with one_build(source, build):
-        files, first = found.files, found.schema(found.files[0])
-    taken = [name for name in dict.fromkeys((*model.keys, *keep)) if name in first.names]
-    for name in keep:
-        if name not in first.names:
-            raise TrainerError(
-                f"--keep {name}: {files[0]} has no such column{nearest(name, first.names)}.{found.hint(files[0], name)}"
-            )
-    if "probability" in taken:
-        raise TrainerError("--keep probability: that is the name of the column written here. Rename the input's.")
-    with one_build(source, build):
-        model = model.with_history(history, lambda: _users(found, model))
-    schema = pa.schema([*(first.field(name) for name in taken), pa.field("probability", pa.float64())])
-    rows, in_both = 0, dict[str, Path]()
+    scoring = Scoring.of(run, source, keep, vectors, partitions).with_history(history)
+    files, rows, in_both = scoring.source.files, 0, dict[str, Path]()
     with (
         atomic.file(output) as aside,
-        one_build(source, build),
-        pq.ParquetWriter(aside, schema) as writer,
+        one_build(source, scoring.build),
+        pq.ParquetWriter(aside, scoring.schema) as writer,
         progress() as bar,
+        ExitStack() as stack,
     ):
-        total = sum(_n_rows(path) for path in files)
+        # Of files behind a URI the next one is fetched while one is scored; none is fetched before just for its rows.
+        total = None if is_remote(source) else sum(n_rows(path) for path in files)
         task = bar.add_task("Scoring", total=total, note="")
-        for path in files:
-            _check(found.schema(path), schema, model, found, path)
-            in_both |= {name: path for name in found.in_both(path) if name not in in_both}
-            for table in found.blocks(path, [*taken, *model.required.names]):
-                probability_B = model.probabilities(table, str(path))
-                kept = [table[name] for name in taken]
-                writer.write_table(pa.table([*kept, pa.array(probability_B)], schema=schema))
+        coming = stack.enter_context(closing(ahead(remote.need, files, depth=1))) if is_remote(source) else files
+        for path in coming:
+            scoring.check(path)
+            in_both |= {name: path for name in scoring.source.in_both(path) if name not in in_both}
+            for table in scoring.blocks(path):
+                writer.write_table(table)
                 rows += len(table)
                 bar.update(task, advance=len(table))
-    seconds = time.perf_counter() - started
+            remote.release(path)
+    remote.upload(output)
+    return summary_of(scoring, output, rows, in_both, time.perf_counter() - started)
+
+
+def refuse_existing(output: Path, force: bool) -> None:
+    """Raises: TrainerError where there is an output already."""
+    if remote.exists(output) and not force:
+        raise TrainerError(f"{output} exists already. Name another file with --output, or replace it with --force.")
+
+
+def summary_of(scoring: Scoring, output: Path, rows: int, in_both: dict[str, Path], seconds: float) -> dict[str, Any]:
+    """What `score_file` returns. in_both: declared columns that a file has itself, with the file."""
     return {
         "rows": rows,
-        "files": len(files),
-        "left_out": [{"path": one.path, "reason": one.reason} for one in found.left_out],
-        "notes": [f"{name}: the column in {path} was read, not its folder's name." for name, path in in_both.items()],
+        "files": len(scoring.source.files),
+        "left_out": [{"path": one.path, "reason": one.reason} for one in scoring.source.left_out],
+        "notes": [
+            f"{name}: the column in {shown(path)} was read, not its folder's name." for name, path in in_both.items()
+        ],
         "seconds": round(seconds, 3),
         "rows_per_second": round(rows / seconds),
         "peak_rss_mib": peak_rss_mib(),
-        "output": str(output),
+        "output": shown(output),
     }
 
 
 def _check(found: pa.Schema, written: pa.Schema, model: Model, source: Source, path: Path) -> None:
-    """Raises: TrainerError where a file of a folder lacks a column, or has it in another type than the first one."""
     missing = next((name for name in model.required.names if name not in found.names), None)
     try:
         model.required.check(found, str(path))
@@ -209,6 +264,6 @@ def _users(found: Source, model: Model) -> pa.Array:
     return pc.unique(pa.concat_arrays(values))
 
 
-def _n_rows(path: Path) -> int:
+def n_rows(path: Path) -> int:
     with open_parquet(path) as file:
         return file.metadata.num_rows

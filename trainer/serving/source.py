@@ -15,7 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.listing import LeftOut, list_files, summary
+from storage.remote import need
 from trainer.base.errors import TrainerError
+from trainer.base.fetching import look
 from trainer.contract.parquet import PARTITION
 from trainer.contract.read import build_in
 from trainer.contract.schema import Column
@@ -70,13 +72,13 @@ class Source:
             schema = schema.append(pa.field(name, value.type))
         return schema
 
-    def blocks(self, path: Path, names: list[str]) -> Iterator[pa.Table]:
-        """These columns of a file, a block of rows at a time."""
+    def blocks(self, path: Path, names: list[str], row_groups: list[int] | None = None) -> Iterator[pa.Table]:
+        """These columns of a file, a block of rows at a time. row_groups: those alone."""
         with open_parquet(path) as file:
             added = self._added(path, file.schema_arrow)
             own = [name for name in dict.fromkeys(names) if name not in added]
             try:
-                for batch in file.iter_batches(PREDICT_BATCH, columns=own):
+                for batch in file.iter_batches(PREDICT_BATCH, row_groups, own):
                     table = pa.Table.from_batches([batch])
                     for name, value in added.items():
                         table = table.append_column(name, pa.repeat(value, len(table)))
@@ -117,6 +119,7 @@ def open_source(place: Path, partitions: tuple[str, ...] = ()) -> Source:
 
     Raises: TrainerError where there is no such file or folder, or no Parquet file in it.
     """
+    look(place)
     if place.is_file():
         if partitions:
             raise TrainerError(f"--partition {partitions[0]}: --input {place} is a file, not a folder of folders.")
@@ -137,6 +140,7 @@ def open_source(place: Path, partitions: tuple[str, ...] = ()) -> Source:
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
+    need(path)
     try:
         # Buffered: a row group is read piece by piece instead of whole, whatever its size.
         return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
