@@ -15,9 +15,7 @@ from threading import Thread
 from typing import Any
 from urllib.request import Request, urlopen
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 BUCKET = "warehouse"
 DROP = "drop"  # the connection ends after half of the answer
@@ -124,6 +122,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 def start() -> Iterator[S3]:
     """The server with its proxy, and every request's signature checked."""
+    import boto3  # with moto, a second to import
+    from moto.server import ThreadedMotoServer
+
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
