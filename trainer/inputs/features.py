@@ -34,6 +34,7 @@ from trainer.inputs.vectors import HISTORY, TextSpace
 UNSEEN = 0
 LEAST_RATE = 1e-4  # a rate is kept this far from 0 and 1 before its log odds are taken
 _BLOCK = 1 << 16  # rows per pass over the columns: bounds memory, and fixes the order of the sums
+_THREADS = 4  # that read blocks at once, at most: a block of 130 numbers takes 200 MB while it is summed
 
 
 @dataclass(frozen=True)
@@ -214,8 +215,10 @@ def _fit_dense(columns: Columns, inputs: list[Input], rows_N: np.ndarray) -> tup
             columns.release_pages()
             return sums(transformed(x_BD, transforms))
 
-        with one_each() as threads, closing(ahead(of_block, blocks, depth=threads, threads=threads)) as made:
-            return functools.reduce(np.add, made)
+        with one_each() as cores:
+            threads = min(cores, _THREADS)
+            with closing(ahead(of_block, blocks, depth=threads, threads=threads)) as made:
+                return functools.reduce(np.add, made)
 
     n_D, sum_D = added(lambda x_BD: np.stack([np.isfinite(x_BD).sum(0), np.nansum(x_BD, 0)]))
     mean_D = sum_D / np.maximum(n_D, 1)
