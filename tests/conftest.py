@@ -27,6 +27,8 @@ SLOW = (
     "trainer/ladder/test_running.py",
     "trainer/training/test_determinism.py",
     "trainer/training/test_checkpoint.py",
+    "trainer/serving/test_spark.py",
+    "trainer/test_object_stores.py",
     "trainer/serving/online/test_replay.py",
     "trainer/serving/service/test_process.py",
     "trainer/serving/service/test_app.py",

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from storage.options import LOCAL, READ, WRITE
+from trainer.base.errors import require_extra
 from trainer.cli.common import Json, Vectors, console
 
 
 def score(
     run: Annotated[Path, typer.Option(help="A finished run.", **READ)],
     source: Annotated[Path, typer.Option("--input", help="A Parquet file, or a folder of them.", **READ)],
-    output: Annotated[Path, typer.Option(help="The Parquet file to write.", **WRITE)],
+    output: Annotated[
+        Path, typer.Option(help="The Parquet file to write; with --engine spark a folder of them.", **WRITE)
+    ],
     keep: Annotated[
         list[str] | None, typer.Option(help="Another column of the input to pass on; give it once a column.")
     ] = None,
@@ -33,6 +36,10 @@ def score(
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the output.")] = False,
+    engine: Annotated[
+        Literal["local", "spark"],
+        typer.Option(help="spark: by the workers of a Spark session, to the same numbers (docs/run-on-spark.md)."),
+    ] = "local",
     as_json: Json = False,
 ) -> None:
     """Give the probability of a click for rows with the contract's columns; labels aren't needed.
@@ -45,7 +52,11 @@ def score(
     from storage.listing import LeftOut, summary
     from trainer.serving.score import score_file
 
-    found = score_file(
+    score_by = score_file
+    if engine == "spark":
+        require_extra("spark", "`trainer score --engine spark`")
+        from trainer.serving.spark import score_on_spark as score_by
+    found = score_by(
         run,
         source,
         output,

@@ -1,0 +1,284 @@
+"""`trainer score --engine spark`: the rows of any number of files, by the workers of a Spark session, into a folder.
+
+A task is a part of the input, in order: files, or row groups of one. A Python worker loads the run once and scores its
+tasks with the code that scores locally (score.Scoring), in the same blocks of rows: which rows are multiplied together
+may change the last bit of a probability. So the output is that of a local score to the last bit, and in its order: the
+parts, by their names, hold the rows of the tasks.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pyarrow as pa
+
+from storage import atomic, remote
+from storage.places import is_remote, local, shown
+from trainer.base.errors import TrainerError
+from trainer.base.progress import working
+from trainer.contract.read import one_build
+from trainer.contract.schema import Column
+from trainer.run.provenance import vectors_of
+from trainer.serving.score import Model, Scoring, n_rows, refuse_existing, summary_of
+from trainer.serving.source import Source, open_parquet
+from trainer.training.loop import PREDICT_BATCH
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+DONE = "_SUCCESS"  # Spark's own, written when all parts are there
+_ROWS = 1 << 20  # of a task at most, about
+_TASKS_PER_CORE = 4
+_OURS = re.compile(r"^\s*(?:trainer|storage|embeddings)\.[\w.]+Error: (.+)$", re.M)
+_WIDER = {pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64(), pa.large_string(): pa.string()}
+
+Piece = tuple[int, list[int] | None]  # a file by its number, and its row groups; None for all
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs, with paths as text: those behind a URI it fetches by itself."""
+
+    token: str
+    run: str
+    vectors: str
+    history: str | None
+    place: str
+    files: tuple[str, ...]
+    declared: tuple[str, ...]
+    columns: dict[str, Column]
+    wanted: tuple[str, ...]
+    taken: tuple[str, ...]
+    schema: pa.Schema
+    written: pa.Schema
+    tasks: tuple[tuple[Piece, ...], ...]
+
+
+def score_on_spark(
+    run: Path,
+    source: Path,
+    output: Path,
+    *,
+    keep: tuple[str, ...] = (),
+    vectors: Path | None = None,
+    history: Path | None = None,
+    force: bool = False,
+    partitions: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """As `score_file`, by the active Spark session or a new one, into a folder of Parquet files with `_SUCCESS`.
+
+    The folder appears when it is whole. Run, vectors, input and output are where every worker sees them, or URIs.
+    Raises: TrainerError as `score_file`, and for a column that Spark can't hold.
+    """
+    refuse_existing(output, force)
+    if output.is_file():
+        raise TrainerError(f"{output} is a file; --engine spark writes a folder. Name another, or remove it.")
+    started = time.perf_counter()
+    scoring = Scoring.of(run, source, keep, vectors, partitions).with_history(history)
+    found, written = scoring.source, for_spark(scoring.schema)
+    with one_build(source, scoring.build), a_session() as spark:
+        if is_remote(output) and not spark.sparkContext.master.startswith("local"):
+            raise TrainerError(
+                f"--output {output}: the workers of {spark.sparkContext.master} can't write there. Name a folder that "
+                "all of them see, and copy it."
+            )
+        in_both = dict[str, Path]()
+        if not is_remote(source):
+            for path in found.files:
+                scoring.check(path)
+                in_both |= {name: path for name in found.in_both(path) if name not in in_both}
+        job = Job(
+            token=uuid4().hex,
+            run=_text(run),
+            vectors=_text(vectors or vectors_of(run)),
+            history=None if history is None else _text(history),
+            place=_text(found.place),
+            files=tuple(map(_text, found.files)),
+            declared=found.declared,
+            columns=found.columns,
+            wanted=found.wanted,
+            taken=scoring.taken,
+            schema=scoring.schema,
+            written=written,
+            tasks=tasks_of(found, spark.sparkContext.defaultParallelism),
+        )
+        expected = None if is_remote(source) else sum(n_rows(path) for path in found.files)
+        with atomic.folder(output) as aside:
+            with working("Scoring on Spark"):
+                _write(spark, job, aside)
+            rows = _check_parts(aside, expected)
+    remote.upload(output, DONE)
+    return summary_of(scoring, output, rows, in_both, time.perf_counter() - started)
+
+
+def tasks_of(source: Source, cores: int) -> tuple[tuple[Piece, ...], ...]:
+    """The input in parts for about `cores` workers, in order. Files behind a URI are whole, since none is read here.
+
+    A file is cut only between row groups, and only after a whole number of blocks, so that each block has the rows
+    that it has locally.
+    """
+    if is_remote(source.place):
+        return tuple(((k, None),) for k in range(len(source.files)))
+    sizes = []
+    for path in source.files:
+        with open_parquet(path) as file:
+            groups = range(file.metadata.num_row_groups)
+            sizes.append([file.metadata.row_group(g).num_rows for g in groups])
+    total = sum(map(sum, sizes))
+    enough = min(_ROWS, max(PREDICT_BATCH, -(-total // (_TASKS_PER_CORE * cores))))
+    tasks: list[tuple[Piece, ...]] = []
+    open_task: list[Piece] = []
+    n_open = 0
+    for k, of_file in enumerate(sizes):
+        piece: list[int] = []
+        before = 0
+        for group, n in enumerate(of_file):
+            piece.append(group)
+            before, n_open = before + n, n_open + n
+            if n_open >= enough and before % PREDICT_BATCH == 0 and group + 1 < len(of_file):
+                tasks.append((*open_task, (k, piece)))
+                open_task, piece, n_open = [], [], 0
+        open_task.append((k, piece))
+        if n_open >= enough:
+            tasks.append(tuple(open_task))
+            open_task, n_open = [], 0
+    return (*tasks, tuple(open_task)) if open_task else tuple(tasks)
+
+
+def for_spark(schema: pa.Schema) -> pa.Schema:
+    """The schema in types that Spark has. Raises: TrainerError naming a column that it can't hold."""
+    from pyspark.sql.pandas.types import from_arrow_type
+
+    fields = []
+    for field in schema:
+        kind = field.type.value_type if pa.types.is_dictionary(field.type) else field.type
+        kind = _WIDER.get(kind, pa.string() if pa.types.is_string_view(kind) else kind)
+        if pa.types.is_timestamp(kind):
+            kind = pa.timestamp("us", kind.tz)
+        try:
+            from_arrow_type(kind)
+        except Exception as error:  # each kind of type has another one
+            raise TrainerError(
+                f"Column {field.name} is {field.type}, which Spark can't hold ({error}). Cast it in the input, leave "
+                "it out of --keep, or score without --engine spark."
+            ) from None
+        fields.append(pa.field(field.name, kind))
+    return pa.schema(fields)
+
+
+def scoring_of(job: Job) -> Scoring:
+    """In a worker: the run, loaded once."""
+    if job.token not in _loaded:
+        model = Model.load(local(job.run), local(job.vectors))
+        model = model.with_history(None if job.history is None else local(job.history))
+        files = tuple(map(local, job.files))
+        source = Source(local(job.place), files, (), job.declared, job.columns, job.wanted)
+        _loaded.clear()
+        _loaded[job.token] = Scoring(source, model, job.taken, job.schema, "")
+    return _loaded[job.token]
+
+
+_loaded: dict[str, Scoring] = {}
+
+
+def score_tasks(job: Job, numbers: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """In a worker: what is written of the tasks with these numbers."""
+    for batch in numbers:
+        for number in batch.column(0).to_pylist():
+            scoring = scoring_of(job)
+            for file, row_groups in job.tasks[number]:
+                path = scoring.source.files[file]
+                scoring.check(path)
+                for table in scoring.blocks(path, row_groups):
+                    yield from table.cast(job.written).combine_chunks().to_batches()
+                remote.release(path)
+
+
+class a_session:  # noqa: N801 reads as a word after `with`
+    """The active Spark session, which stays; else a new one, which is stopped at the end.
+
+    Its master is what spark-submit, PYSPARK_SUBMIT_ARGS or spark-defaults.conf say, or $SPARK_MASTER; else local[2].
+    """
+
+    def __enter__(self) -> SparkSession:
+        from pyspark.sql import SparkSession
+
+        self.made = None
+        active = SparkSession.getActiveSession()
+        if active is not None:
+            return active
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        builder = SparkSession.builder.appName("trainer score")
+        master = os.environ.get("SPARK_MASTER") or (None if _master_is_set() else "local[2]")
+        if master is not None:
+            builder = builder.master(master)
+        if master is not None and master.startswith("local"):
+            quiet = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "FATAL"}
+            here = {f"spark.driver.{name}": "127.0.0.1" for name in ("host", "bindAddress")}
+            builder = builder.config(map=quiet | here)
+        self.made = builder.getOrCreate()
+        return self.made
+
+    def __exit__(self, *_: object) -> None:
+        if self.made is not None:
+            self.made.stop()
+
+
+def _master_is_set() -> bool:
+    if "PYSPARK_GATEWAY_PORT" in os.environ:  # spark-submit started this process
+        return True
+    if re.search(r"--master|spark\.master", os.environ.get("PYSPARK_SUBMIT_ARGS", "")):
+        return True
+    home = Path(os.environ.get("SPARK_HOME", "."))
+    defaults = Path(os.environ.get("SPARK_CONF_DIR", home / "conf")) / "spark-defaults.conf"
+    return defaults.is_file() and bool(re.search(r"^\s*spark\.master\b", defaults.read_text(), re.M))
+
+
+def _text(path: Path) -> str:
+    return shown(path) if is_remote(path) else str(path.absolute())
+
+
+def _write(spark: SparkSession, job: Job, folder: Path) -> None:
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    def tasks(numbers: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return score_tasks(job, numbers)
+
+    n = len(job.tasks)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of pandas, which isn't used here
+        rows = spark.range(0, n, 1, n).mapInArrow(tasks, from_arrow_schema(job.written))
+    try:
+        rows.write.mode("overwrite").parquet(folder.absolute().as_uri())
+    except Exception as error:  # what a worker raised comes as text, within one of several of Spark's
+        said = _OURS.findall(str(error))
+        if said:
+            raise TrainerError(said[-1]) from None
+        why = " ".join(str(error).split())[:500]
+        raise TrainerError(f"Spark didn't finish: {type(error).__name__}: {why}. Its own log says more.") from None
+
+
+def _check_parts(folder: Path, expected: int | None) -> int:
+    """The rows that were written. Raises: TrainerError where those aren't all."""
+    for path in folder.glob(".*.crc"):  # Hadoop's, of files that the rename flushes anyway
+        path.unlink()
+    if not (folder / DONE).exists():
+        raise TrainerError(
+            f"Spark wrote no {DONE} into {folder}. If its workers are on other machines, name an --output that all see."
+        )
+    rows = sum(n_rows(path) for path in folder.glob("*.parquet"))
+    if expected is not None and rows != expected:
+        raise TrainerError(
+            f"Spark wrote {rows:,} of {expected:,} rows. If its workers are on other machines, name an --output that "
+            "all of them see."
+        )
+    return rows
