@@ -56,18 +56,19 @@ def determinism(threads: int) -> Iterator[None]:
 
     In a forked process one thread, and it stays one: more would wait for ever (trainer/base/threads.py).
     """
-    before = usable(torch.get_num_threads()), torch.are_deterministic_algorithms_enabled()
+    before = usable(torch.get_num_threads()), torch.get_deterministic_debug_mode()
     others = cast(Any, torch.utils.deterministic)  # its one setting is a property of the module, which types don't show
     filled = others.fill_uninitialized_memory
     torch.set_num_threads(usable(threads))
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    # Not use_deterministic_algorithms: that imports torch's compilers, which takes longer than a small fit.
+    torch.set_deterministic_debug_mode("warn" if torch.cuda.is_available() else "error")
     others.fill_uninitialized_memory = False  # costs a tenth of a step, and nothing reads it
     try:
         yield
     finally:
         torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
+        torch.set_deterministic_debug_mode(before[1])
         others.fill_uninitialized_memory = filled
 
 
