@@ -112,7 +112,8 @@ def embeddings() -> Callable[[], object]:
 
 def trainer() -> Callable[[], object]:
     """The trainer with what it imports only for a fit, and the script of a report, which takes two seconds to make."""
-    for module in ("torch", "lightgbm", "trainer.ladder.running", "trainer.run.directory"):
+    # An optimizer imports _dynamo, which takes longer than a small fit.
+    for module in ("torch._dynamo", "scipy.stats", "lightgbm", "trainer.ladder.running", "trainer.run.directory"):
         import_module(module)
     charts = import_module("trainer.report.charts")
     script = in_a_child(charts.bundle)
