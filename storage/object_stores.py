@@ -95,6 +95,8 @@ def listing(uri: Uri) -> list[Entry]:
 
 def folders(uri: Uri) -> list[str]:
     """The names of the folders in a folder, in order."""
+    if uri.scheme == "gs":  # its client lists a folder by itself only where somebody made an object to mark it
+        return sorted({entry.path.partition("/")[0] for entry in listing(uri) if "/" in entry.path})
     selector = fs.FileSelector(_path(uri), allow_not_found=True)
     infos = _asked(uri, "listed", lambda: _files(uri).get_file_info(selector))
     names = sorted(info.base_name for info in infos if info.type == fs.FileType.Directory)
@@ -223,7 +225,7 @@ def _opened(
         how = {"region": given.get("region"), "retry_strategy": attempts}
         return fs.S3FileSystem(anonymous=anonymous, **how, **keys, **where, **TIMEOUTS)
     if scheme == "gs":
-        return fs.GcsFileSystem(anonymous=anonymous, retry_time_limit=timedelta(seconds=60), **where)
+        return fs.GcsFileSystem(anonymous=anonymous, retry_time_limit=timedelta(seconds=10), **where)
     host, _, port = place.partition(":")
     return fs.HadoopFileSystem(host, int(port) if port.isdecimal() else 0, user=user or None)
 

@@ -64,6 +64,12 @@ def s3(s3_server: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
     return s3_server
 
 
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fit's own report takes most of the time of a fit this small; one is drawn by `trainer report`."""
+    monkeypatch.setattr("trainer.run.directory._write_report", lambda *_: None)
+
+
 @pytest.fixture
 def trees(stage: Any, tmp_path: Path) -> Path:
     path = tmp_path / "trees.yaml"
