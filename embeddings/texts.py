@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from embeddings.errors import EmbeddingsError, NoTextsError
 from storage import remote, text_ids
+from storage.mart_files import MartFilesError, mart_files
 from storage.places import is_remote, local
 
 COLUMNS = ("text_id", "text", "side", "n_rows", "n_cold_rows", "n_train_rows")
@@ -86,12 +87,10 @@ def read_texts(marts: Path | str) -> Texts:
         )
     folder = folders[0]
     remote.fetch(folder)
-    # Spark and dbt put their own files next to the data: _build, _SUCCESS, .crc.
-    files = [
-        path
-        for path in sorted(folder.rglob("*.parquet"))
-        if not any(part.startswith(("_", ".")) for part in path.relative_to(folder).parts)
-    ]
+    try:
+        files = mart_files(folder)
+    except MartFilesError as error:
+        raise EmbeddingsError(str(error)) from None
     if not files and _is_built_empty(folder):
         raise NoTextsError(folder)
     if not files:

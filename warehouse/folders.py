@@ -16,7 +16,7 @@ from dbt.adapters.duckdb.plugins import BasePlugin
 from duckdb import DuckDBPyConnection
 
 from storage import atomic
-from warehouse import refresh
+from warehouse import delta, refresh
 from warehouse.places import in_project, project_folder
 from warehouse.reading import scan
 from warehouse.reading.csv_files import count_lines
@@ -75,7 +75,8 @@ class Plugin(BasePlugin):
             # The views of marts read relative paths. What is written gets its path from make_folder.
             conn.execute(f"set global file_search_path = {literal(str(project))}")
         reading = (scan.find_raw_files, scan.scan_sql, scan.place_of, scan.reading_rules, scan.lines_about, count_lines)
-        for function in (make_folder, link_days, publish_folder, refresh.plan_refresh, *reading):
+        own = (make_folder, link_days, publish_folder, delta.write_delta_log, refresh.plan_refresh)
+        for function in (*own, *reading):
             arguments: list[Any] = ["VARCHAR"] * function.__code__.co_argcount
             # side_effects: never folded into a constant while planning, never called twice for one row
             conn.create_function(function.__name__, function, arguments, "VARCHAR", side_effects=True)

@@ -15,9 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.listing import LeftOut, list_files, summary
+from storage.mart_files import DELTA_LOG, MartFilesError, mart_files
 from storage.remote import need
 from trainer.base.errors import TrainerError
-from trainer.base.fetching import look
+from trainer.base.fetching import fetch, look
 from trainer.contract.parquet import PARTITION
 from trainer.contract.read import build_in
 from trainer.contract.schema import Column
@@ -126,6 +127,8 @@ def open_source(place: Path, partitions: tuple[str, ...] = ()) -> Source:
         return Source(place, (place,))
     if not place.is_dir():
         raise TrainerError(f"No file or folder {place}. Expected Parquet with the contract's columns.")
+    if (place / DELTA_LOG).is_dir():
+        return _delta_table(place, partitions)
     declared = tuple(dict.fromkeys(partitions))
     is_mart = bool(build_in(place))
     if is_mart:
@@ -137,6 +140,19 @@ def open_source(place: Path, partitions: tuple[str, ...] = ()) -> Source:
         others = "".join(f" {line}." for line in summary(left_out)[:3])
         raise TrainerError(f"{place} holds no .parquet files.{others} Expected Parquet with the contract's columns.")
     return Source(place, tuple(place / found.path for found in listing.wanted), left_out, declared)
+
+
+def _delta_table(place: Path, partitions: tuple[str, ...]) -> Source:
+    """The files that the table's log names; its partition columns stand in their folders' names."""
+    fetch(place / DELTA_LOG)
+    try:
+        files = mart_files(place)
+    except MartFilesError as error:
+        raise TrainerError(str(error)) from None
+    if not files:
+        raise TrainerError(f"{place} is a Delta table without a file. Expected Parquet with the contract's columns.")
+    columns = [part.partition("=")[0] for part in files[0].relative_to(place).parts[:-1]]
+    return Source(place, tuple(files), (), tuple(dict.fromkeys((*columns, *partitions))))
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:

@@ -34,10 +34,24 @@
     {%- do vars.update(split_vars()) -%}
     {%- set checksums = {} -%}
     {%- do ancestor_checksums(model.unique_id, checksums) -%}
-    {{ return({
+    {%- set record = {
         'model': model.name, 'version': model.get('version'), 'unique_id': model.unique_id, 'dataset': var('dataset'),
         'invocation_id': invocation_id, 'dbt_version': dbt_version, 'adapter': target.type, 'n_rows': n_rows,
-        'node_checksums': checksums, 'columns': columns, 'vars': vars}) }}
+        'node_checksums': checksums, 'columns': columns, 'vars': vars} -%}
+    {%- if table_format() != 'parquet' -%}{%- do record.update({'table_format': table_format()}) -%}{%- endif -%}
+    {{ return(record) }}
+{%- endmacro %}
+
+{% macro table_format() -%}
+    {#- What the folder of a mart is: Parquet files, or these with the log of a Delta table (warehouse/delta.py). -#}
+    {%- set format = var('table_format') -%}
+    {%- if format not in ['parquet', 'delta'] -%}
+        {{ exceptions.raise_compiler_error("var table_format is '" ~ format ~ "'; expected parquet or delta.") }}
+    {%- elif format == 'delta' and target.type != 'duckdb' -%}
+        {{ exceptions.raise_compiler_error("var table_format is delta, which is written on DuckDB only. Build with --target duckdb, "
+            ~ "or leave the var at parquet and make Delta tables of the marts with Spark's own Delta package.") }}
+    {%- endif -%}
+    {{ return(format) }}
 {%- endmacro %}
 
 {% macro stop_if_wrongly_empty(place) -%}
@@ -105,13 +119,16 @@
     {%- if n_rows == 0 -%}{{ stop_if_wrongly_empty(place) }}{%- endif -%}
     {%- do run_query("copy (" ~ record_select(build_record(n_rows)) ~ ") to " ~ literal(made_folder(aside ~ '/_build') ~ '/build.json')
         ~ " (format json)") -%}
+    {%- if table_format() == 'delta' -%}
+        {%- do run_query("select write_delta_log(" ~ literal(aside) ~ ", " ~ literal(place) ~ ", " ~ literal(partition_by or '') ~ ")") -%}
+    {%- endif -%}
     {%- do run_query("select publish_folder(" ~ literal(aside) ~ ", " ~ literal(place) ~ ")") -%}
 
     {%- if existing is not none and existing.type != 'view' -%}{%- do adapter.drop_relation(existing) -%}{%- endif -%}
     {%- call statement('view') -%}
         create or replace view {{ target_relation }} as
         select {{ contract_columns() }}
-        from read_parquet({{ literal(place ~ '/**/*.parquet') }}, hive_partitioning = {{ 'true' if partition_by else 'false' }}
+        from read_parquet({{ literal(place ~ ('/' ~ partition_by ~ '=*' if partition_by else '') ~ '/*.parquet') }}, hive_partitioning = {{ 'true' if partition_by else 'false' }}
             {{- ", hive_types = {'event_date': date}" if partition_by == 'event_date' }})
     {%- endcall -%}
 
