@@ -23,6 +23,7 @@ SLOW = (
     "embeddings/test_retrieval.py",
     "embeddings/test_encoder.py",
     "warehouse/test_point_in_time.py",
+    "warehouse/test_delta.py",
     "system/test_no_signal.py",
     "trainer/ladder/test_running.py",
     "trainer/training/test_determinism.py",
