@@ -101,7 +101,7 @@ def apply(
     from trainer.serving.online.features import Online
     from trainer.serving.online.stores import open_store
 
-    _apply(Online(open_store(state)), Events(events), None, None, as_json)
+    _apply(Online(open_store(state, new=False)), Events(events), None, None, as_json)
 
 
 def replay(

@@ -210,12 +210,13 @@ class RedisStore(Store):
             raise StoreError(f"The state at {self._url} can't be read or written ({error}).") from None
 
 
-def open_store(url: str, wait: float = _WAIT_SECONDS) -> Store:
+def open_store(url: str, wait: float = _WAIT_SECONDS, *, new: bool = True) -> Store:
     """`sqlite:FILE` (or just a path ending in .sqlite), or `redis://HOST:PORT/DATABASE?prefix=NAME`.
 
-    wait: seconds that a call waits for another writer's lock, or for the server.
+    wait: seconds that a call waits for another writer's lock, or for the server. new: a file that isn't there is made.
 
-    Raises: TrainerError for a URL of another kind; StoreError where the store can't be reached.
+    Raises: TrainerError for a URL of another kind, and where a file has to be there; StoreError where the store can't
+    be reached.
     """
     if url.startswith(("redis://", "rediss://", "unix://")):
         base, _, query = url.partition("?")
@@ -223,10 +224,13 @@ def open_store(url: str, wait: float = _WAIT_SECONDS) -> Store:
         prefix = next((part.removeprefix("prefix=") for part in options if part.startswith("prefix=")), "state")
         rest = "&".join(part for part in options if not part.startswith("prefix="))
         return RedisStore(base + (f"?{rest}" if rest else ""), f"{prefix}:".encode(), wait)
-    if url.startswith("sqlite:"):
-        return SQLiteStore(Path(url.removeprefix("sqlite:").removeprefix("//")), wait)
-    if not urlsplit(url).scheme and url.endswith((".sqlite", ".db")):
-        return SQLiteStore(Path(url), wait)
+    if url.startswith("sqlite:") or (not urlsplit(url).scheme and url.endswith((".sqlite", ".db"))):
+        path = Path(url.removeprefix("sqlite:").removeprefix("//"))
+        if not new and not path.exists():
+            raise TrainerError(
+                f"--state {url}: there is no such file. Correct the path, or make a state: `trainer state build`."
+            )
+        return SQLiteStore(path, wait)
     raise TrainerError(
         f"--state {url}: expected sqlite:FILE, such as sqlite:state.sqlite, or redis://HOST:PORT/0, which may end in "
         "?prefix=NAME."

@@ -66,7 +66,7 @@ def serve(what: Served, place: Place, say: Callable[[str], None], started: Calla
     Raises: TrainerError where the run, the state and the place don't do.
     """
     metrics = Metrics()
-    store = open_store(what.state, _STORE_SECONDS)
+    store = open_store(what.state, _STORE_SECONDS, new=False)
     batch_only = Online(store).batch_only
     for name, reason in batch_only.items():
         say(f"{name}: batch only, {reason}.")
@@ -77,7 +77,7 @@ def serve(what: Served, place: Place, say: Callable[[str], None], started: Calla
         log = None if what.log is None else ServedLog(what.log, metrics, say)
         store.work_aside()
         service = Service(scorer, what.run, metrics, log)
-        watch = State(open_store(what.state, _STORE_SECONDS))
+        watch = State(open_store(what.state, _STORE_SECONDS, new=False))
         app = make_app(service, watch, metrics, what.options)
         host, port = listening.getsockname()[:2]
         shown = f"[{host}]" if ":" in host else host

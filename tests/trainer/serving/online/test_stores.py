@@ -111,5 +111,11 @@ def test_a_store_that_is_not_there(tmp_path, redis_url: str) -> None:
     (tmp_path / "file").write_text("no database, and long enough to be read as one" * 100)
     with pytest.raises(StoreError, match="file can't be read or written"):
         open_store(f"sqlite:{tmp_path}/file")
+    for url in (f"sqlite:{tmp_path}/mistyped.sqlite", f"{tmp_path}/mistyped.sqlite"):
+        with pytest.raises(
+            TrainerError, match=r"mistyped.sqlite: there is no such file. Correct the path, or make a state"
+        ):
+            open_store(url, new=False)
+    assert not (tmp_path / "mistyped.sqlite").exists()
     with pytest.raises(TrainerError, match="expected sqlite:FILE"):
         open_store("mysql://here")

@@ -130,6 +130,10 @@ def test_what_stops_it_from_starting(
 
     state = fitted.state(f"sqlite:{tmp_path}/state.sqlite", 10)
     run = ["--run", str(fitted.run)]
+    assert "x.db: there is no such file. Correct the path, or make a state" in refused(
+        *run, "--state", f"sqlite:{tmp_path}/x.db"
+    )
+    (tmp_path / "x.db").touch()
     assert "There is no state yet. `trainer state build` makes one." in refused(
         *run, "--state", f"sqlite:{tmp_path}/x.db"
     )
