@@ -25,7 +25,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from storage import home
-from storage.uris import REMOTE, RemoteError, Uri, is_uri, parse
+from storage.uris import REMOTE, RemoteError, Uri, is_uri, parse, without_secrets
 
 # Credentials and options of the URIs that were given, by what they are for; never written anywhere.
 _given: dict[tuple[str, str], tuple[str, tuple[tuple[str, str], ...]]] = {}
@@ -39,6 +39,12 @@ def local(given: str | os.PathLike[str]) -> Path:
 def target(given: str | os.PathLike[str]) -> Path:
     """The path to write what the user named, for `upload` to take from there. Raises: as `local`."""
     return _as_path(given, lambda: cache_root() / "made")
+
+
+def recorded(text: str) -> Path:
+    """The path to read what a file names, such as a run's lineage. Where a store is, and with what credentials, is the
+    user's to say: options in the text don't count."""
+    return local(without_secrets(text))
 
 
 def shown(path: Path) -> str:

@@ -104,3 +104,7 @@ def test_a_path_says_which_uri_it_stands_for(tmp_path: Path, monkeypatch: pytest
         assert places.told(f"No file {path}/x, {path}.") == "No file s3://bucket/a b/c/x, s3://bucket/a b/c."
         assert not path.exists()
     assert places.shown(places.local("s3://bucket")) == "s3://bucket"
+    monkeypatch.setattr(places, "_given", {})
+    path = places.recorded("s3://key:word@bucket/a?endpoint_override=elsewhere")  # by somebody else's run
+    assert places.shown(path) == "s3://bucket/a" and not places._given
+    assert places.recorded("data/vectors") == Path("data/vectors")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from storage.installed import version_of
-from storage.places import local
+from storage.places import recorded
 from trainer.base.code_hash import code_hash
 from trainer.base.errors import TrainerError, nearest
 from trainer.base.files import read_json
@@ -96,7 +96,7 @@ def why_redo(run: Path, stage: Stage, content_hash: str, text_ids: Sequence[int]
     if lineage.get("code_hash") != code_hash():
         return "the trainer's code has changed"
     hashes: dict[str, str] = lineage.get("vectors_hashes", {})
-    if vectors_hashes(local(lineage["vectors"]), hashes, text_ids if hashes else ()) != hashes:
+    if vectors_hashes(recorded(lineage["vectors"]), hashes, text_ids if hashes else ()) != hashes:
         return "the vectors have changed"
     changed = [p for p in PACKAGES if lineage.get("versions", {}).get(p) != version_of(p)]
     return f"another version of {', '.join(changed)}" if changed else None

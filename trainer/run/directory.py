@@ -10,6 +10,7 @@ others, is written last (integrity.py).
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import time
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from typing import Any
 
 from storage import atomic, remote
 from storage.installed import lacking
-from storage.places import is_remote, local
+from storage.places import is_remote, recorded
 from storage.uris import RemoteError
 from trainer.base.errors import TrainerError
 from trainer.base.files import read_json, write_json
@@ -105,7 +106,8 @@ def fit_run(
     with watch("contract"):
         contract = read_contract(marts, mart, manifest)
     if resume and is_remote(run) and _was_finished(run, contract, command):
-        return _uploaded(run, read_json(run / "metrics.json"))
+        leads = os.environ.get("RANK", "0") == "0"  # of torchrun's processes
+        return _uploaded(run, read_json(run / "metrics.json")) if leads else None
     checkpoint = run.with_name(f"{run.name}.checkpoint")
     execution = Execution(checkpoint, resume, checkpoint_seconds, amp, columns_on=columns_on)
     with team() as processes, atomic.folder(run) if processes.leads else nullcontext() as aside:
@@ -242,8 +244,8 @@ def evaluate_run(
     stage = load_stage(run / "config.yaml")
     with readable(run):
         came_from = read_json(run / "lineage.json")
-        recorded, of_mart, content_hash = local(came_from["marts"]), came_from["mart"], came_from["content_hash"]
-    contract, columns = open_mart(marts or recorded, mart or (of_mart if not marts else None), manifest)
+        trained_on, of_mart, content_hash = recorded(came_from["marts"]), came_from["mart"], came_from["content_hash"]
+    contract, columns = open_mart(marts or trained_on, mart or (of_mart if not marts else None), manifest)
     columns = seen_by(stage, columns)
     predictions = predict_held_out(Fitted.load(run, stage, vectors or vectors_of(run)), columns, Calibration.load(run))
     results = evaluate(stage, contract, columns, predictions)

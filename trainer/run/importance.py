@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from storage.places import local
+from storage.places import recorded
 from trainer.base.errors import TrainerError
 from trainer.base.files import read_json
 from trainer.base.progress import progress
@@ -69,8 +69,8 @@ def run_importance(
     stage = load_stage(run / "config.yaml")
     with readable(run):
         came_from = read_json(run / "lineage.json")
-        recorded, of_mart = local(came_from["marts"]), came_from["mart"]
-    contract = read_contract(marts or recorded, mart or (None if marts else of_mart))
+        trained_on, of_mart = recorded(came_from["marts"]), came_from["mart"]
+    contract = read_contract(marts or trained_on, mart or (None if marts else of_mart))
     columns = seen_by(stage, open_columns(contract))
     fitted = Fitted.load(run, stage, vectors or vectors_of(run))
     val = columns.rows("val")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from storage import installed
-from storage.places import local, shown
+from storage.places import recorded, shown
 from trainer.base.code_hash import code_hash
 from trainer.base.files import read_json
 from trainer.columns.store import Columns
@@ -64,4 +64,4 @@ def _git_commit() -> str | None:
 
 def vectors_of(run: Path) -> Path:
     """The folder of the vector stores that a run was trained with."""
-    return local(read_json(run / "lineage.json").get("vectors", DEFAULT_VECTORS))
+    return recorded(read_json(run / "lineage.json").get("vectors", DEFAULT_VECTORS))
