@@ -44,8 +44,8 @@ endif
 ladder: .venv/installed
 	$(BIN)/trainer ladder --dataset $(DATASET) --seeds 3
 
-# ---- checks: a file's tests stay together, the slow files (tests/conftest.py) start first
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# ---- checks: a file's tests stay together, the slow files (tests/conftest.py) start first; two workers of one thread each
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 test: .venv/installed-dev lint
 	$(PYTEST) --durations 10
 
