@@ -83,6 +83,9 @@ def provoke() -> Iterator[str]:
     fine("warehouse simulate --events 1000 --out sim")
     yield wrong("warehouse simulate --events 1000 --seed 8 --out sim")
     yield wrong("warehouse simulate bayes --out nowhere")
+    fine("warehouse simulate --events 1000 --part 1 --out parts")
+    yield wrong("warehouse simulate --events 1000 --seed 8 --part 2 --out parts")
+    yield wrong("warehouse simulate bayes --out parts")
     # Runs and stages
     yield wrong(fit.format("r") + " 01_dnn")
     mart = make_rich(600)

@@ -49,7 +49,8 @@ def ladder(
     truth: Annotated[
         Path | None,
         typer.Option(
-            help="True probabilities by event_id; default: `data/raw/<dataset>/truth/true_probabilities.parquet`.",
+            help="True probabilities by event_id; default: `data/raw/<dataset>/truth/true_probabilities.parquet`, "
+            "or its parts.",
             **LOCAL,
         ),
     ] = None,

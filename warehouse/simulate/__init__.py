@@ -15,7 +15,8 @@ The model, in the order in which the files tell it:
                       - slot - network - distance - price + hour
 
    P is rounded to 1e-6 and the label drawn from exactly that, alone: the label never enters anything else.
-5. `columns`: the log's 37 columns and the truth's. 6. `output`: files. 7. `bayes`: what the truth itself scores.
+5. `columns`: the log's 37 columns and the truth's. 6. `output`: files; `parts`: one of them by itself.
+7. `bayes`: what the truth itself scores.
 
 docs/simulated-log.md has the meaning of every parameter and column. The package imports nothing else of the project.
 """

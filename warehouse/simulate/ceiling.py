@@ -5,7 +5,6 @@ never met, and a user's mood of the day, stand in no row before; so the log is d
 apart, and effects are left out one after another. What is left is still known exactly, where a model has to learn it.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +12,9 @@ import numpy as np
 
 from .bayes import SPLITS, Truth, score
 from .events import draw, in_steps, pair_normal, plan, solve_intercepts
-from .output import Request, SimulationError, read_truth
 from .parameters import MODEL_VERSION, N_DAYS, N_SCENES, PROBABILITY_STEPS, SCENES, Parameters
+from .request import Request, SimulationError
+from .truth import made_by, read_truth
 from .world import make_world
 
 # Left out one after another: each line lacks what the lines above it lack.
@@ -33,7 +33,7 @@ def ceiling_report(out: Path, on_rows: Callable[[int], None] = lambda rows: None
     Raises: SimulationError if there is no log, or these versions would not draw the same one.
     """
     truth = read_truth(out)
-    wrote = json.loads((out / "truth" / "parameters.json").read_text(encoding="utf-8"))
+    wrote = made_by(out)
     p, request = Parameters(), Request(**wrote["request"])
     drawn = _drawn_again(request, p, on_rows)
     same = wrote["model_version"] == MODEL_VERSION and np.array_equal(drawn["millionths"], truth.millionths)

@@ -95,11 +95,16 @@ def apportion(total: int, weights: Sequence[float] | np.ndarray) -> np.ndarray:
     return floor
 
 
-def plan(n_events: int, n_parts: int) -> list[Block]:
-    """Cut the log into blocks, part by part and day by day: every part covers all days, as a random third would."""
+def rows_of_days(n_events: int) -> np.ndarray:
+    """(D,): the rows of each day; the split has the real one's shares."""
     periods = apportion(n_events, PERIOD_ROWS)
     spans = (VAL_DAY, TEST_DAY - VAL_DAY, N_DAYS - TEST_DAY)
-    days = np.concatenate([apportion(rows, np.ones(n)) for rows, n in zip(periods, spans, strict=True)])
+    return np.concatenate([apportion(rows, np.ones(n)) for rows, n in zip(periods, spans, strict=True)])
+
+
+def plan(n_events: int, n_parts: int) -> list[Block]:
+    """Cut the log into blocks, part by part and day by day: every part covers all days, as a random third would."""
+    days = rows_of_days(n_events)
     of_day = np.array([np.roll(apportion(rows, np.ones(n_parts)), day) for day, rows in enumerate(days)])
     blocks: list[Block] = []
     for part in range(n_parts):

@@ -118,6 +118,14 @@ def test_the_truth_of_another_log_is_no_ceiling(ladder: tuple[list[Rung], Path])
     assert truth_of("toy", None) is None
     with pytest.raises(TrainerError, match=r"No file .*nothing\.parquet with true probabilities"):
         truth_of("toy", folder / "nothing.parquet")
+    parts = folder / "parts" / "truth"
+    parts.mkdir(parents=True)
+    whole = pq.read_table(truth(folder, run, p))
+    half = len(whole) // 2
+    pq.write_table(whole[half:], parts / "true_probabilities_part0.parquet")
+    assert true_probabilities(parts, table["event_id"].combine_chunks()) is None, "a part is missing"
+    pq.write_table(whole[:half], parts / "true_probabilities_part1.parquet")
+    np.testing.assert_array_equal(true_probabilities(parts, table["event_id"].combine_chunks()), p)
     pq.write_table(table, folder / "truth.parquet")
     with pytest.raises(TrainerError, match="expected columns event_id and true_probability"):
         true_probabilities(folder / "truth.parquet", table["event_id"].combine_chunks())

@@ -87,7 +87,11 @@ def test_what_is_there_already(tmp_path):
     ("arguments", "words"),
     [
         (("--events", 10), "--events: expected 1000 to"),
-        (("--parts", 0), "--parts: expected 1 to 20"),
+        (("--parts", 0), "--parts: expected 1 to 2000"),
+        (("--events", 1000, "--parts", 32), "--parts: expected 1 to 31 (each with rows of every day of the 1000"),
+        (("--parts", 3, "--part", 0), "--part: expected 1 to 3 (--parts) or all, found 0"),
+        (("--parts", 3, "--part", 4), "--part: expected 1 to 3 (--parts) or all, found 4"),
+        (("--parts", 3, "--part", "two"), "--part: expected 1 to 3 (--parts) or all, found two"),
         (("--seed", -1), "--seed: expected 0 to"),
         (("--threads", 1000), "--threads: expected 0 to 256"),
         (("--format", "orc"), "--format"),
