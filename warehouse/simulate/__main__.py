@@ -72,7 +72,7 @@ def main(
 
     Then: dbt build --vars '{dataset: simulated}'
 
-    In parts, each on any machine: warehouse simulate --events 100000000 --parts 50 --part 7 --out data/raw/simulated
+    In parts, each on any machine: warehouse simulate --events 100000000 --parts 8 --part 7 --out data/raw/simulated
     """
     if context.invoked_subcommand:
         return
