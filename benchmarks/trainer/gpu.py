@@ -49,6 +49,7 @@ from trainer.training.schedule import for_batch_size  # noqa: E402
 PARTS = ("peers", "rungs", "host", "agreement", "batches")
 SMALL, LARGE, THREADS = 4096, 65_536, 8
 PEER_ROWS = 400_000
+FEW = 500_000  # rows at a rung's own batch size, which is slower
 
 
 def repeated(columns: Columns, n_rows: int) -> Columns:
@@ -113,8 +114,9 @@ def rungs(names: list[str], contract: Contract, whole: Columns, many: Columns, v
     for name in names:
         own = load_stage(name)
         assert isinstance(own, NetworkStage)
-        columns = whole if own.inputs.sequence else many
+        few = repeated(whole, min(FEW, len(many.rows("train"))))
         for batch, amp in ((own.training.batch_size, False), (LARGE, False), (LARGE, True)):
+            columns = whole if own.inputs.sequence else few if batch < LARGE else many
             stage = cpu.stage_of(name, THREADS, batch)
             line, *_ = measured(stage, contract, columns, vectors, Execution(amp=amp))
             print(f"| {name}{', --amp' * amp} | {batch:,} | {line} |", flush=True)
@@ -175,7 +177,7 @@ def main() -> None:
     parser.add_argument("--marts", type=Path)
     parser.add_argument("--mart")
     parser.add_argument("--vectors", type=Path, default=Path("data/vectors"))
-    parser.add_argument("--rows", type=int, default=4_000_000, help="train rows of parts peers, rungs and host")
+    parser.add_argument("--rows", type=int, default=2_000_000, help="train rows of parts peers, rungs and host")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--stages", nargs="+", default=["02_mmoe", "05_content_tower", "09_interest"])
     parser.add_argument("--on-cpu", help=argparse.SUPPRESS)
