@@ -12,9 +12,10 @@ if TYPE_CHECKING:
     from embeddings.encoder import Encoder
     from embeddings.errors import EmbeddingsError
     from embeddings.fallback import SideMeans
+    from embeddings.finding import find_store
     from embeddings.occurrences import Tally
     from embeddings.recipe import Recipe, Template
-    from embeddings.store import VectorStore, find_store
+    from embeddings.store import VectorStore
     from embeddings.texts import Texts, read_texts
     from embeddings.whitening import Whitening
 
@@ -30,7 +31,7 @@ _HOMES = {
     "Texts": "embeddings.texts",
     "VectorStore": "embeddings.store",
     "Whitening": "embeddings.whitening",
-    "find_store": "embeddings.store",
+    "find_store": "embeddings.finding",
     "read_texts": "embeddings.texts",
 }
 __all__ = [

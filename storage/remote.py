@@ -61,7 +61,7 @@ def fetch(path: Path) -> None:
     uri = uri_of(path)
     if uri is None:
         return
-    for last in (False,) * (_SNAPSHOTS - 1) + (True,):
+    for _ in range(_SNAPSHOTS):
         what = object_stores.kind(uri)
         if what == FileType.NotFound:
             _forget(path)
@@ -79,8 +79,7 @@ def fetch(path: Path) -> None:
                 _make_room()
                 return
         except GoneError:
-            if last:
-                raise
+            continue
     raise GoneError(
         f"{uri} was changed each of the {_SNAPSHOTS} times that it was fetched. Wait until whoever writes there is "
         "done, then run the same command again."

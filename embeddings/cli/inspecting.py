@@ -30,9 +30,9 @@ def inspect(
 
     Example: [bold]embeddings inspect --marts data/marts/movielens --encoder e5-small[/]
     """
+    from embeddings.finding import find_store
     from embeddings.inspect import draw
     from embeddings.inspect import inspect as look
-    from embeddings.store import find_store
     from embeddings.texts import read_texts
 
     require_extra("report", "`embeddings inspect`")  # checked before minutes of work

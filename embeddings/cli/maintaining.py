@@ -26,7 +26,8 @@ def check(
 
     Example: [bold]embeddings check --repair[/]
     """
-    from embeddings.store import VectorStore, stores
+    from embeddings.finding import stores
+    from embeddings.store import VectorStore
 
     there = stores(store)
     if not there:
@@ -76,7 +77,8 @@ def gc(
 
     Example: [bold]embeddings gc --marts data/marts --dry-run[/]
     """
-    from embeddings.store import VectorStore, stores
+    from embeddings.finding import stores
+    from embeddings.store import VectorStore
     from embeddings.texts import find_texts, read_texts
 
     folders = [folder for path in marts for folder in find_texts(path)]

@@ -31,7 +31,7 @@ def whiten(
     Example: [bold]embeddings whiten --marts data/marts/movielens --encoder e5-small --dim 128[/]
     """
     from embeddings.fallback import select
-    from embeddings.store import find_store
+    from embeddings.finding import find_store
     from embeddings.texts import read_texts
     from embeddings.whitening import Whitening
 

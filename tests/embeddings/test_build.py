@@ -9,7 +9,7 @@ import pytest
 
 from embeddings import Encoder, VectorStore, read_texts
 from embeddings.build import build, shards_of
-from embeddings.store import find_store
+from embeddings.finding import find_store
 
 TITLES = [f"film number {i} " + "ab" * (i % 23) for i in range(300)]
 

@@ -8,7 +8,7 @@ from safetensors.numpy import save_file
 
 from embeddings import EmbeddingsError, Recipe, Template, VectorStore
 from embeddings.catalogue import file_sha256
-from embeddings.store import find_store, stores
+from embeddings.finding import find_store, stores
 
 RECIPE = Recipe("tiny", "r1", "mean", Template(), True, 64, "fp32")
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from embeddings import EmbeddingsError, VectorStore
 from embeddings.cli import app as embeddings_app
-from embeddings.store import stores
+from embeddings.finding import stores
 from storage import object_stores, places, remote
 from storage.uris import RemoteError
 from tests.s3 import BUCKET, S3, environment
