@@ -61,8 +61,9 @@ def fetch(path: Path) -> None:
     uri = uri_of(path)
     if uri is None:
         return
+    gone: GoneError | None = None
     for _ in range(_SNAPSHOTS):
-        what = object_stores.kind(uri)
+        what, found = object_stores.kind(uri), None
         if what == FileType.NotFound:
             _forget(path)
             return
@@ -78,9 +79,11 @@ def fetch(path: Path) -> None:
                 _have[path] = found
                 _make_room()
                 return
-        except GoneError:
-            continue
-    raise GoneError(
+            gone = None
+        except GoneError as error:
+            still = found is None or tuple(object_stores.listing(uri)) == found
+            gone = error if still else None  # an object that is listed and can't be read, rather than one that went
+    raise gone or GoneError(
         f"{uri} was changed each of the {_SNAPSHOTS} times that it was fetched. Wait until whoever writes there is "
         "done, then run the same command again."
     )
