@@ -18,7 +18,7 @@ from scipy import sparse
 
 from embeddings.errors import EmbeddingsError
 from storage import remote, text_ids
-from storage.mart_files import MartFilesError, mart_files
+from storage.mart_files import mart_files
 
 # What is counted: texts in the user's columns by user, in the item's columns by item, and in the item's by user.
 KINDS = ("user", "item", "shown")
@@ -103,11 +103,7 @@ def read_occurrences(marts: Path) -> Occurrences:
     record = _record(folder)
     wanted = _columns(record, folder)
     tally, n_train = Tally(), 0
-    try:
-        files = mart_files(folder)
-    except MartFilesError as error:
-        raise EmbeddingsError(str(error)) from None
-    for path in files:
+    for path in mart_files(folder, EmbeddingsError):
         for batch in _batches(path, sorted({"split", *(name for _, *pair in wanted for name in pair)})):
             train = batch.filter(pc.equal(batch["split"], "train"))
             n_train += len(train)

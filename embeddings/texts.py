@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from embeddings.errors import EmbeddingsError, NoTextsError
 from storage import remote, text_ids
-from storage.mart_files import MartFilesError, mart_files
+from storage.mart_files import mart_files
 from storage.places import is_remote, local
 
 COLUMNS = ("text_id", "text", "side", "n_rows", "n_cold_rows", "n_train_rows")
@@ -87,10 +87,7 @@ def read_texts(marts: Path | str) -> Texts:
         )
     folder = folders[0]
     remote.fetch(folder)
-    try:
-        files = mart_files(folder)
-    except MartFilesError as error:
-        raise EmbeddingsError(str(error)) from None
+    files = mart_files(folder, EmbeddingsError)
     if not files and _is_built_empty(folder):
         raise NoTextsError(folder)
     if not files:

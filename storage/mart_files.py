@@ -10,19 +10,15 @@ DELTA_LOG = "_delta_log"
 _UNDERSTOOD = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck", "appendOnly"}  # change nothing about the rows
 
 
-class MartFilesError(Exception):
-    """A Delta table that can't be read as plain Parquet files; the message says why, and what to do."""
-
-
-def mart_files(folder: Path) -> list[Path]:
+def mart_files(folder: Path, error: type[Exception]) -> list[Path]:
     """The mart's files, in order: those that the log of a Delta table names, else all that lie in the folder.
 
-    Raises: MartFilesError where the log can't be read, or rows depend on more than the files.
+    Raises: `error`, the caller's own, where the log can't be read, or rows depend on more than the files.
     """
     if not (folder / DELTA_LOG).is_dir():
         return parquet_files(folder)
     if lacking := installed.lacking("delta", f"{folder} is a Delta table. Reading it"):
-        raise MartFilesError(lacking)
+        raise error(lacking)
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
 
@@ -30,11 +26,11 @@ def mart_files(folder: Path) -> list[Path]:
         table = DeltaTable(folder)
         features = set(table.protocol().reader_features or ()) - _UNDERSTOOD
         names = table.get_add_actions()["path"].to_pylist()
-    except DeltaError as error:
-        why = str(error).splitlines()[0]
-        raise MartFilesError(f"{folder}/{DELTA_LOG}: the Delta log can't be read ({why}).") from None
+    except DeltaError as found:
+        why = str(found).splitlines()[0]
+        raise error(f"{folder}/{DELTA_LOG}: the Delta log can't be read ({why}).") from None
     if features:
-        raise MartFilesError(
+        raise error(
             f"{folder} is a Delta table with {', '.join(sorted(features))}; expected one whose rows are those of its "
             "Parquet files. Write it anew without, or let `dbt build` write it."
         )

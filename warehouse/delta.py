@@ -37,8 +37,8 @@ def write_delta_log(aside: str, published: str, partition_by: str) -> str:
 
     folder, log = Path(in_project(aside)), Path(in_project(published)) / DELTA_LOG
     columns = [partition_by] if partition_by else []
-    found = parquet_files(folder)
-    schema = Schema.from_arrow(_schema(found, partition_by))
+    found = {path.relative_to(folder).as_posix(): path for path in parquet_files(folder)}
+    schema = Schema.from_arrow(_schema(next(iter(found.values())), partition_by))
     table = None
     if log.is_dir():
         shutil.copytree(log, folder / DELTA_LOG)
@@ -47,18 +47,19 @@ def write_delta_log(aside: str, published: str, partition_by: str) -> str:
             table = None  # other columns: a table of its own from here on
             shutil.rmtree(folder / DELTA_LOG)
     version = table.version() + 1 if table else 0
-    before = pa.table(table.get_add_actions()) if table else None
-    sizes = dict(zip(*(before[name].to_pylist() for name in ("path", "size_bytes")), strict=True)) if before else {}
+    sizes: dict[str, int] = {}
+    if table:
+        before = pa.table(table.get_add_actions())
+        sizes = dict(zip(before["path"].to_pylist(), before["size_bytes"].to_pylist(), strict=True))
 
     def added(path: Path) -> AddAction:
         name, state = path.relative_to(folder).as_posix(), path.stat()
         stats = json.dumps({"numRecords": pq.read_metadata(path).num_rows})
         return AddAction(name, state.st_size, _partition(name), state.st_mtime_ns // 1_000_000, True, stats)
 
-    kept = {path.relative_to(folder).as_posix() for path in found} & sizes.keys()
-    new = [path for path in found if path.relative_to(folder).as_posix() not in kept]
+    new = [path for name, path in found.items() if name not in sizes]
     adds = [added(path.rename(path.with_name(f"{path.stem}-v{version}{path.suffix}"))) for path in new]
-    gone = [name for name in sizes if name not in kept]
+    gone = [name for name in sizes if name not in found]
     by = CommitProperties(custom_metadata={"first_impression": installed.version()})
     if table is None:
         create_table_with_add_actions(str(folder), schema, adds, partition_by=columns or None, commit_properties=by)
@@ -74,7 +75,7 @@ def _partition(name: str) -> dict[str, str | None]:
     return {key: value for key, _, value in (part.partition("=") for part in name.split("/")[:-1])}
 
 
-def _schema(files: list[Path], partition_by: str) -> pa.Schema:
-    """The columns of the files, and the one that their folders hold."""
-    schema = pq.read_schema(files[0]).remove_metadata()
+def _schema(file: Path, partition_by: str) -> pa.Schema:
+    """The columns of a file, and the one that its folder's name holds."""
+    schema = pq.read_schema(file).remove_metadata()
     return schema.append(pa.field(partition_by, pa.date32())) if partition_by else schema

@@ -16,7 +16,7 @@ from dbt.adapters.duckdb.plugins import BasePlugin
 from duckdb import DuckDBPyConnection
 
 from storage import atomic
-from warehouse import delta, refresh
+from warehouse import refresh
 from warehouse.places import in_project, project_folder
 from warehouse.reading import scan
 from warehouse.reading.csv_files import count_lines
@@ -56,6 +56,13 @@ def publish_folder(finished: str, place: str) -> str:
     return place
 
 
+def write_delta_log(aside: str, published: str, partition_by: str) -> str:
+    """warehouse/delta.py, which is imported where a mart is a Delta table: it would make every start of dbt slower."""
+    from warehouse import delta
+
+    return delta.write_delta_log(aside, published, partition_by)
+
+
 class Plugin(BasePlugin):
     """Registers the functions on dbt's connection, which reads and writes in the project's folder.
 
@@ -75,7 +82,7 @@ class Plugin(BasePlugin):
             # The views of marts read relative paths. What is written gets its path from make_folder.
             conn.execute(f"set global file_search_path = {literal(str(project))}")
         reading = (scan.find_raw_files, scan.scan_sql, scan.place_of, scan.reading_rules, scan.lines_about, count_lines)
-        own = (make_folder, link_days, publish_folder, delta.write_delta_log, refresh.plan_refresh)
+        own = (make_folder, link_days, publish_folder, write_delta_log, refresh.plan_refresh)
         for function in (*own, *reading):
             arguments: list[Any] = ["VARCHAR"] * function.__code__.co_argcount
             # side_effects: never folded into a constant while planning, never called twice for one row

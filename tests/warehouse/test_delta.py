@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from storage.mart_files import MartFilesError, mart_files
+from storage.mart_files import mart_files
 from tests.warehouse.logs import random_log
 from tests.warehouse.project import MY_LOG, Project
 from trainer.base.errors import TrainerError
@@ -95,8 +95,8 @@ def test_a_refresh_is_one_version_that_replaces_the_touched_days(built: Built) -
     tables = [deltalake.DeltaTable(marts / MART) for marts in (built.first, built.second)]
     assert [table.version() for table in tables] == [0, 1]
     assert all(table.metadata().partition_columns == ["event_date"] for table in tables)
-    assert mart_files(place) == sorted(place.glob("*/*.parquet"))
-    by_version = {path.parent.name: path.stem.rpartition("-v")[2] for path in mart_files(place)}
+    assert mart_files(place, TrainerError) == sorted(place.glob("*/*.parquet"))
+    by_version = {path.parent.name: path.stem.rpartition("-v")[2] for path in mart_files(place, TrainerError)}
     kept = [day for day, version in by_version.items() if version == "0"]
     assert kept and set(by_version.values()) == {"0", "1"}
     before, now = rows_by_day(built.first), rows_by_day(built.second)
@@ -137,11 +137,11 @@ def test_what_cant_be_read_as_files_is_refused(built: Built, tmp_path: Path, mon
     text = commit.read_text()
     assert '"timestampNtz"' in text
     commit.write_text(text.replace('"timestampNtz"', '"timestampNtz","deletionVectors"'))
-    with pytest.raises(MartFilesError, match="with deletionVectors; expected one whose rows are those"):
-        mart_files(place)
+    with pytest.raises(TrainerError, match="with deletionVectors; expected one whose rows are those"):
+        mart_files(place, TrainerError)
     commit.write_text("no JSON\n")
     with pytest.raises(TrainerError, match="_delta_log: the Delta log can't be read"):
         read_contract(tmp_path / "marts", MART)
     monkeypatch.setattr("storage.installed.version_of", lambda name: None)
-    with pytest.raises(MartFilesError, match=r"needs deltalake.*first-impression\[delta\]"):
-        mart_files(place)
+    with pytest.raises(TrainerError, match=r"needs deltalake.*first-impression\[delta\]"):
+        mart_files(place, TrainerError)

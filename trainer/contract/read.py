@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from storage.mart_files import MartFilesError, mart_files
+from storage.mart_files import mart_files
 from storage.places import local
 from storage.uris import RemoteError
 from trainer.base.errors import TrainerError, nearest
@@ -83,10 +83,7 @@ def _read_contract(folder: Path, manifest: Path | None) -> Contract:
     columns = tuple(column_of(c, folder) for c in record["columns"])
     variables = record["vars"]
     check_meaning(columns, variables, folder)
-    try:
-        files = tuple(mart_files(folder))
-    except MartFilesError as error:
-        raise TrainerError(str(error)) from None
+    files = tuple(mart_files(folder, TrainerError))
     check_parquet(folder, files, columns, record["n_rows"])
     lineage = {
         key: record.get(key) for key in ("unique_id", "invocation_id", "dbt_version", "adapter", "node_checksums")

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from storage.listing import LeftOut, list_files, summary
-from storage.mart_files import DELTA_LOG, MartFilesError, mart_files
+from storage.mart_files import DELTA_LOG, mart_files
 from storage.remote import need
 from trainer.base.errors import TrainerError
 from trainer.base.fetching import fetch, look
@@ -145,10 +145,7 @@ def open_source(place: Path, partitions: tuple[str, ...] = ()) -> Source:
 def _delta_table(place: Path, partitions: tuple[str, ...]) -> Source:
     """The files that the table's log names; its partition columns stand in their folders' names."""
     fetch(place / DELTA_LOG)
-    try:
-        files = mart_files(place)
-    except MartFilesError as error:
-        raise TrainerError(str(error)) from None
+    files = mart_files(place, TrainerError)
     if not files:
         raise TrainerError(f"{place} is a Delta table without a file. Expected Parquet with the contract's columns.")
     columns = [part.partition("=")[0] for part in files[0].relative_to(place).parts[:-1]]
