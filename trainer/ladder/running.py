@@ -75,6 +75,8 @@ def make_runs(
             if why != "not there yet":
                 console.print(f"{rung.name} seed {seed}: made again, {why}.", style="yellow")
             todo.append((rung, seed, stage.model_dump()))
+    if jobs > 1:
+        todo.reverse()  # the last rungs take longest: started first, none of them is waited for alone at the end
     kept = len(rungs) * len(seeds) - len(todo)
     failed: dict[str, str] = {}
     if kept:
