@@ -70,6 +70,19 @@ class Tally:
         self._sums[kind].resize(shape)
         self._sums[kind] = self._sums[kind] + block
 
+    def add_all(self, other: Tally) -> None:
+        """Add what another one has added up."""
+        text_T = _codes(self._ids, np.arange(len(other._ids)), list(other._ids).__getitem__)
+        for kind, sums in other._sums.items():
+            group = "item" if kind == "item" else "user"
+            names = list(other._names[group])
+            owner_N = _codes(self._names[group], np.arange(len(names)), names.__getitem__)
+            found = sums.tocoo()
+            shape = (len(self._names[group]), len(self._ids))
+            moved = sparse.coo_array((found.data, (owner_N[found.row], text_T[found.col])), shape=shape)
+            self._sums[kind].resize(shape)
+            self._sums[kind] = self._sums[kind] + moved.tocsr()
+
     def total(self) -> Occurrences:
         """Everything that was added, users, items and texts in ascending order."""
         ids_T = np.array(list(self._ids), np.int64)

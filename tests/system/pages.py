@@ -159,6 +159,8 @@ def simple_commands(line: str) -> list[list[str]]:
     for part in parts:
         while part and re.fullmatch(r"[A-Z_]+=.*", part[0]):
             part = part[1:]
+        if part[:1] == ["torchrun"]:  # torchrun OPTIONS -m -- MODULE
+            part = part[part.index("--") + 1 :]
         if part[:1] == ["flock"]:  # flock [-n] FILE COMMAND
             part = [word for word in part[1:] if word != "-n"][1:]
         if part:

@@ -8,7 +8,9 @@ Nothing is fitted here: strings become codes into a dictionary of all values, nu
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +21,13 @@ from storage import atomic, home
 from trainer.base.errors import TrainerError
 from trainer.base.files import read_json, write_json
 from trainer.base.progress import progress, working
-from trainer.columns.blocks import BlockReader
+from trainer.columns.blocks import Block, BlockReader
 from trainer.columns.ragged import ListWriter, open_lists
 from trainer.columns.store import ARRAYS, Columns, History, TextColumn
 from trainer.contract.read import MartReplacedError, one_build, read_contract
 from trainer.contract.schema import Contract
 
-FORMAT = 5  # raise it when the layout below changes: older caches are then left alone
+FORMAT = 6  # raise it when the layout below changes: older caches are then left alone
 
 
 def cache_root() -> Path:
@@ -91,6 +93,7 @@ def open_columns(contract: Contract) -> Columns:
         history=history,
         known_at_N=np.load(target / "known_at_N.npy", mmap_mode="r") if about["known_at"] else None,
         not_finite=about["not_finite"],
+        days=about["days"],
         texts=tuple(TextColumn(name, group, lists[f"text.{name}"]) for name, group in about["texts"]),
     )
 
@@ -121,7 +124,7 @@ def _build(contract: Contract, folder: Path) -> None:
         stem: ListWriter(folder, stem, np.int8 if of == "label" else np.int32)
         for stem, (of, _) in reader.list_columns.items()
     }
-    digest = hashlib.sha256(repr((contract.inputs, contract.scenes)).encode())
+    hashes, days = _DayHashes(reader), dict[str, str]()
     ids_schema = pa.schema([("event_id", pa.string())])
     with (
         pa.OSFile(str(folder / "event_ids.arrow"), "wb") as sink,
@@ -130,17 +133,11 @@ def _build(contract: Contract, folder: Path) -> None:
     ):
         task = bar.add_task("Reading the mart", total=n, note="")
         for block in reader.blocks():
+            hashes.learn()
             for partition, rows in block.days:
                 event_ids = block.event_ids.take(pa.array(np.arange(rows.start, rows.stop)))  # a slice is padded
                 ids.write_batch(pa.record_batch([event_ids], schema=ids_schema))
-                digest.update(partition.encode() + b"\0" + "\0".join(event_ids.to_pylist()).encode())
-                for name, array in block.arrays.items():
-                    # A log whose outcomes are known at once says nothing by known_at.
-                    if name != "known_at_N" or (array[rows] != block.arrays["event_at_N"][rows]).any():
-                        digest.update(array[rows].tobytes())
-                for stem, (lengths_B, codes_K) in block.lists.items():
-                    before, now = int(lengths_B[: rows.start].sum()), int(lengths_B[rows].sum())
-                    digest.update(stem.encode() + lengths_B[rows].tobytes() + codes_K[before : before + now].tobytes())
+                days[partition] = hashes.of(block, rows, event_ids)
             for name, array in block.arrays.items():
                 out[name].append(array)
             for stem, (lengths_B, codes_K) in block.lists.items():
@@ -150,13 +147,13 @@ def _build(contract: Contract, folder: Path) -> None:
     for writer in writers:
         writer.close()
     dictionaries = {name: list(values) for name, values in reader.index.items()}
-    digest.update(repr((dictionaries, list(reader.text_index))).encode())
     write_json(folder / "dictionaries.json", dictionaries)
     write_json(folder / "text_ids.json", list(reader.text_index))
     write_json(
         folder / "columns.json",
         {
-            "content_hash": digest.hexdigest(),
+            "content_hash": content_hash(contract, days),
+            "days": days,
             "dense": [i.name for i in reader.dense],
             "codes": [i.name for i in reader.codes],
             "levels": [c.group for c in levels],
@@ -169,6 +166,61 @@ def _build(contract: Contract, folder: Path) -> None:
             "not_finite": {name: n for name, n in reader.not_finite.items() if n},
         },
     )
+
+
+def content_hash(contract: Contract, days: dict[str, str]) -> str:
+    """sha256 over the rows of all days, in any order of files and of rows within a day. days: each one's own hash."""
+    digest = hashlib.sha256(repr((contract.inputs, contract.scenes)).encode())
+    for partition, of_day in sorted(days.items()):
+        digest.update(f"{partition} {of_day} ".encode())
+    return digest.hexdigest()
+
+
+class _DayHashes:
+    """sha256 over the rows of a day, which depends on no other day: processes that read some days each agree on it.
+
+    So a code, which depends on what was read before, counts as its value: as 64 bits of the value's hash.
+    """
+
+    def __init__(self, reader: BlockReader):
+        self._reader = reader
+        self._known = {name: np.zeros(1, np.int64) for name in reader.index}  # by code; 0 is NULL
+        self._texts = np.zeros(1, np.int64)  # ids of texts are hashes already
+
+    def learn(self) -> None:
+        """Take in the values that are new."""
+        for name, index in self._reader.index.items():
+            self._known[name] = _grown(self._known[name], index, _hash_of)
+        self._texts = _grown(self._texts, self._reader.text_index, int)
+
+    def of(self, block: Block, rows: slice, event_ids: pa.Array) -> str:
+        reader, digest = self._reader, hashlib.sha256("\0".join(event_ids.to_pylist()).encode())
+        for name, array in block.arrays.items():
+            if name == "codes_NC":
+                for c, of in enumerate(reader.codes):
+                    digest.update(self._known[of.name][array[rows, c]].tobytes())
+            # A log whose outcomes are known at once says nothing by known_at.
+            elif name != "known_at_N" or (array[rows] != block.arrays["event_at_N"][rows]).any():
+                digest.update(array[rows].tobytes())
+        by_kind = {"item_id": self._known[reader.item.name], "text_id": self._texts}
+        for stem, (lengths_B, codes_K) in block.lists.items():
+            before, now = int(lengths_B[: rows.start].sum()), int(lengths_B[rows].sum())
+            own_K, values = codes_K[before : before + now], by_kind.get(reader.list_columns[stem][0])
+            digest.update(stem.encode() + lengths_B[rows].tobytes())
+            digest.update((own_K if values is None else values[own_K]).tobytes())
+        return digest.hexdigest()
+
+
+def _grown(known: np.ndarray, index: dict[Any, int], hashed: Any) -> np.ndarray:
+    """With the values at the end of the index that aren't known yet. Shapes: -> (1 + len(index),), int64."""
+    if len(known) > len(index):
+        return known
+    new: Iterable[Any] = islice(reversed(index), 1 + len(index) - len(known))
+    return np.concatenate([known, np.array([hashed(value) for value in new][::-1], np.int64)])
+
+
+def _hash_of(value: str) -> int:
+    return int.from_bytes(hashlib.blake2b(value.encode(), digest_size=8).digest(), "little", signed=True)
 
 
 class _Writer:

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from trainer.base.files import read_json
 from trainer.base.paging import maps_of, release_pages
+from trainer.base.team import ALONE, Team
 from trainer.columns.ragged import Lists
 from trainer.contract.schema import LEVELS, SPLITS
 
@@ -58,6 +59,7 @@ class Columns:
     event_at_N: int64, microseconds since 1970 UTC
     known_at_N: the same, of when the row's outcome was known (rows.NEVER for NULL); None where the mart doesn't say
     texts: the columns of text ids; history: None where the mart has no such columns
+    days: the partitions that the rows are of, each with a hash of its rows (build.py)
     not_finite: of each dense input that has any, the values that aren't NULL and yet are NaN in dense_ND
     Which input stands where: `dense_names` and `code_names`; levels: `level_groups` ("user", "item");
     `id_names`: the name in `code_names` of the id of "user" and "item".
@@ -81,6 +83,7 @@ class Columns:
     history: History | None = None
     known_at_N: np.ndarray | None = None
     not_finite: dict[str, int] = field(default_factory=dict)
+    days: dict[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.label_N)
@@ -129,32 +132,57 @@ class Columns:
 
 def evenly_spaced(values_N: np.ndarray, most: int) -> np.ndarray:
     """All values, or `most` of them, spread evenly from the first to the last, in their order."""
-    return values_N if len(values_N) <= most else values_N[np.linspace(0, len(values_N) - 1, most).astype(np.int64)]
+    return values_N if len(values_N) <= most else values_N[evenly(len(values_N), most)]
 
 
-def facts(columns: Columns) -> dict[str, Any]:
-    """What was trained on, by split: rows, time span (UTC), positive rate, users, items, shares of scenes, levels."""
+def evenly(n: int, most: int) -> np.ndarray:
+    """0 .. n - 1, or `most` of these numbers, spread evenly from the first to the last. Shapes: -> (min(n, most),)."""
+    return np.arange(n) if n <= most else np.linspace(0, n - 1, most).astype(np.int64)
+
+
+def facts(columns: Columns, team: Team = ALONE) -> dict[str, Any]:
+    """What was trained on, by split: rows, time span (UTC), positive rate, users, items, shares of scenes, levels.
+
+    team: the rows are those of all its processes; what they come to is the first one's.
+    """
     out: dict[str, Any] = {}
-    users, items = columns.codes_of("user"), columns.codes_of("item")
     for split in SPLITS:
         columns.release_pages()
-        rows = columns.rows(split)
-        one: dict[str, Any] = {"rows": len(rows)}
-        if len(rows):
-            span = columns.event_at_N[rows[[0, -1]]].astype("datetime64[us]").astype("datetime64[s]")
-            one |= {
-                "first": str(span[0]),
-                "last": str(span[1]),
-                "positive_rate": float(columns.label_N[rows].mean()),
-                "users": len(np.unique(users[rows])),
-                "items": len(np.unique(items[rows])),
-                "scenes": _shares(columns.scene_N[rows], columns.scenes),
-            }
-            for g, group in enumerate(columns.level_groups):
-                one[f"{group}_levels"] = _shares(columns.level_NG[rows, g], LEVELS)
+        parts = team.to_leader(_counts(columns, columns.rows(split), by_name=team.size > 1))
+        if not parts:
+            continue
+        n = sum(part["rows"] for part in parts)
+        one: dict[str, Any] = {"rows": n}
+        if n:
+            instants = [at for part in parts for at in part["span"]]
+            span = np.array([min(instants), max(instants)]).astype("datetime64[us]").astype("datetime64[s]")
+            one |= {"first": str(span[0]), "last": str(span[1])}
+            one["positive_rate"] = sum(part["positives"] for part in parts) / n
+            for group in ("users", "items"):
+                one[group] = len(set().union(*(part[group] for part in parts)))
+            for name, (_, known) in parts[0]["shares"].items():
+                summed = sum(part["shares"][name][0] for part in parts)
+                one[name] = {value: float(count / n) for value, count in zip(known, summed, strict=True)}
         out[split] = one
     return out
 
 
-def _shares(positions_B: np.ndarray, names: tuple[str, ...]) -> dict[str, float]:
-    return {name: float((positions_B == k).mean()) for k, name in enumerate(names)}
+def _counts(columns: Columns, rows: np.ndarray, by_name: bool) -> dict[str, Any]:
+    """What `facts` adds up. by_name: users and items by their names, which other processes know too."""
+    out: dict[str, Any] = {
+        "rows": len(rows),
+        "span": columns.event_at_N[rows[[0, -1]]].tolist() if len(rows) else [],
+        "positives": int(columns.label_N[rows].sum(dtype=np.int64)),
+    }
+    for group in ("user", "item"):
+        codes = np.unique(columns.codes_of(group)[rows]).tolist()
+        names = columns.dictionaries[columns.id_names[group]] if by_name else []
+        out[f"{group}s"] = {names[code - 1] for code in codes} if by_name else set(codes)
+    shares = {"scenes": (_n_of(columns.scene_N[rows], columns.scenes), columns.scenes)}
+    for g, group in enumerate(columns.level_groups):
+        shares[f"{group}_levels"] = (_n_of(columns.level_NG[rows, g], LEVELS), LEVELS)
+    return out | {"shares": shares}
+
+
+def _n_of(positions_B: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
+    return np.array([int((positions_B == k).sum()) for k in range(len(names))])

@@ -139,16 +139,23 @@ class Contract:
         return {c.of: c for c in self.having("history") if c.of}
 
     @cached_property
+    def file_hashes(self) -> dict[str, bytes]:
+        """For each file, by its path below the folder, sha256 over its bytes."""
+        hashes = {}
+        for path in self.files:
+            with path.open("rb") as file:
+                hashes[path.relative_to(self.folder).as_posix()] = hashlib.file_digest(file, "sha256").digest()
+        return hashes
+
+    @cached_property
     def data_hash(self) -> str:
         """sha256 over the files: for each, sorted by relative path, the path and the bytes. Keys the column cache.
 
         It moves when the same rows are written again in another order; `Columns.content_hash` doesn't.
         """
         digest = hashlib.sha256()
-        for path in self.files:
-            digest.update(path.relative_to(self.folder).as_posix().encode() + b"\0")
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
+        for path, of_file in sorted(self.file_hashes.items()):
+            digest.update(path.encode() + b"\0" + of_file)
         return digest.hexdigest()
 
 

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from trainer.columns.store import Columns, evenly_spaced
+from trainer.columns.shares import WHOLE, Share
+from trainer.columns.store import Columns
 
 FILE = "drift.csv"
 MAX_PSI, FACTOR = 0.2, 2  # vars max_psi and drift_factor of the warehouse: a run doesn't record them
@@ -37,18 +38,25 @@ _LEAST = 1e-4
 _EARLY = 0.8  # of train, in time
 
 
-def drift(columns: Columns, rows: int = _ROWS) -> list[dict[str, Any]]:
+def drift(columns: Columns, rows: int = _ROWS, share: Share = WHOLE) -> list[dict[str, Any]]:
     """The drift of every dense input, the largest first; empty where train or test has no rows.
 
+    share: what the columns are of the mart; the first process of its team gets what is found in all, others nothing.
     Returns dicts of FIELDS; psi_in_train is None where train is too short to be cut.
     Units: medians as in the mart, None where all are NULL; NULL shares in [0, 1].
     """
-    train, test = (evenly_spaced(columns.rows(split), rows) for split in ("train", "test"))
-    if not len(train) or not len(test):
-        return []
+    own = [share.spread(columns, split, rows) for split in ("train", "test")]
     out = []
     for s in range(0, len(columns.dense_names), _COLUMNS):
-        train_BD, test_BD = (columns.dense_of(rows, slice(s, s + _COLUMNS)) for rows in (train, test))
+        parts = [share.team.to_leader((at, columns.dense_of(here, slice(s, s + _COLUMNS)))) for here, at in own]
+        if not parts[0]:
+            continue
+        train_BD, test_BD = (
+            np.concatenate([x_BD for _, x_BD in found])[np.argsort(np.concatenate([at for at, _ in found]))]
+            for found in parts
+        )
+        if not len(train_BD) or not len(test_BD):
+            continue
         for d, name in enumerate(columns.dense_names[s : s + _COLUMNS]):
             out.append({"name": name} | _compared(train_BD[:, d], test_BD[:, d]))
     return sorted(out, key=lambda row: -row["psi"])

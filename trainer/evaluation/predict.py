@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trainer.base.progress import ticking
@@ -55,7 +56,7 @@ def predict_held_out(fitted: Fitted, columns: Columns, calibration: Calibration 
             logits_B[val],
             columns.label_N[rows_B[val]],
             scene_B[val],
-            columns.codes_of("user")[rows_B[val]],
+            _users(columns, rows_B[val]),
             columns.scenes,
         )
     calibrated_B = logits_B if calibration is None else calibration(logits_B, scene_B, columns.scenes)
@@ -66,7 +67,6 @@ def predict_held_out(fitted: Fitted, columns: Columns, calibration: Calibration 
 
 def evaluate(stage: Stage, contract: Contract, columns: Columns, predictions: Predictions) -> dict[str, Any]:
     """What metrics.json holds: every metric of each held-out split, overall and by scene."""
-    users = columns.codes_of("user")
     out: dict[str, Any] = {
         "stage": label(stage),
         "seed": stage.seed,
@@ -81,7 +81,7 @@ def evaluate(stage: Stage, contract: Contract, columns: Columns, predictions: Pr
             out["splits"][split] = metrics.evaluation(
                 columns.label_N[rows],
                 predictions.probability_B[in_B],
-                users[rows],
+                _users(columns, rows),
                 columns.scene_N[rows],
                 columns.scenes,
                 resamples=stage.evaluation.resamples,
@@ -92,6 +92,18 @@ def evaluate(stage: Stage, contract: Contract, columns: Columns, predictions: Pr
             if predictions.calibration is not None:
                 out["splits"][split]["uncalibrated"] = _uncalibrated(columns, predictions, in_B)
     return out
+
+
+def _users(columns: Columns, rows_B: np.ndarray) -> np.ndarray:
+    """The rows' users as numbers, in the order of their ids' text: the same in every store that has these rows.
+
+    So resampling draws the same users wherever the rows were read. Shapes: -> (B,), int64.
+    """
+    codes_U, at_B = np.unique(columns.codes_of("user")[rows_B], return_inverse=True)
+    names = pa.array(columns.dictionaries[columns.id_names["user"]], pa.string()).take(pa.array(codes_U - 1))
+    place_U = np.empty(len(codes_U), np.int64)
+    place_U[pc.sort_indices(names).to_numpy()] = np.arange(len(codes_U))
+    return place_U[at_B]
 
 
 def _uncalibrated(columns: Columns, predictions: Predictions, in_B: np.ndarray) -> dict[str, Any]:
@@ -108,7 +120,7 @@ def _uncalibrated(columns: Columns, predictions: Predictions, in_B: np.ndarray) 
 
 def cold_start_cells(stage: Stage, columns: Columns, predictions: Predictions) -> list[dict[str, Any]]:
     """The cold-start cube of each held-out split."""
-    users, out = columns.codes_of("user"), []
+    out = []
     # Each row is in a cell and in those of its margins.
     with ticking("Measuring cold start", 2 * 2 ** len(columns.level_groups) * len(predictions.rows_B)) as tick:
         for k, split in enumerate(HELD_OUT):
@@ -117,7 +129,7 @@ def cold_start_cells(stage: Stage, columns: Columns, predictions: Predictions) -
             cells = metrics.cold_start(
                 columns.label_N[rows],
                 predictions.probability_B[in_B],
-                users[rows],
+                _users(columns, rows),
                 columns.level_NG[rows],
                 columns.level_groups,
                 columns.scene_N[rows],

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ import torch
 from storage.ahead import ahead
 from trainer.base.errors import TrainerError
 from trainer.base.files import file_name, read_json, write_json
+from trainer.base.team import ALONE, Team
 from trainer.base.threads import one_each
 from trainer.columns.rows import MISSING
 from trainer.columns.store import Columns
@@ -179,29 +181,31 @@ def fit_inputs(
     clip: float,
     ids: bool = True,
     max_values: int | None = None,
+    team: Team = ALONE,
 ) -> FittedInputs:
     """Fit vocabularies and scaling on the rows given, which are train's.
 
     min_count: values that occur less often share the UNSEEN row. max_values: so do those beyond the most frequent.
-    ids: False leaves the user's and the item's id out.
+    ids: False leaves the user's and the item's id out. team: the rows are those of all its processes.
     Raises: TrainerError when there are no rows.
     """
-    if not len(rows_N):
+    n_rows = sum(team.gather(len(rows_N)))
+    if not n_rows:
         raise TrainerError("The mart has no train rows. Set val_from later in dbt_project.yml and run `dbt build`.")
-    dense = _fit_dense(columns, [i for i in inputs if i.kind == "dense"], rows_N)
+    dense = _fit_dense(columns, [i for i in inputs if i.kind == "dense"], rows_N, n_rows, team)
     codes = tuple(
-        _fit_code(columns, i, rows_N, min_count, max_values)
+        _fit_code(columns, i, rows_N, min_count, max_values, team)
         for i in inputs
         if i.kind == "categorical" and (ids or not i.is_id)
     )
-    counts_S = np.bincount(columns.scene_N[rows_N], minlength=len(columns.scenes))
+    counts_S = team.sum(np.bincount(columns.scene_N[rows_N], minlength=len(columns.scenes)))
     most = columns.scenes[int(counts_S.argmax())]
     stand_ins = {scene: most for scene, count in zip(columns.scenes, counts_S, strict=True) if not count}
     return FittedInputs(dense, codes, columns.scenes, stand_ins, clip)
 
 
-def _fit_dense(columns: Columns, inputs: list[Input], rows_N: np.ndarray) -> tuple[Dense, ...]:
-    """Mean and standard deviation in two passes over blocks of fixed size, in float64.
+def _fit_dense(columns: Columns, inputs: list[Input], rows_N: np.ndarray, n_rows: int, team: Team) -> tuple[Dense, ...]:
+    """Mean and standard deviation in two passes over blocks of fixed size, in float64. n_rows: of all processes.
 
     Blocks are read by several threads and added in order, so their number changes no bit.
     """
@@ -209,7 +213,7 @@ def _fit_dense(columns: Columns, inputs: list[Input], rows_N: np.ndarray) -> tup
     transforms = [i.transform for i in inputs]
     blocks = [rows_N[s : s + _BLOCK] for s in range(0, len(rows_N), _BLOCK)]
 
-    def added(sums: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    def added(sums: Callable[[np.ndarray], np.ndarray], n: int) -> np.ndarray:
         def of_block(block: np.ndarray) -> np.ndarray:
             x_BD = columns.dense_ND[block][:, at_D].astype(np.float64)
             columns.release_pages()
@@ -218,35 +222,43 @@ def _fit_dense(columns: Columns, inputs: list[Input], rows_N: np.ndarray) -> tup
         with one_each() as cores:
             threads = min(cores, _THREADS)
             with closing(ahead(of_block, blocks, depth=threads, threads=threads)) as made:
-                return functools.reduce(np.add, made)
+                own = functools.reduce(np.add, made, np.zeros((n, len(at_D))))
+        return team.sum(own)
 
-    n_D, sum_D = added(lambda x_BD: np.stack([np.isfinite(x_BD).sum(0), np.nansum(x_BD, 0)]))
+    n_D, sum_D = added(lambda x_BD: np.stack([np.isfinite(x_BD).sum(0), np.nansum(x_BD, 0)]), 2)
     mean_D = sum_D / np.maximum(n_D, 1)
-    square_D = added(lambda x_BD: np.nansum((x_BD - mean_D) ** 2, 0))
+    (square_D,) = added(lambda x_BD: np.nansum((x_BD - mean_D) ** 2, 0)[None], 1)
     std_D = np.sqrt(square_D / np.maximum(n_D, 1))
     varies_D = std_D > 1e-6 * np.maximum(1, np.abs(mean_D))
     scale_D = np.where(varies_D, 1 / np.where(varies_D, std_D, 1), 0)
     return tuple(
-        Dense(i.name, i.transform, i.group, float(mean_D[d]), float(scale_D[d]), bool(n_D[d] < len(rows_N)))
+        Dense(i.name, i.transform, i.group, float(mean_D[d]), float(scale_D[d]), bool(n_D[d] < n_rows))
         for d, i in enumerate(inputs)
     )
 
 
-def _fit_code(columns: Columns, i: Input, rows_N: np.ndarray, min_count: int, max_values: int | None) -> Code:
+def _fit_code(
+    columns: Columns, i: Input, rows_N: np.ndarray, min_count: int, max_values: int | None, team: Team
+) -> Code:
     dictionary = columns.dictionaries[i.name]
     at = columns.code_names.index(i.name)
     counts = np.zeros(len(dictionary) + 1, np.int64)
     for s in range(0, len(rows_N), _BLOCK):
         counts += np.bincount(columns.codes_NC[rows_N[s : s + _BLOCK], at], minlength=len(counts))
         columns.release_pages()
-    seen = [(-int(n), value) for n, value in zip(counts[1:], dictionary, strict=True) if n]
+    own = {value: int(n) for n, value in zip(counts[1:], dictionary, strict=True) if n}
+    n_missing, found = 0, Counter[str]()
+    for missing, part in team.gather((int(counts[MISSING]), own)):
+        n_missing += missing
+        found.update(part)
+    seen = [(-n, value) for value, n in found.items()]
     kept = sorted(pair for pair in seen if -pair[0] >= min_count)[:max_values]
     return Code(
         i.name,
         i.group,
         i.is_id,
         tuple(sorted(value for _, value in kept)),
-        bool(counts[MISSING]),
+        n_missing > 0,
         len(kept) < len(seen),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ import torch
 from torch.nn.functional import embedding_bag
 
 from trainer.base.errors import TrainerError, nearest
+from trainer.base.team import Team
 from trainer.columns.store import Columns, History, TextColumn
 from trainer.columns.tensors import Raw, Reads
 from trainer.contract.schema import LEVELS
@@ -189,6 +190,19 @@ def texts_of_rows(columns: Columns, names: Iterable[str], rows_N: np.ndarray) ->
         seen[0] = False
         out[name] = np.flatnonzero(seen)
     return out
+
+
+def texts_of_all(
+    text_ids: Sequence[int], codes: dict[str, np.ndarray], team: Team
+) -> tuple[Sequence[int], dict[str, np.ndarray]]:
+    """What `texts_of_rows` found in every process, as text ids, then ascending, and codes into them."""
+    if team.size == 1:
+        return text_ids, codes
+    ids_K = np.array(text_ids, np.int64)
+    parts = team.gather({name: ids_K[of_name - 1] for name, of_name in codes.items()})
+    merged = {name: np.unique(np.concatenate([part[name] for part in parts])) for name in codes}
+    all_T = np.unique(np.concatenate([np.empty(0, np.int64), *merged.values()]))
+    return all_T.tolist(), {name: 1 + np.searchsorted(all_T, of_name) for name, of_name in merged.items()}
 
 
 def cold_rows(columns: Columns, rows_N: np.ndarray) -> np.ndarray:

@@ -23,6 +23,7 @@ from trainer.base.errors import TrainerError
 from trainer.base.fetching import fetch
 from trainer.base.files import is_plain
 from trainer.base.progress import progress
+from trainer.base.team import ALONE, Team
 from trainer.columns.store import Columns, evenly_spaced
 
 DEFAULT_VECTORS = Path("data/vectors")
@@ -172,8 +173,11 @@ def fit_text_space(
     return space
 
 
-def fingerprint_of(columns: Columns, names: Sequence[str], rows_N: np.ndarray) -> str:
-    """That of the occurrences of texts in the named columns of these rows, as `embeddings build` counts them."""
+def fingerprint_of(columns: Columns, names: Sequence[str], rows_N: np.ndarray, team: Team = ALONE) -> str:
+    """That of the occurrences of texts in the named columns of these rows, as `embeddings build` counts them.
+
+    team: the rows are those of all its processes.
+    """
     ids_K = np.array(replace(columns).text_ids, np.int64)  # as the mart has them, also where a placebo shuffled them
     tally = embeddings.Tally()
     owners = {group: columns.dictionaries[columns.id_names[group]] for group in ("user", "item")}
@@ -189,7 +193,10 @@ def fingerprint_of(columns: Columns, names: Sequence[str], rows_N: np.ndarray) -
             for kind, group in [(column.group, column.group), ("shown", "user")][: 1 + (column.group == "item")]:
                 tally.add(kind, owners[group], columns.codes_of(group)[block] - 1, texts_K, n_B)
         columns.release_pages()
-    return tally.total().fingerprint
+    first, *others = team.gather(tally)
+    for other in others:
+        first.add_all(other)
+    return first.total().fingerprint
 
 
 def vectors_hashes(root: Path, stores: Iterable[str], text_ids: Sequence[int]) -> dict[str, str]:

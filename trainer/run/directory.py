@@ -10,12 +10,11 @@ others, is written last (integrity.py).
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,19 +29,19 @@ from trainer.base.paging import peak_rss_mib
 from trainer.base.progress import console
 from trainer.base.readable import readable
 from trainer.columns.build import open_mart
-from trainer.columns.store import Columns, facts
+from trainer.columns.shares import open_held_out
 from trainer.config import NetworkStage, Stage, dump_stage, load_stage
 from trainer.contract.read import read_contract
 from trainer.contract.schema import Contract
 from trainer.evaluation.calibration import Calibration
-from trainer.evaluation.drift import drift, write_drift
+from trainer.evaluation.drift import write_drift
 from trainer.evaluation.predict import cold_start_cells, evaluate, predict_held_out, write_cells, write_predictions
-from trainer.evaluation.texts import text_facts
 from trainer.inputs.vectors import DEFAULT_VECTORS
 from trainer.run.integrity import DONE, check_finished, seal
 from trainer.run.provenance import lineage, vectors_of
+from trainer.run.shared import check_alike, describe, open_own
 from trainer.training.checkpoint import SECONDS, Checkpoint
-from trainer.training.distributed import team
+from trainer.training.distributed import check_divisible, team
 from trainer.training.feed import Place
 from trainer.training.fit import Execution, fit
 from trainer.training.fitted import Fitted
@@ -101,26 +100,33 @@ def fit_run(
     Under torchrun the first process writes, and the others return None.
     Raises: TrainerError for bad input, and for a `run` that is finished already unless `force`.
     """
-    check_free(run, force, resume)
     watch, started = Stopwatch(), datetime.now(UTC).isoformat(timespec="seconds")
-    with watch("contract"):
-        contract = read_contract(marts, mart, manifest)
-    if resume and is_remote(run) and _was_finished(run, contract, command):
-        leads = os.environ.get("RANK", "0") == "0"  # of torchrun's processes
-        return _uploaded(run, read_json(run / "metrics.json")) if leads else None
     checkpoint = run.with_name(f"{run.name}.checkpoint")
-    execution = Execution(checkpoint, resume, checkpoint_seconds, amp, columns_on=columns_on)
-    with team() as processes, atomic.folder(run) if processes.leads else nullcontext() as aside:
-        with watch("columns"), processes.leader_first():
-            contract, columns = open_mart(marts, mart, manifest, contract)
+    with ExitStack() as stack:
+        processes = stack.enter_context(team())
+        check_divisible(stage, processes)
+        processes.together(lambda: check_free(run, force, resume) if processes.leads else None)
+        with watch("contract"):
+            contract = processes.together(lambda: read_contract(marts, mart, manifest))
+        check_alike(stage, contract, {"amp": amp, "batch_size": batch_size}, processes)
+        if processes.agreed(resume and is_remote(run) and _was_finished(run, contract, command)):
+            return _uploaded(run, read_json(run / "metrics.json")) if processes.leads else None
+        aside = stack.enter_context(atomic.folder(run)) if processes.leads else None
+        with watch("columns"):
+            contract, columns, share = open_own(contract, marts, mart, manifest, processes)
             columns = seen_by(stage, columns)
         if batch_size is not None:
-            stage = _for_batch_size(stage, batch_size, columns)
+            stage = _for_batch_size(stage, batch_size, sum(processes.gather(len(columns.rows("train")))))
+        execution = Execution(checkpoint, resume, checkpoint_seconds, amp, processes, columns_on)
         with watch("fit"):
-            fitted, history = fit(stage, contract, columns, vectors, replace(execution, team=processes))
+            fitted, history = fit(stage, contract, columns, vectors, execution)
+        with watch("describe"):
+            about = describe(fitted, contract, columns, share)
         if aside is None:
             return None
-        _say_what_is_odd(columns, history)
+        _say_what_is_odd(about.not_finite, history)
+        if processes.size > 1:  # the others are done: the first one measures
+            columns = open_held_out(contract, columns, share)
         with watch("predict"):
             predictions = predict_held_out(fitted, columns)
         with watch("evaluate"):
@@ -147,19 +153,18 @@ def fit_run(
                 "mart": f"{contract.model}_v{contract.version}",
                 "inputs": len(contract.inputs),
                 "stand_ins": fitted.inputs.stand_ins,
-                "splits": facts(columns),
+                "splits": about.splits,
                 "text_coverage": fitted.inputs.text_coverage,
-                "not_finite": columns.not_finite,
+                "not_finite": about.not_finite,
             },
         )
         write_cells(aside, cells, columns.scenes)
         write_predictions(aside / "predictions.parquet", columns, predictions)
-        with watch("describe"):
-            write_drift(aside, drift(columns))
-            about_texts = text_facts(fitted, contract, columns)
-        if about_texts is not None:
-            write_json(aside / "texts.json", about_texts)
-        write_json(aside / "lineage.json", lineage(fitted, contract, columns, command) | {"amp": amp})
+        write_drift(aside, about.drift)
+        if about.texts is not None:
+            write_json(aside / "texts.json", about.texts)
+        came_from = lineage(fitted, contract, columns.content_hash, about.text_ids, command)
+        write_json(aside / "lineage.json", came_from | {"amp": amp, "processes": processes.size})
         write_json(
             aside / "timing.json",
             {
@@ -169,6 +174,7 @@ def fit_run(
                 "device": history.device,
                 "columns_on": history.columns_on,
                 "peak_rss_mib": peak_rss_mib(),
+                "peak_rss_mib_of_processes": about.peak_rss_mib,
             },
         )
         _write_report(aside, run, bayes)
@@ -198,10 +204,10 @@ def _was_finished(run: Path, contract: Contract, command: str) -> bool:
     return same[0] == same[1] and made["data_hash"] == contract.data_hash
 
 
-def _for_batch_size(stage: Stage, batch_size: int, columns: Columns) -> Stage:
+def _for_batch_size(stage: Stage, batch_size: int, train_rows: int) -> Stage:
     if not isinstance(stage, NetworkStage):
         raise TrainerError(f"{stage.stage} has trees, which aren't trained in batches. Leave --batch-size out.")
-    training = for_batch_size(stage.training, batch_size, len(columns.rows("train")))
+    training = for_batch_size(stage.training, batch_size, train_rows)
     return stage.model_copy(update={"training": training})
 
 
@@ -217,9 +223,9 @@ def _write_report(aside: Path, run: Path, bayes: Path | None) -> None:
     write_report([aside], aside / "report.html", bayes=bayes, names=[run.name])
 
 
-def _say_what_is_odd(columns: Columns, history: TrainingHistory) -> None:
+def _say_what_is_odd(not_finite: dict[str, int], history: TrainingHistory) -> None:
     """What the run directory says too, but a reader of figures should know at once."""
-    for name, n in columns.not_finite.items():
+    for name, n in not_finite.items():
         console.print(
             f"Input {name}: {n:,} values are NaN, infinite or beyond 1e38; they count as missing.",
             style="yellow",

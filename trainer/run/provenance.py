@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,15 @@ from storage import installed
 from storage.places import recorded, shown
 from trainer.base.code_hash import code_hash
 from trainer.base.files import read_json
-from trainer.columns.store import Columns
 from trainer.contract.schema import Contract
 from trainer.inputs.vectors import DEFAULT_VECTORS, vectors_hashes
 from trainer.training.fitted import Fitted
 
 
-def lineage(fitted: Fitted, contract: Contract, columns: Columns, command: str) -> dict[str, Any]:
-    """What lineage.json holds."""
+def lineage(
+    fitted: Fitted, contract: Contract, content_hash: str, text_ids: Sequence[int], command: str
+) -> dict[str, Any]:
+    """What lineage.json holds. text_ids: those that the mart holds, for a stage that reads texts."""
     stage, spaces = fitted.stage, [space for space in (fitted.inputs.texts, fitted.inputs.llm) if space]
     packages = ("torch", "numpy", "lightgbm", "scikit-learn", "pyarrow", "safetensors")
     return {
@@ -30,10 +32,10 @@ def lineage(fitted: Fitted, contract: Contract, columns: Columns, command: str) 
         "dbt": contract.lineage,
         "manifest_note": None if contract.lineage["manifest"] else "no manifest; the mart's own build record was used",
         "data_hash": contract.data_hash,
-        "content_hash": columns.content_hash,
+        "content_hash": content_hash,
         "columns": [asdict(c) for c in contract.columns],
         "vectors": shown(fitted.vectors),
-        "vectors_hashes": vectors_hashes(fitted.vectors, [s.store for s in spaces], columns.text_ids if spaces else ()),
+        "vectors_hashes": vectors_hashes(fitted.vectors, [s.store for s in spaces], text_ids),
         "variables": contract.variables,
         "seed": stage.seed,
         "threads": stage.threads,

@@ -6,6 +6,7 @@ none: they come from the seed and the step (loop.py). It is written atomically.
 
 from __future__ import annotations
 
+import io
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 
 from storage import atomic
 from trainer.base.errors import TrainerError
+from trainer.base.team import ALONE, Team
 
 SECONDS = 60.0  # between checkpoints: what a kill can cost
 
@@ -33,12 +35,19 @@ class Checkpoint:
     seconds: float = SECONDS
     _saved_at: float = field(default_factory=time.monotonic, repr=False)
 
-    def load(self) -> dict[str, Any] | None:
-        """The state to go on from; None where the fit starts afresh. Raises: CheckpointError."""
-        if not self.resume or not self.path.exists():
+    def load(self, team: Team = ALONE) -> dict[str, Any] | None:
+        """The state to go on from; None where the fit starts afresh. Raises: CheckpointError.
+
+        team: all take the first process's file; the others may not see its disk.
+        """
+        found = self.path.read_bytes() if team.leads and self.resume and self.path.exists() else None
+        found = team.agreed(found)
+        if found is None:
             return None
+        here = {"cuda:0": f"cuda:{torch.cuda.current_device()}"} if torch.cuda.is_initialized() else None
         try:
-            saved = torch.load(self.path, weights_only=True)  # tensors and plain values; runs nothing of the file's
+            # Tensors and plain values; runs nothing of the file's.
+            saved = torch.load(io.BytesIO(found), here, weights_only=True)
             fingerprint, state = saved["fingerprint"], saved["state"]
         except Exception as error:  # an unpickler meets damaged bytes with whatever error they lead it to
             raise CheckpointError(

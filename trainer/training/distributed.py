@@ -1,95 +1,163 @@
 """Where a fit runs: the device, and which of several processes (`torchrun --nproc-per-node 2 -m -- trainer fit ...`;
 without the `--` torchrun takes --run for an option of its own).
 
-Data parallel: each process takes its share of every batch, gradients are summed, so all hold the same weights; the
-first one writes. A sparse gradient travels sparse.
+Data parallel: each process reads its own days of the mart and takes its part of every batch from them; gradients are
+summed, so all hold the same weights, and the first process writes. A sparse gradient travels sparse.
 """
 
 from __future__ import annotations
 
 import os
+import signal
+import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from datetime import timedelta
+from types import FrameType
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
 
+from trainer.base.errors import TrainerError
+from trainer.base.team import ALONE, Team, others, said_by
 from trainer.base.threads import is_forked
+from trainer.config import GbdtStage, Stage
+from trainer.training.placebo import is_placebo
+
+# For what one process does while others wait: reading more days than they have. One that is killed is noticed at once,
+# by its closed connections; one whose machine vanished, after this time.
+WAIT = timedelta(minutes=30)
+JOIN = timedelta(minutes=5)  # for all of them to have started
+_NEEDED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+_START = "Start the processes with torchrun, which sets all of them; for one process, unset WORLD_SIZE."
 
 
-@dataclass(frozen=True)
-class Team:
-    """rank: this process, from 0; size: how many there are."""
+def sum_gradients(team: Team, model: nn.Module, loss: torch.Tensor) -> torch.Tensor:
+    """Make each gradient the sum over all processes, in one message for the dense ones; returns the summed loss.
 
-    rank: int = 0
-    size: int = 1
-
-    @property
-    def leads(self) -> bool:
-        return self.rank == 0
-
-    @contextmanager
-    def leader_first(self) -> Iterator[None]:
-        """The others wait until the first process is through: what it has built on disk they then find."""
-        if self.size > 1 and not self.leads:
-            dist.barrier()
-        yield
-        if self.size > 1 and self.leads:
-            dist.barrier()
-
-    def part(self, n_rows: int) -> float:
-        """Which part of a batch of so many rows is this process's, in [0, 1]."""
-        return len(range(self.rank, n_rows, self.size)) / n_rows
-
-    def share(self, rows_B: np.ndarray) -> np.ndarray:
-        """This process's rows of a batch; one row, whose part is 0, if it has none."""
-        return rows_B[self.rank :: self.size] if self.part(len(rows_B)) else rows_B[:1]
-
-    def sum_gradients(self, model: nn.Module) -> None:
-        """Make each gradient the sum over all processes, in one message for the dense ones."""
-        if self.size == 1:
-            return
-        dense = []
+    A parameter without a gradient has one of zeros: a process may have no row in a batch.
+    """
+    if team.size == 1:
+        return loss
+    sparse = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding) and module.sparse}
+    dense = []
+    with others():
         for parameter in model.parameters():
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-            if parameter.grad.is_sparse:  # on CPUs alone, so gloo's to sum
-                gradient = parameter.grad.coalesce()
+            if id(parameter) in sparse:  # on CPUs alone, so gloo's to sum
+                gradient = _nothing(parameter) if parameter.grad is None else parameter.grad.coalesce()
                 dist.all_reduce(gradient)
                 parameter.grad = gradient
-            else:
-                dense.append(parameter.grad)
-        flat = torch.cat([g.flatten() for g in dense])
+                continue
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            dense.append(parameter.grad)
+        flat = torch.cat([*(g.flatten() for g in dense), loss.reshape(1)])
         dist.all_reduce(flat)
-        for gradient, summed in zip(dense, flat.split([g.numel() for g in dense]), strict=True):
+        for gradient, summed in zip(dense, flat.split([*(g.numel() for g in dense), 1]), strict=False):
             gradient.copy_(summed.view_as(gradient))
+    return flat[-1]
 
-    def agreed(self, value: float) -> float:
-        """The first process's value, so that all decide alike."""
-        if self.size == 1:
-            return value
-        box = [value]
-        dist.broadcast_object_list(box, src=0)
-        return box[0]
+
+def _nothing(weight_NE: torch.Tensor) -> torch.Tensor:
+    """A sparse gradient without a row. It is coalesced."""
+    values = torch.empty(0, weight_NE.shape[1])
+    empty = torch.sparse_coo_tensor(torch.empty(1, 0, dtype=torch.int64), values, weight_NE.shape)
+    return empty.coalesce()
 
 
 @contextmanager
 def team() -> Iterator[Team]:
-    """The processes that torchrun started, or this one alone."""
-    size = int(os.environ.get("WORLD_SIZE", 1))
+    """The processes that torchrun started, or this one alone.
+
+    Raises: TrainerError where the environment isn't that of a process among several, there are more of them on this
+    machine than GPUs, or the others can't be reached; within, where torchrun ends this process since another failed.
+    """
+    rank, size = _place()
     if size == 1:
-        yield Team()
+        yield ALONE
         return
-    if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    on_gpu = torch.cuda.is_available()
+    if on_gpu:
+        local, n = int(os.environ.get("LOCAL_RANK", 0)), torch.cuda.device_count()
+        if local >= n:
+            raise TrainerError(
+                f"Process {local + 1} of this machine has no GPU: it has {n}. Start as many processes per machine as "
+                "it has GPUs, or hide the GPUs with CUDA_VISIBLE_DEVICES= to train on CPUs."
+            )
+        torch.cuda.set_device(local)
+    with _ended_in_words():
+        try:
+            store, _, _ = next(dist.rendezvous("env://", rank, size, timeout=JOIN))
+            store.set_timeout(WAIT)
+            backend = "cpu:gloo,cuda:nccl" if on_gpu else "gloo"
+            dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=WAIT)
+        except (RuntimeError, ValueError) as error:
+            why = said_by(error)
+            raise TrainerError(
+                f"Process {rank} of {size}, on {socket.gethostname()}, doesn't reach the others at "
+                f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']} ({why}). Is that the first machine's "
+                "address, as this machine sees it, and was the fit started on all of them?"
+            ) from None
+        try:
+            yield Team(rank, size)
+        finally:
+            dist.destroy_process_group()
+
+
+def _place() -> tuple[int, int]:
+    """This process's rank, and how many there are. Raises: TrainerError where the environment contradicts itself."""
     try:
-        yield Team(dist.get_rank(), size)
+        size = int(os.environ.get("WORLD_SIZE") or 1)
+        rank = int(os.environ.get("RANK") or 0)
+        if size == 1:
+            return 0, 1
+        if missing := [name for name in _NEEDED if not os.environ.get(name)]:
+            raise TrainerError(f"WORLD_SIZE is {size}, and {', '.join(missing)} isn't set. {_START}")
+        int(os.environ["MASTER_PORT"])
+    except ValueError as error:
+        raise TrainerError(f"RANK, WORLD_SIZE or MASTER_PORT is no number ({error}). {_START}") from None
+    if not 0 <= rank < size:
+        raise TrainerError(f"RANK is {rank} and WORLD_SIZE {size}: expected a rank from 0 to {size - 1}. {_START}")
+    return rank, size
+
+
+@contextmanager
+def _ended_in_words() -> Iterator[None]:
+    """torchrun ends its other processes when one of them failed: this one then says so, in place of dying silently."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise TrainerError(
+            "This process was told to end: another process of this fit failed, or somebody stopped it. The fit goes on "
+            "from its last checkpoint with --resume."
+        )
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
     finally:
-        dist.destroy_process_group()
+        signal.signal(signal.SIGTERM, before)
+
+
+def check_divisible(stage: Stage, processes: Team) -> None:
+    """Raises: TrainerError for a stage that several processes can't fit."""
+    if processes.size == 1:
+        return
+    why = None
+    if isinstance(stage, GbdtStage):
+        why = "has trees, which are grown from all rows at once"
+    elif stage.inputs.sequence:
+        why = "reads all outcomes of a user, and these lie in days that different processes read"
+    elif is_placebo(stage):
+        why = "is a placebo, whose texts are shuffled among those of all days"
+    if why:
+        raise TrainerError(
+            f"{stage.stage} {why}: {processes.size} processes can't share it. Fit it by one process, without torchrun."
+        )
 
 
 def device() -> torch.device:

@@ -19,12 +19,13 @@ from torch import nn
 
 from trainer.base.errors import TrainerError
 from trainer.base.progress import Tick, progress, silent
+from trainer.base.team import ALONE, Team
 from trainer.base.threads import usable
 from trainer.config import TrainingConfig
 from trainer.inputs.batcher import Batcher
 from trainer.metrics.metrics import auc, log_loss, too_small
 from trainer.training.checkpoint import Checkpoint
-from trainer.training.distributed import Team, side_stream
+from trainer.training.distributed import side_stream
 from trainer.training.feed import fed
 from trainer.training.optimizers import optimizers_of, set_rates
 from trainer.training.schedule import Schedule, learning_rate_factor
@@ -32,7 +33,6 @@ from trainer.training.shuffle import Order
 from trainer.training.state import Losses, Progress, exploded
 from trainer.training.step import RecordedStep, Step
 
-ALONE = Team()
 PREDICT_BATCH = 16_384  # fixed: another size may change the last bit of a logit
 READ_EVERY = {"cpu": 1, "cuda": 64}  # steps after which losses are read: a GPU has to be waited for
 UNCHOSEN = "validation could not choose (no rows, or one class only)"
@@ -77,10 +77,11 @@ def can_choose(label_B: np.ndarray) -> bool:
     return len(label_B) > 0 and bool(label_B.min() != label_B.max())
 
 
-def check_classes(label_B: np.ndarray, what: str) -> None:
-    if len(label_B) and label_B.min() == label_B.max():
+def check_classes(label_B: np.ndarray, what: str, team: Team = ALONE) -> None:
+    n_2 = team.sum(np.bincount(label_B, minlength=2).astype(np.int64))
+    if n_2.any() and not n_2.all():
         raise TrainerError(
-            f"All {len(label_B)} {what} have the label {label_B[0]}; expected both 0 and 1. "
+            f"All {n_2.sum()} {what} have the label {n_2.argmax()}; expected both 0 and 1. "
             "Look at the adapter's label, or at val_from in dbt_project.yml."
         )
 
@@ -124,16 +125,18 @@ def train(
     Without validation rows, or with one class only, validation can't choose: all epochs are trained and the last
     weights kept, and `TrainingHistory.stopped` says so.
     amp: bfloat16 in the forward and backward pass, where that is safe; weights and predictions stay float32.
-    team: each process takes its share of every batch. checkpoint: where to save, and whether to go on from it.
+    team: the processes that train together, each on its own rows; only the first one ends with the best weights.
+    checkpoint: where to save, and whether to go on from it.
     Raises: TrainerError, naming step and rates, when the loss or the weights explode.
     """
-    val_labels = batcher.columns.label_N[val_rows]
-    chooses = can_choose(val_labels)
+    val_labels = np.concatenate(team.to_leader(batcher.columns.label_N[val_rows]) or [np.empty(0, np.uint8)])
+    chooses, metric = team.agreed((can_choose(val_labels), _metric(config, val_labels)))
+    sizes = tuple(team.gather(len(train_rows)))
     model.to(batcher.device)
     optimizers = optimizers_of(model, config)
-    plan = Schedule.of(config, len(train_rows))
+    plan = Schedule.of(config, sum(sizes))
     done, best_weights = Progress(), None
-    if checkpoint and (saved := checkpoint.load()):
+    if checkpoint and (saved := checkpoint.load(team)):
         done, best_weights = Progress(**saved["progress"]), saved["best_weights"]
         model.load_state_dict(saved["weights"])
         for optimizer, state in zip(optimizers, saved["optimizers"], strict=True):
@@ -142,20 +145,23 @@ def train(
     # A batch of sequences has shapes of its own, which can't be recorded.
     records = batcher.device.type == "cuda" and team.size == 1 and batcher.sequences is None
     step = RecordedStep(by_hand, plan.batch_size) if records else by_hand
-    order = Order(plan, train_rows, seed, batcher.sequences)
+    order = Order(plan, train_rows, seed, batcher.sequences, sizes if team.size > 1 else ())
     losses, seconds, rows_done = Losses(plan, config, done), 0.0, 0
-    batcher.batch(train_rows[:1])  # the clock starts when columns and text vectors lie where batches are made
+    # The clock starts when columns and text vectors lie where batches are made.
+    batcher.batch(train_rows[:1] if len(train_rows) else np.zeros(1, np.int64))
     ahead, first = plan.rows_before(done.step), plan.n_steps if done.stopped else done.step
-    with progress() as bar, side_stream(batcher.device):
-        task = bar.add_task("Training", total=len(train_rows) * plan.epochs, completed=ahead, note="")
+    with progress(quiet=not team.leads) as bar, side_stream(batcher.device):
+        task = bar.add_task("Training", total=plan.n_rows * plan.epochs, completed=ahead, note="")
         started = time.perf_counter()
         steps = range(first, plan.n_steps)
-        with closing(fed(batcher, (team.share(order.rows(step)) for step in steps))) as feed:
-            for raw in feed:
+        own = (rows_B for step in steps if len(rows_B := order.rows(step)))
+        with closing(fed(batcher, own)) as feed:
+            for _ in steps:
+                n_rows, n_own = order.n_rows(done.step), len(order.rows(done.step))
+                batch = batcher.encoded(next(feed)) if n_own else None
                 torch.manual_seed(seed * 1_000_003 + done.step + team.rank * 7_919_000_003)
                 set_rates(optimizers, learning_rate_factor(done.step, plan.n_steps, plan.warmup))
-                n_rows = len(order.rows(done.step))
-                losses.add(step(batcher.encoded(raw), team.part(n_rows)), n_rows)
+                losses.add(step(batch, n_own / n_rows), n_rows)
                 done.step += 1
                 rows_done += n_rows
                 bar.update(task, advance=n_rows)
@@ -168,9 +174,9 @@ def train(
                 if evaluates:
                     _note_train_loss(model, plan, config, done)
                     if chooses:
-                        if _chosen(model, batcher, val_rows, val_labels, config, done, team):
-                            best_weights = {k: v.clone() for k, v in model.state_dict().items()}
-                        bar.update(task, note=_said(done.evaluations[-1], _metric(config, val_labels)))
+                        if _chosen(model, batcher, val_rows, val_labels, metric, config.patience, done, team):
+                            best_weights = {k: v.clone() for k, v in model.state_dict().items()} if team.leads else {}
+                        bar.update(task, note=_said(done.evaluations[-1], metric))
                 if saves:
                     assert checkpoint is not None
                     checkpoint.save(
@@ -184,10 +190,10 @@ def train(
                 if done.stopped:
                     break
                 started = time.perf_counter()
-        bar.update(task, completed=len(train_rows) * plan.epochs)
+        bar.update(task, completed=plan.n_rows * plan.epochs)
     if best_weights is None:
         done.best_step, done.stopped = done.step, f"all epochs; {UNCHOSEN}"
-    else:
+    elif team.leads:
         model.load_state_dict(best_weights)
     model.cpu()
     stopped = done.stopped or "all epochs"
@@ -214,21 +220,29 @@ def _chosen(
     batcher: Batcher,
     val_rows: np.ndarray,
     val_labels: np.ndarray,
-    config: TrainingConfig,
+    metric: str,
+    patience: int,
     done: Progress,
     team: Team,
 ) -> bool:
-    """Evaluate on validation, note it in `done`, and say whether these weights are the best so far."""
-    evaluation = done.evaluations[-1]
-    logits_B, metric = predict(model, batcher, val_rows), _metric(config, val_labels)
-    evaluation["val_auc"] = None if too_small(val_labels) else auc(val_labels, logits_B)
-    evaluation["val_log_loss"] = log_loss(val_labels, sigmoid(logits_B))
-    value = team.agreed(evaluation["val_auc"] if metric == "auc" else -evaluation["val_log_loss"])
+    """Evaluate on validation, note it in `done`, and say whether these weights are the best so far.
+
+    val_labels: of all processes, for the first one, which measures.
+    """
+    found: dict[str, Any] = {}
+    logits = team.to_leader(predict(model, batcher, val_rows))
+    if team.leads:
+        logits_B = np.concatenate(logits)
+        found["val_auc"] = None if too_small(val_labels) else auc(val_labels, logits_B)
+        found["val_log_loss"] = log_loss(val_labels, sigmoid(logits_B))
+    found = team.agreed(found)
+    done.evaluations[-1] |= found
+    value = found["val_auc"] if metric == "auc" else -found["val_log_loss"]
     if value > done.best:
         done.best, done.worse, done.best_step = value, 0, done.step
         return True
     done.worse += 1
-    if done.worse >= config.patience:
+    if done.worse >= patience:
         done.stopped = f"validation {metric} did not improve in {done.worse} evaluations"
     return False
 

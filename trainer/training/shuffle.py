@@ -16,12 +16,17 @@ _WINDOW = 1 << 6  # blocks whose rows are shuffled together: 262,144 rows
 
 @dataclass
 class Order:
-    """The rows of each step. sequences: for a model that reads them; a batch then has whole users."""
+    """The rows of each step that are this process's.
+
+    sequences: for a model that reads them; a batch then has whole users. sizes: the train rows of each process, by
+    rank, where there are several: each cuts its own rows into as many parts as the epoch has batches.
+    """
 
     plan: Schedule
     train_rows: np.ndarray
     seed: int
     sequences: Sequences | None = None
+    sizes: tuple[int, ...] = ()
     _epochs: dict[int, list[np.ndarray]] = field(default_factory=dict, repr=False)
 
     def rows(self, step: int) -> np.ndarray:
@@ -32,11 +37,20 @@ class Order:
             self._epochs[epoch] = self._batches(epoch)
         return self._epochs[epoch][b]
 
+    def n_rows(self, step: int) -> int:
+        """How many rows the step's batch has, over all processes."""
+        if not self.sizes:
+            return len(self.rows(step))
+        b, n = step % self.plan.n_batches, self.plan.n_batches
+        return sum(size // n + (b < size % n) for size in self.sizes)
+
     def _batches(self, epoch: int) -> list[np.ndarray]:
         if self.sequences is not None:
             generator = np.random.default_rng([self.seed, epoch])
             return self.sequences.batches(self.train_rows, self.plan.n_batches, generator)
         order = self.train_rows[epoch_order(len(self.train_rows), self.seed, epoch)]
+        if self.sizes:
+            return np.array_split(order, self.plan.n_batches)
         size = self.plan.batch_size
         return [order[s : s + size] for s in range(0, len(order), size)]
 

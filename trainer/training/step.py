@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from trainer.base.team import Team
 from trainer.inputs.batch import Batch
 from trainer.inputs.features import FittedInputs
-from trainer.training.distributed import Team
+from trainer.training.distributed import sum_gradients
 from trainer.training.optimizers import TABLE
 
 _BY_HAND = 3  # updates before one is recorded: until then optimisers make their state, and libraries their workspaces
@@ -38,12 +39,23 @@ class Step:
         self._id_fields = [f for f, code in enumerate(self.inputs.codes) if code.is_id]
         self._unseen_F = torch.from_numpy(self.inputs.offsets).to(self.device)
 
-    def __call__(self, batch: Batch, part: float) -> torch.Tensor:
-        """The loss of these rows, a number on the device. part: their share of the whole batch, in [0, 1]."""
-        batch = drop_ids(batch, self._id_fields, self._unseen_F, self.id_dropout)
-        self.model.train()
+    def __call__(self, batch: Batch | None, part: float) -> torch.Tensor:
+        """The loss of the whole batch, a number on the device.
+
+        batch: this process's rows of it; None where it has none. part: their share of the whole batch, in [0, 1].
+        """
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
+        loss = torch.zeros((), device=self.device) if batch is None else self._backward(batch, part)
+        loss = sum_gradients(self.team, self.model, loss)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        return loss
+
+    def _backward(self, batch: Batch, part: float) -> torch.Tensor:
+        """Make the gradients of these rows; returns what they add to the batch's loss."""
+        batch = drop_ids(batch, self._id_fields, self._unseen_F, self.id_dropout)
+        self.model.train()
         there = self.device.type
         # A cast that is kept would be a recorded step's own, and the weights have moved on by the next one.
         with torch.autocast(there, torch.bfloat16, enabled=self.amp, cache_enabled=there == "cpu"):
@@ -53,10 +65,9 @@ class Step:
         if self.embedding_l2:
             e_BFE = self.model.get_submodule(TABLE)(batch.ids_BF)
             total = loss + self.embedding_l2 * e_BFE.square().sum() / len(e_BFE)
-        (total if part == 1 else total * part).backward()
-        self.team.sum_gradients(self.model)
-        for optimizer in self.optimizers:
-            optimizer.step()
+        if part != 1:
+            total, loss = total * part, loss * part
+        total.backward()
         return loss.detach()
 
 
@@ -85,14 +96,15 @@ class RecordedStep:
     are read anew by each replay, and a replay comes to the same bytes as a step by hand.
     """
 
-    step: Callable[[Batch, float], torch.Tensor]
+    step: Callable[[Batch | None, float], torch.Tensor]
     n_rows: int
     _by_hand: int = 0
     _graph: torch.cuda.CUDAGraph | None = None
     _batch: Batch | None = None
     _loss: torch.Tensor = field(default_factory=lambda: torch.empty(0))
 
-    def __call__(self, batch: Batch, part: float) -> torch.Tensor:
+    def __call__(self, batch: Batch | None, part: float) -> torch.Tensor:
+        assert batch is not None  # one process has rows in every batch
         if len(batch.label_B) != self.n_rows or self._by_hand < _BY_HAND:
             self._by_hand += 1
             return self.step(batch, part)

@@ -1,4 +1,4 @@
-"""A fit that is killed and resumed, or shared by processes, ends as one that wasn't."""
+"""A fit that is killed and resumed ends as one that wasn't."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
-import numpy as np
 import pytest
 
 from trainer.base.errors import TrainerError
 from trainer.run.directory import PROMISED, fit_run
 from trainer.training.checkpoint import Checkpoint
-from trainer.training.distributed import Team
 from trainer.training.schedule import Schedule
 from trainer.training.step import Step
 
@@ -129,60 +127,3 @@ def test_bfloat16_learns_as_much(toy: Any, stage: Any, tmp_path: Path) -> None:
     assert plain != amp
     assert amp == pytest.approx(plain, abs=0.02) and amp > 0.6
     assert json.loads((tmp_path / "True" / "lineage.json").read_text())["amp"] is True
-
-
-def test_two_processes_learn_as_one(rich: Any, stage: Any, vectors: Any, tmp_path: Path) -> None:
-    """Without dropout the only difference is the order of sums."""
-    marts, root = rich(2000).write(tmp_path / "marts"), vectors(tmp_path / "vectors")
-    one = stage(
-        "09_interest",
-        **QUICK,
-        id_dropout=0.0,
-        dropout=0.0,
-        embedding_dropout=0.0,
-        text_dropout=0.0,
-        history_dropout=0.0,
-    )
-    whole = fit_run(one, marts, tmp_path / "whole", vectors=root)
-    (tmp_path / "one.yaml").write_text(json.dumps(one.model_dump(exclude_none=True)))
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            "--nproc-per-node",
-            "2",
-            "-m",
-            "--",
-            "trainer",
-            "fit",
-            "--stage",
-            "one.yaml",
-            "--marts",
-            str(marts),
-            "--run",
-            "run",
-            "--vectors",
-            str(root),
-            "--json",
-        ],
-        env=os.environ | {"PYTHONPATH": ROOT, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    shared = json.loads(done.stdout)  # printed by one process alone
-    for split in ("val", "test"):
-        assert shared["splits"][split]["auc"] == pytest.approx(whole["splits"][split]["auc"], abs=1e-3)
-        assert shared["splits"][split]["log_loss"] == pytest.approx(whole["splits"][split]["log_loss"], abs=1e-3)
-
-
-def test_shares_of_a_batch_are_the_batch() -> None:
-    rows = np.arange(7)
-    teams = [Team(rank, 3) for rank in range(3)]
-    assert sorted(np.concatenate([each.share(rows) for each in teams])) == list(range(7))
-    assert [each.part(7) for each in teams] == [len(each.share(rows)) / 7 for each in teams]
-    assert sum(each.part(7) for each in teams) == pytest.approx(1)
-    assert len(Team(1, 2).share(rows[:1])) == 1 and Team(1, 2).part(1) == 0
-    assert Team().part(7) == 1
