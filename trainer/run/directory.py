@@ -212,15 +212,18 @@ def _for_batch_size(stage: Stage, batch_size: int, train_rows: int) -> Stage:
 
 
 def _write_report(aside: Path, run: Path, bayes: Path | None) -> None:
-    """Write report.html; without the extra that draws it, say so and how to get it."""
-    if missing := lacking("report", "A report"):
-        later = f"trainer report --runs {run} --output {run / 'report.html'}"
-        text = f"report.html wasn't written. {missing}, then: {later}"
-        console.print(text, style="yellow", markup=False, soft_wrap=True)
-        return
-    from trainer.report import write_report
+    """Write report.html; without what draws it, say so and how to get it, since a fit is worth more than its page."""
+    why = lacking("report", "A report")
+    if why is None:
+        from trainer.report import write_report
 
-    write_report([aside], aside / "report.html", bayes=bayes, names=[run.name])
+        try:
+            write_report([aside], aside / "report.html", bayes=bayes, names=[run.name])
+            return
+        except ModuleNotFoundError as error:  # code that isn't installed doesn't know its extras (storage/installed.py)
+            why = f"The Python package {error.name} isn't installed. Install it"
+    later = f"trainer report --runs {run} --output {run / 'report.html'}"
+    console.print(f"report.html wasn't written. {why}, then: {later}", style="yellow", markup=False, soft_wrap=True)
 
 
 def _say_what_is_odd(not_finite: dict[str, int], history: TrainingHistory) -> None:

@@ -250,3 +250,18 @@ def test_of_two_that_write_the_same_the_first_stays(tmp_path: Path) -> None:
         (tmp_path / "cache" / "of the other").touch()
         (aside / "mine").touch()
     assert [path.name for path in tmp_path.rglob("*")] == ["cache", "of the other"]
+
+
+def test_a_fit_outlives_a_page_that_cannot_be_drawn(
+    toy: Any, stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Code that isn't installed doesn't know which packages a report needs, and finds out when it draws one."""
+
+    def without_the_package(*_: object, **__: object) -> None:
+        raise ModuleNotFoundError("No module named 'vl_convert'", name="vl_convert")
+
+    monkeypatch.setattr("trainer.report.write_report", without_the_package)
+    fit_run(stage("00_gbdt"), toy().write(tmp_path / "marts"), tmp_path / "run")
+    assert (tmp_path / "run" / "DONE").exists() and not (tmp_path / "run" / "report.html").exists()
+    said = capsys.readouterr().err
+    assert "The Python package vl_convert isn't installed" in said and "trainer report --runs" in said
