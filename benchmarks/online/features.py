@@ -35,6 +35,7 @@ from drawn import OF_ITEM, draw
 from trainer.base.paging import peak_rss_mib
 from trainer.contract.manifest import compiled_models
 from trainer.contract.read import read_contract
+from trainer.serving.online.event_rows import EventRows
 from trainer.serving.online.events import Events
 from trainer.serving.online.features import Online, requests_of, settings_of
 from trainer.serving.online.gathered import Counts
@@ -130,17 +131,16 @@ def count_time(counts: type) -> list[float]:
     return spent
 
 
-def drawn_requests(args: argparse.Namespace, online: Online) -> list[pa.Table]:
+def drawn_requests(args: argparse.Namespace, online: Online) -> list[EventRows]:
     """A user, scene and context of one event each, with the items of others, at the state's newest instant."""
     events, rng = draw(args.events, 20_000, args.seed), np.random.default_rng(args.seed)
     at, out = online.state.clock or 0, []
     for _ in range(args.requests + WARM_UP):
-        of_user = events.take(pa.array(np.full(args.candidates, rng.integers(len(events)))))
+        of_user = events.slice(int(rng.integers(len(events))), 1).to_pylist()[0]
         of_items = events.take(pa.array(rng.integers(len(events), size=args.candidates)))
-        columns = {name: (of_items if name in OF_ITEM else of_user)[name] for name in events.column_names}
-        del columns["label"]
-        columns["event_at"] = pa.array([at] * args.candidates).cast(pa.timestamp("us"))
-        out.append(pa.table(columns).combine_chunks())
+        shared = {name: value for name, value in of_user.items() if name not in (*OF_ITEM, "event_id", "label")}
+        columns = {name: of_items[name].to_pylist() for name in OF_ITEM if name in events.column_names}
+        out.append(EventRows(args.candidates, columns, shared | {"event_at": at}))
     return out
 
 

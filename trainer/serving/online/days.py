@@ -7,11 +7,14 @@ per day (the day since 1970, impressions by scene, clicks by scene), in order.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 
 import numpy as np
 
 from trainer.serving.online.blobs import NONE, Rows
+
+_INT = struct.Struct("<q")
 
 
 def _width(n_scenes: int) -> int:
@@ -21,23 +24,32 @@ def _width(n_scenes: int) -> int:
 def added(blob: bytes | None, day: int, slot: int, click: int, n_scenes: int, keep_from: int) -> bytes:
     """The blob with one more outcome. slot: the scene's position from 0. Days before `keep_from` go to the totals."""
     width = _width(n_scenes)
-    table = (np.frombuffer(blob, np.int64) if blob else _empty(width)).reshape(-1, width).copy()
-    n = 2 + int(np.searchsorted(table[2:, 0], day))
-    if n == len(table) or table[n, 0] != day:
-        table = np.insert(table, n, 0, axis=0)
-        table[n, 0] = day
-        table[0, 0] = day if table[0, 0] == NONE else min(day, table[0, 0])
-    table[n, 1 + slot] += 1
-    table[n, 1 + n_scenes + slot] += click
+    size = width * _INT.size
+    out = bytearray(blob or _empty(width).tobytes())
+    at = len(out) - size
+    while at >= 2 * size and _INT.unpack_from(out, at)[0] > day:
+        at -= size
+    if at < 2 * size or _INT.unpack_from(out, at)[0] != day:
+        at += size
+        out[at:at] = _INT.pack(day).ljust(size, b"\0")
+        (first,) = _INT.unpack_from(out, 0)
+        _INT.pack_into(out, 0, day if first == NONE else min(day, first))
+    for place, more in ((1 + slot, 1), (1 + n_scenes + slot, click)):
+        _INT.pack_into(out, at + place * _INT.size, _INT.unpack_from(out, at + place * _INT.size)[0] + more)
+    if _INT.unpack_from(out, 2 * size)[0] < keep_from:
+        return _tidied(np.frombuffer(out, np.int64).reshape(-1, width), keep_from, n_scenes)
+    return bytes(out)
+
+
+def _tidied(table: np.ndarray, keep_from: int, n_scenes: int) -> bytes:
+    """The blob with the days before `keep_from` in its totals."""
     old = 2 + int(np.searchsorted(table[2:, 0], keep_from))
-    if old > 2:
-        table[1, 0] += old - 2
-        table[1, 1:] += table[2:old, 1:].sum(0)
-        table[0, 1] = table[old - 1, 0]
-        clicked = table[2:old][table[2:old, 1 + n_scenes : 1 + 2 * n_scenes].sum(1) > 0, 0]
-        table[0, 2] = clicked[-1] if len(clicked) else table[0, 2]
-        table = np.delete(table, np.s_[2:old], axis=0)
-    return table.tobytes()
+    table[1, 0] += old - 2
+    table[1, 1:] += table[2:old, 1:].sum(0)
+    table[0, 1] = table[old - 1, 0]
+    clicked = table[2:old][table[2:old, 1 + n_scenes : 1 + 2 * n_scenes].sum(1) > 0, 0]
+    table[0, 2] = clicked[-1] if len(clicked) else table[0, 2]
+    return np.delete(table, np.s_[2:old], axis=0).tobytes()
 
 
 def _empty(width: int) -> np.ndarray:

@@ -10,9 +10,12 @@ import pyarrow as pa
 
 from trainer.base.errors import TrainerError
 from trainer.contract.schema import Contract
+from trainer.serving.online.moments import HOUR
 from trainer.serving.online.supplied import REQUEST
 
 _BATCH = 4096  # rows
+_SORTED = 100_000  # rows
+_FOREVER = 2**62  # microseconds
 _ORDERS = ("event_at", "known_at")
 _NEEDED = ("event_id", "user_id", "item_id", "scene", "event_at", "known_at", "label")
 
@@ -55,12 +58,39 @@ class Events:
         """Tables of events in the order of `event_at` or `known_at`, then event_id.
 
         start, before: microseconds since 1970; the first instant and the end of what is read.
+        Raises: TrainerError for events without that instant.
         """
         assert order in _ORDERS
+        for first, after in self._ranges(order, start, before):
+            yield from self._tables(
+                f"select {', '.join(self.columns)} from {self._from} where epoch_us({order}) >= {first} and "
+                f"epoch_us({order}) < {after} order by {order}, event_id"
+            )
+
+    def _ranges(self, order: str, start: int | None, before: int | None) -> Iterator[tuple[int, int]]:
+        """Spans of time with about _SORTED events each: what is sorted at once, and so held in memory."""
         limits = [f"epoch_us({order}) >= {start}"] if start is not None else []
         limits += [f"epoch_us({order}) < {before}"] if before is not None else []
         where = f" where {' and '.join(limits)}" if limits else ""
-        sql = f"select {', '.join(self.columns)} from {self._from}{where} order by {order}, event_id"
+        hours = f"select epoch_us({order}) // {HOUR} as hour, count(*) as n from {self._from}{where} group by 1"
+        first, n_events = start, 0
+        for table in self._tables(f"{hours} order by 1 nulls first"):
+            for hour, n in zip(table["hour"].to_pylist(), table["n"].to_pylist(), strict=True):
+                if hour is None:
+                    raise TrainerError(
+                        f"{self._place} has {n:,} events without {order}. Expected one for each event, as staging "
+                        "gives it."
+                    )
+                first = hour * HOUR if first is None else first
+                n_events += n
+                if n_events >= _SORTED:
+                    yield first, min((hour + 1) * HOUR, _FOREVER if before is None else before)
+                    first, n_events = (hour + 1) * HOUR, 0
+        if n_events:
+            assert first is not None
+            yield first, _FOREVER if before is None else before
+
+    def _tables(self, sql: str) -> Iterator[pa.Table]:
         try:
             reader = self._connection.cursor().sql(sql).to_arrow_reader(_BATCH)
             for batch in reader:

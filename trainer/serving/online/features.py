@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from trainer.base.errors import TrainerError
 from trainer.contract.schema import Contract
+from trainer.serving.online.event_rows import EventRows
 from trainer.serving.online.formulas import Computed, Formulas, history_columns, history_lists, type_of
 from trainer.serving.online.gathered import Gathered
 from trainer.serving.online.keys import GRAINS, Outcome, Request
+from trainer.serving.online.moments import DAY
 from trainer.serving.online.state import Settings, State
 from trainer.serving.online.stores import Store
 from trainer.serving.online.supplied import HISTORY_LISTS, MICROS
 from trainer.serving.online.texts import Texts
+from trainer.serving.online.values import Value
 
 NOT_SERVED = ("key", "label", "split", "time")  # roles that aren't features of a request
 
@@ -47,33 +50,32 @@ class Online:
 
     def features(self, events: pa.Table) -> pa.Table:
         """The features of requests, which have the columns of `stg_events`. Shapes: B rows -> B rows."""
-        return self.compute(events, self.gather(requests_of(events))).table()
+        rows = EventRows.of(events)
+        return self.compute(rows, self.gather(requests_of(rows))).table()
 
     def gather(self, requests: Sequence[Request]) -> Gathered:
         """What the state has for these requests now: the part of `features` that must not wait."""
         return self.state.gather(requests, self._grains)
 
-    def compute(self, events: pa.Table, gathered: Gathered) -> Computed:
+    def compute(self, events: EventRows, gathered: Gathered) -> Computed:
         """The features from what was gathered: the part that needs no state."""
         counts = self.state.counts(gathered)
         given = _Given(events, self._texts, lambda: counts.outcomes, self._history.columns)
         given.update(counts.values(self._counted))
         return self._formulas(len(events), given)
 
-    def outcomes(self, events: pa.Table) -> list[Outcome]:
+    def outcomes(self, events: pa.Table | EventRows) -> list[Outcome]:
         """Events with known_at and label as the state counts them."""
+        events = EventRows.of(events)
         if not len(events):
             return []
-        given = _Given(events, self._texts)
-        values = self._history(len(events), given).table()
+        values = self._history(len(events), _Given(events, self._texts)).table()
         listed = zip(*(values[name].to_pylist() for name in self._history.columns), strict=True)
-        columns = [events[name].to_pylist() for name in ("event_id", "user_id", "item_id", "scene")]
-        known_at = pc.cast(events["known_at"].cast(pa.timestamp("us")), pa.int64()).to_pylist()
-        labels = events["label"].to_pylist()
-        rows = zip(*columns, known_at, labels, map(list, listed), *_texts_of(given), strict=True)
+        columns = [events.values(name) for name in ("event_id", "user_id", "item_id", "scene", "known_at", "label")]
+        rows = zip(*columns, map(list, listed), *_texts_of(events), strict=True)
         return [Outcome(*row) for row in rows]
 
-    def apply(self, events: pa.Table) -> int:
+    def apply(self, events: pa.Table | EventRows) -> int:
         """Count the outcomes of events, each once; return how many were new."""
         return self.state.apply(self.outcomes(events))
 
@@ -83,7 +85,7 @@ class _Given(dict[str, Any]):
 
     def __init__(
         self,
-        events: pa.Table,
+        events: EventRows,
         texts: Texts,
         outcomes: Callable[[], list[list[list[Any]]]] = list,
         of_history: tuple[str, ...] = (),
@@ -91,37 +93,45 @@ class _Given(dict[str, Any]):
         super().__init__()
         self._events, self._texts, self._outcomes, self._of_history = events, texts, outcomes, of_history
 
-    def __missing__(self, name: str) -> pa.Array:
-        found: pa.Array = self._made(name)
+    def __missing__(self, name: str) -> pa.Array | Value:
+        found = self._made(name)
         self[name] = found
         return found
 
-    def _made(self, name: str) -> pa.Array:
+    def _made(self, name: str) -> pa.Array | Value:
         group, _, column = name.partition(".")
         if group == "history" and column in HISTORY_LISTS and self._of_history:
             return history_lists(self._outcomes(), column, self._of_history)
         if group == "texts":
             return pa.array(self._ids(column), type_of(name))
-        if name == MICROS:
-            return self["request.event_at"].cast(pa.int64())
-        if name == "request.event_date":
-            return self["request.event_at"].cast(pa.date32())
-        if group == "request" and column in self._events.column_names:
-            found, kind = self._events[column].combine_chunks(), type_of(name)
-            return found if found.type == kind else found.cast(kind)
+        if group == "request":
+            if (shared := self._shared(name, column)) is not None:
+                return shared
+            if name == MICROS:
+                return self._events["event_at"].cast(pa.int64())
+            if column == "event_date":
+                return self._events["event_at"].cast(pa.date32())
+            if column in self._events:
+                return self._events[column]
         return pa.nulls(len(self._events), type_of(name))
+
+    def _shared(self, name: str, column: str) -> Value | None:
+        """The one value of all rows as NumPy has it, if it is one of the few kinds that serving asks for."""
+        if name == MICROS or column in ("event_at", "event_date"):
+            at = self._events.shared.get("event_at")
+            return None if at is None else Value(np.int64(at // DAY if column == "event_date" else at))
+        text = self._events.shared.get(column)
+        return Value(np.array(text, object)) if isinstance(text, str) else None
 
     def _ids(self, column: str) -> list[Any]:
         if column == "item_entity_ids":
-            return self._texts.of_lists(self["request.item_entities"].to_pylist())
-        users = self._texts.of_users(self["request.user_texts"].to_pylist())
+            return self._texts.of_lists(_values(self._events, "item_entities"))
+        users = self._texts.of_users(_values(self._events, "user_texts"))
         return [one if column == "text_id" else ids for one, ids in users]
 
 
-def requests_of(events: pa.Table) -> list[Request]:
-    at = pc.cast(events["event_at"].cast(pa.timestamp("us")), pa.int64())
-    columns = [events[name].to_pylist() for name in ("user_id", "item_id", "scene")]
-    return [Request(*row) for row in zip(*columns, at.to_pylist(), strict=True)]
+def requests_of(events: EventRows) -> list[Request]:
+    return list(map(Request, *(events.values(name) for name in ("user_id", "item_id", "scene", "event_at"))))
 
 
 def settings_of(contract: Contract, models: dict[str, str], tolerance: int) -> Settings:
@@ -145,8 +155,12 @@ def settings_of(contract: Contract, models: dict[str, str], tolerance: int) -> S
     )
 
 
-def _texts_of(given: _Given) -> tuple[list[tuple[str | None, ...]], list[tuple[str | None, ...]]]:
+def _texts_of(events: EventRows) -> tuple[list[tuple[str | None, ...]], list[tuple[str | None, ...]]]:
     """The texts of each event's item and user; an empty tuple where it has none."""
-    columns = [given[f"request.{name}"].to_pylist() for name in ("item_title", "item_entities", "user_texts")]
+    columns = [_values(events, name) for name in ("item_title", "item_entities", "user_texts")]
     items = [pair if any(pair) else () for pair in zip(*columns[:2], strict=True)]
     return items, [tuple(one) if one and any(one) else () for one in columns[2]]
+
+
+def _values(events: EventRows, name: str) -> list[Any]:
+    return events.values(name) if name in events else [None] * len(events)

@@ -52,15 +52,17 @@ Supplied: TypeAlias = Mapping[str, Value | pa.Array]  # by name; what is dear ma
 
 @dataclass(frozen=True)
 class Computed:
-    """A model's columns: numbers and texts as NumPy has them, those that DuckDB computed or the request held as Arrow.
+    """A model's columns: numbers and texts as NumPy has them, those that DuckDB computed as Arrow.
 
-    types: of all of them, in the model's order.
+    types: of all of them, in the model's order. passed_on: those that are supplied as they are, by what supplies them.
     """
 
     n_rows: int
     types: dict[str, pa.DataType]
     values: dict[str, Value | List]
     arrays: dict[str, pa.Array]
+    passed_on: dict[str, str]
+    supplied: Supplied
 
     def table(self) -> pa.Table:
         return pa.table({name: self.array(name) for name in self.types})
@@ -68,6 +70,8 @@ class Computed:
     def array(self, name: str) -> pa.Array:
         if name in self.arrays:
             return self.arrays[name]
+        if name in self.passed_on:
+            return as_arrow(self.supplied[self.passed_on[name]], self.types[name], self.n_rows)
         return as_arrow(self.values[name], self.types[name], self.n_rows)
 
 
@@ -111,11 +115,10 @@ class Formulas:
             return as_arrow(supplied[name], type_of(name), n_rows)
 
         values = self._program.run(supplied)
-        arrays = {name: array(one) for name, one in self._passed_on.items()}
-        arrays |= {name: of(array(of.input)) for name, of in self._of_texts.items()}
+        arrays = {name: of(array(of.input)) for name, of in self._of_texts.items()}
         if self._rest.types:
             arrays |= self._rest(pa.table({name: array(name) for name in self._rest.inputs}))
-        return Computed(n_rows, self.types, values, arrays)
+        return Computed(n_rows, self.types, values, arrays, self._passed_on, supplied)
 
 
 class _Statement:

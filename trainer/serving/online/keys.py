@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from trainer.serving.online.supplied import DAYS, MOMENTS
+
+GRAINS = (*MOMENTS, *DAYS, "history")
+LOG = b"log"  # what is counted of all events, by the day
 
 
 @dataclass(frozen=True)
@@ -43,39 +45,19 @@ def _part(one: str) -> bytes:
     return b"\0%d:%b" % (len(encoded), encoded)
 
 
-def segment_key(key: bytes, hour: int) -> bytes:
-    """The blob of one past hour of a key that has many moments."""
-    return b"segment\0%d\0%b" % (hour, key)
+def user_key(user_id: str) -> bytes:
+    """The record of a user."""
+    return b"user" + _part(user_id)
 
 
-_KEYS = {grain: keys for grain, (keys, _) in (MOMENTS | DAYS).items()} | {"history": ("user_id",)}
-GRAINS = tuple(_KEYS)
+def item_key(item_id: str) -> bytes:
+    """The record of an item."""
+    return b"item" + _part(item_id)
 
 
-def keys_by_grain(of: Sequence[Outcome | Request], grains: Collection[str] = GRAINS) -> dict[str, list[bytes]]:
-    """By grain, the key that each request reads."""
-    parts = {
-        "user_id": [_part(one.user_id) for one in of],
-        "item_id": [_part(one.item_id) for one in of],
-        "scene": [_part(one.scene) for one in of],
-    }
-    out = {}
-    for grain in grains:
-        prefix, ids = grain.encode(), [parts[name] for name in _KEYS[grain]]
-        if len(ids) == 2:
-            out[grain] = [prefix + one + other for one, other in zip(*ids, strict=True)]
-        else:
-            out[grain] = [prefix + one for one in ids[0]] if ids else [prefix] * len(of)
-    return out
-
-
-def changed_keys(one: Outcome) -> dict[str, bytes]:
-    """By grain, the keys that an outcome changes, and its event's own."""
-    keys = {grain: found[0] for grain, found in keys_by_grain([one]).items()} | {"event": event_key(one.event_id)}
-    for of, texts, key in (("item", one.item_texts, one.item_id), ("user", one.user_texts, one.user_id)):
-        if texts:
-            keys[f"{of}_texts"] = texts_key(of, key)
-    return keys
+def pair_key(user_id: str, item_id: str) -> bytes:
+    """What is counted of a user with an item, by the instant."""
+    return b"user_item" + _part(user_id) + _part(item_id)
 
 
 def event_key(event_id: str) -> bytes:
@@ -83,6 +65,18 @@ def event_key(event_id: str) -> bytes:
     return b"event" + _part(event_id)
 
 
-def texts_key(of: str, one: str) -> bytes:
-    """The blob of the latest known texts of an item or a user. of: `item` or `user`."""
-    return of.encode() + b"_texts" + _part(one)
+def changed_keys(one: Outcome) -> tuple[bytes, ...]:
+    """The keys that an outcome changes."""
+    return (
+        user_key(one.user_id),
+        item_key(one.item_id),
+        pair_key(one.user_id, one.item_id),
+        event_key(one.event_id),
+        LOG,
+    )
+
+
+def segment_key(grain: str, one: Outcome | Request, hour: int) -> bytes:
+    """The blob of one past hour of what is counted by the instant, where that has many moments."""
+    ids = b"".join(_part(getattr(one, name)) for name in MOMENTS[grain][0])
+    return b"segment\0%d\0%b%b" % (hour, grain.encode(), ids)

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgpack
+from msgspec import msgpack
 
 
-def newer(blob: bytes | None, micros: int, event_id: str, texts: Sequence[str | None]) -> bytes | None:
-    """The blob with an outcome's texts; None if it holds later ones already."""
-    if blob is not None and tuple(msgpack.unpackb(blob)[:2]) >= (micros, event_id):
-        return None
-    return bytes(msgpack.packb([micros, event_id, *texts]))
+def newer(blob: bytes | None, micros: int, event_id: str, texts: Sequence[str | None]) -> bytes:
+    """The blob with an outcome's texts, or as it was if it holds later ones already."""
+    if blob is not None and tuple(msgpack.decode(blob)[:2]) >= (micros, event_id):
+        return blob
+    return msgpack.encode([micros, event_id, *texts])
 
 
 def texts_in(blob: bytes | None) -> list[str | None] | None:
     """The texts, in the order in which they were given; None where none are known."""
-    return None if blob is None else msgpack.unpackb(blob)[2:]
+    return None if blob is None else msgpack.decode(blob)[2:]

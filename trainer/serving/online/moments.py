@@ -10,6 +10,7 @@ past hours in a segment per hour, since only the hour that a window's start cuts
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -21,13 +22,13 @@ HOUR = 3600 * 1_000_000
 DAY = 24 * HOUR
 WEEK = 7 * DAY
 MOST = 256  # moments in a blob before those of past hours leave it
+_OLD = 8  # moments that no window reaches before they join the totals: to tidy up costs more than to add
 _TOTALS = struct.Struct("<8q")
 _ROW = struct.Struct("<4q")
 _FIRST, _N_HOURS = 5, 6  # places in the totals
 _HOURS_AT = slice(8 * _N_HOURS, 8 * _N_HOURS + 8)
 _NO_HOURS = bytes(8)
 EMPTY = _TOTALS.pack(0, 0, 0, NONE, NONE, NONE, 0, 0)
-_Row = tuple[int, ...]
 
 
 def first_instant(blob: bytes | None) -> int | None:
@@ -37,7 +38,7 @@ def first_instant(blob: bytes | None) -> int | None:
 
 
 def added(
-    blob: bytes | None, micros: int, *, impressions: int, clicks: int, new_items: int, settled: int
+    blob: bytes | None, micros: int, impressions: int, clicks: int, new_items: int, *, settled: int
 ) -> tuple[bytes, dict[int, bytes | None]]:
     """The blob with one more moment, and the segments that this makes, or (None) that no window reaches any more.
 
@@ -62,7 +63,7 @@ def added(
     too_old = settled - WEEK
     oldest_hour = _ROW.unpack_from(out, _TOTALS.size)[0] if n_hours else None
     if (
-        _ROW.unpack_from(out, start)[0] < too_old
+        (len(out) >= start + _OLD * _ROW.size and _ROW.unpack_from(out, start + (_OLD - 1) * _ROW.size)[0] < too_old)
         or (oldest_hour is not None and oldest_hour + HOUR <= too_old)
         or (len(out) - start > MOST * _ROW.size and _hour_after(_ROW.unpack_from(out, start)[0]) <= settled)
     ):
@@ -76,37 +77,35 @@ def _hour_after(micros: int) -> int:
 
 def _tidied(blob: bytes, settled: int) -> tuple[bytes, dict[int, bytes | None]]:
     """Moments that no window reaches join the totals; of a long blob, those of settled hours become segments."""
-    totals, hours, moments = _parts(blob)
-    segments: dict[int, bytes | None] = {}
+    totals, size = list(_TOTALS.unpack_from(blob)), _ROW.size
+    start = _TOTALS.size + totals[_N_HOURS] * size
+    hours, moments = ([*_ROW.iter_unpack(part)] for part in (blob[_TOTALS.size : start], blob[start:]))
     too_old = settled - WEEK
-    for hour, *_ in hours:
-        if hour + HOUR <= too_old:
-            segments[hour] = None
-    hours = [row for row in hours if row[0] not in segments]
-    leaving = [row for row in moments if row[0] < too_old]
+    n_gone = next((i for i, row in enumerate(hours) if row[0] + HOUR > too_old), len(hours))
+    segments: dict[int, bytes | None] = {row[0]: None for row in hours[:n_gone]}
+    n_leaving = n_old = bisect_left(moments, (too_old,))
+    new_hours = b""
     if len(moments) > MOST:
-        settled_rows = [row for row in moments if too_old <= row[0] and _hour_after(row[0]) <= settled]
-        for hour, rows in groupby(settled_rows, lambda row: row[0] - row[0] % HOUR):
-            of_hour = list(rows)
-            segments[hour] = b"".join(_ROW.pack(*row) for row in of_hour)
-            hours.append((hour, *(sum(row[i] for row in of_hour) for i in (1, 2, 3))))
-        leaving += settled_rows
-    totals[:3] = [totals[i] + sum(row[i + 1] for row in leaving) for i in range(3)]
-    if leaving:
-        totals[3] = leaving[-1][0]
+        while n_leaving < len(moments) and _hour_after(moments[n_leaving][0]) <= settled:
+            n_leaving += 1
+        for hour, of_hour in groupby(moments[n_old:n_leaving], lambda row: row[0] - row[0] % HOUR):
+            _, *numbers = zip(*of_hour, strict=True)
+            n, at = len(numbers[0]), start + n_old * size
+            segments[hour] = blob[at : at + n * size]
+            new_hours += _ROW.pack(hour, *map(sum, numbers))
+            n_old += n
+    if leaving := moments[:n_leaving]:
+        (*_, totals[3]), *numbers = zip(*leaving, strict=True)
+        totals[:3] = [total + sum(more) for total, more in zip(totals[:3], numbers, strict=True)]
         totals[4] = max((row[0] for row in leaving if row[2]), default=totals[4])
-    return _blob(totals, hours, moments[len(leaving) :]), segments
+    totals[_N_HOURS] = len(hours) - n_gone + len(new_hours) // size
+    kept = blob[_TOTALS.size + n_gone * size : start]
+    return b"".join((_TOTALS.pack(*totals), kept, new_hours, blob[start + n_leaving * size :])), segments
 
 
-def _parts(blob: bytes) -> tuple[list[int], list[_Row], list[_Row]]:
-    totals = list(_TOTALS.unpack_from(blob))
-    rows = list(_ROW.iter_unpack(blob[_TOTALS.size :]))
-    return totals, rows[: totals[_N_HOURS]], rows[totals[_N_HOURS] :]
-
-
-def _blob(totals: list[int], hours: list[_Row], moments: list[_Row]) -> bytes:
-    totals[_N_HOURS] = len(hours)
-    return _TOTALS.pack(*totals) + b"".join(_ROW.pack(*row) for row in (*hours, *moments))
+def with_hours(blobs: Sequence[bytes | None]) -> list[int]:
+    """The places of blobs that have hours in segments."""
+    return [place for place, blob in enumerate(blobs) if blob and blob[_HOURS_AT] != _NO_HOURS]
 
 
 def cut_hour(blob: bytes | None, at: int) -> int | None:

@@ -27,6 +27,7 @@ from trainer.inputs.batch import Batch
 from trainer.inputs.batcher import Batcher
 from trainer.inputs.features import UNSEEN
 from trainer.inputs.table import BLOCK
+from trainer.serving.online.event_rows import EventRows
 from trainer.serving.online.formulas import Computed
 from trainer.serving.online.values import List, Value
 from trainer.serving.onnx import OPSET, export_graph
@@ -53,18 +54,17 @@ class Predictor:
         self._session = None if model.fitted.is_trees else _session(model, run)
         self._taken = [one.name for one in self._session.get_inputs()] if self._session else []
 
-    def __call__(self, computed: Computed, events: pa.Table) -> np.ndarray:
+    def __call__(self, computed: Computed, events: EventRows) -> np.ndarray:
         """Shapes: the features of B rows, and the events that they are of -> (B,) probabilities, float64."""
         if self._reads_texts:
             scene_B, logits_B = self._of_table(self.table(computed, events))
         else:
-            scene_B = np.array([self._scene(scene) for scene in _column(computed, events, "scene").to_pylist()])
-            logits_B = self._of_numbers(computed, events, scene_B)
+            scene_B, logits_B = self._of_numbers(computed, events)
         if not np.isfinite(logits_B).all():
             raise TrainerError("A prediction is no number: the run's weights have exploded, or their file is damaged.")
         return self._model.calibrated(logits_B, scene_B)
 
-    def table(self, computed: Computed, events: pa.Table) -> pa.Table:
+    def table(self, computed: Computed, events: EventRows) -> pa.Table:
         """What the model reads, as the mart has it."""
         return pa.table({name: _column(computed, events, name) for name in self._required.names})
 
@@ -73,14 +73,16 @@ class Predictor:
         batch = Batcher(self._inputs, columns, self._model.fitted.vectors).batch(np.arange(len(table)))
         return columns.scene_N.astype(np.int64), self._of_batch(batch)
 
-    def _of_numbers(self, computed: Computed, events: pa.Table, scene_B: np.ndarray) -> np.ndarray:
+    def _of_numbers(self, computed: Computed, events: EventRows) -> tuple[np.ndarray, np.ndarray]:
         read = _Read(computed, events, self._required.lengths)
+        scenes = [self._scene(scene) for scene in read.values(self._required.scene, -1)]
+        scene_B = np.broadcast_to(np.array(scenes, np.int64), computed.n_rows)
         raw_DB = np.empty((len(self._dense), computed.n_rows))
         for d, dense in enumerate(self._dense):
             data, null = read.numbers(dense.column, dense.position)
             raw_DB[d] = data
             if null is not None:
-                raw_DB[d, null] = np.nan
+                np.copyto(raw_DB[d], np.nan, where=null)
         raw_BD = np.where(np.abs(raw_DB) <= LARGEST, raw_DB, np.nan).T
         codes_BF = np.empty((computed.n_rows, len(self._codes)), np.int64)
         for f, (code, index) in enumerate(zip(self._codes, self._indices, strict=True)):
@@ -89,14 +91,14 @@ class Predictor:
         stand_in_B = self._stand_ins[scene_B]
         if self._session is None:
             x_BF = as_tree_features(self._inputs, stand_in_B, codes_BF, raw_BD)
-            return self._model.fitted.trees.predict(x_BF, usable(1))
+            return scene_B, self._model.fitted.trees.predict(x_BF, usable(1))
         rows = Batch(
             torch.from_numpy(codes_BF + self._inputs.offsets),
             self._batcher.dense(torch.from_numpy(raw_BD)),
             torch.from_numpy(stand_in_B),
             torch.zeros(computed.n_rows),
         )
-        return self._of_batch(rows)
+        return scene_B, self._of_batch(rows)
 
     def _of_batch(self, batch: Batch) -> np.ndarray:
         assert self._session is not None
@@ -130,7 +132,7 @@ class Predictor:
 class _Read:
     """The columns of a request, or single positions of those that are lists."""
 
-    def __init__(self, computed: Computed, events: pa.Table, lengths: dict[str, int]):
+    def __init__(self, computed: Computed, events: EventRows, lengths: dict[str, int]):
         self._computed, self._events, self._lengths = computed, events, lengths
         self._lists: dict[str, list[Any]] = {}
         self._numbers: dict[str, np.ndarray] = {}
@@ -151,22 +153,22 @@ class _Read:
         return Value(data, null)
 
     def values(self, column: str, position: int) -> list[Any]:
-        """Texts as they are, None for NULL."""
+        """Texts as they are, None for NULL. Shapes: -> (B,) or one for all."""
         value = self._computed.values.get(column)
         if value is not None and not isinstance(value, List):
-            null_B = np.broadcast_to(False if value.null is None else value.null, self._computed.n_rows)
-            data_B = np.broadcast_to(value.data, self._computed.n_rows)
-            return [None if null else one for one, null in zip(data_B.tolist(), null_B.tolist(), strict=True)]
+            if value.null is None:
+                return np.atleast_1d(value.data).tolist()
+            data, null = np.broadcast_arrays(value.data, value.null)
+            return [
+                None if null else one for one, null in zip(data.ravel().tolist(), null.ravel().tolist(), strict=True)
+            ]
         if column not in self._lists:
-            if column in self._lengths:
-                self._lists[column] = self._listed(column)
-            else:
-                self._lists[column] = _column(self._computed, self._events, column).to_pylist()
+            self._lists[column] = self._listed(column) if column in self._lengths else self._plain(column)
         values = self._lists[column]
         return values if position < 0 else [None if one is None else one[position] for one in values]
 
     def _as_numbers(self, column: str) -> np.ndarray:
-        """Shapes: -> (B,), or (L, B) of a list of L elements."""
+        """Shapes: -> (B,) or (1,); (L, B) or (L, 1) of a list of L elements."""
         if column not in self._lengths:
             return to_float(_column(self._computed, self._events, column))
         nothing = [None] * self._lengths[column]
@@ -174,18 +176,26 @@ class _Read:
 
     def _listed(self, column: str) -> list[Any]:
         """Raises: TrainerError for a list of another length."""
-        array, length = _column(self._computed, self._events, column), self._lengths[column]
-        lists = array.to_pylist()
+        lists, length = self._plain(column), self._lengths[column]
         if any(one is not None and len(one) != length for one in lists):
+            array = _column(self._computed, self._events, column)
             Part(pa.table({column: array}), self._lengths, "the request").check_lengths(column)
         return lists
 
+    def _plain(self, column: str) -> list[Any]:
+        """Shapes: -> (B,), or one for all that the events share."""
+        name = self._computed.passed_on.get(column, f"request.{column}").removeprefix("request.")
+        if column in self._computed.types and column not in self._computed.passed_on:
+            return self._computed.array(column).to_pylist()
+        if name in self._events.shared:
+            return [self._events.shared[name]]
+        if name in self._events:
+            return self._events.values(name)
+        return _column(self._computed, self._events, column).to_pylist()
 
-def _column(computed: Computed, events: pa.Table, name: str) -> pa.Array:
-    if name in computed.types:
-        return computed.array(name)
-    found = events[name]
-    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+
+def _column(computed: Computed, events: EventRows, name: str) -> pa.Array:
+    return computed.array(name) if name in computed.types else events[name]
 
 
 def _session(model: Model, run: Path) -> Any:

@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from trainer.base.errors import TrainerError
 from trainer.contract.read import one_build
 from trainer.contract.schema import Contract
 from trainer.serving.online.compared import Difference
+from trainer.serving.online.event_rows import EventRows
 from trainer.serving.online.events import Events
 from trainer.serving.online.features import Online, requests_of
 from trainer.serving.online.gathered import Gathered
@@ -102,14 +102,15 @@ def replay(
     expected = _Expected(contract, online.columns, done.position)
     with one_build(contract.folder, contract.build):
         for asked in _from(events.by("event_at"), done.position):
-            at_B = pc.cast(asked["event_at"].cast(pa.timestamp("us")), pa.int64()).to_numpy()
-            requests, gathered = requests_of(asked), Gathered()
+            rows = EventRows.of(asked.drop_columns([c for c in _ASKED_WITHOUT if c in asked.column_names]))
+            requests, gathered = requests_of(rows), Gathered()
+            at_B = np.array(rows.values("event_at"), np.int64)
             edges = [0, *(np.flatnonzero(np.diff(at_B)) + 1).tolist(), len(at_B)]
             for first, after in pairwise(edges):
                 if due := outcomes.known_before(int(at_B[first])):
                     online.state.apply(due)
                 gathered.joined(online.gather(requests[first:after]))
-            _compare(online, asked, gathered, expected, done)
+            _compare(online, asked["event_id"].combine_chunks(), rows, gathered, expected, done)
             done.applied_before = int(at_B[-1])
             done.save(store)
             tick(len(asked))
@@ -117,14 +118,15 @@ def replay(
     return done
 
 
-def _compare(online: Online, asked: pa.Table, gathered: Gathered, expected: _Expected, done: Replay) -> None:
-    event_ids = asked["event_id"].combine_chunks()
+def _compare(
+    online: Online, event_ids: pa.Array, rows: EventRows, gathered: Gathered, expected: _Expected, done: Replay
+) -> None:
     mart = expected.next(event_ids)
-    served = online.compute(asked.drop_columns([c for c in _ASKED_WITHOUT if c in asked.column_names]), gathered)
+    served = online.compute(rows, gathered)
     for name in served.types:
         of = done.features.setdefault(name, Difference())
         of.add(event_ids, served.array(name), mart[name].combine_chunks())
-    done.position += len(asked)
+    done.position += len(rows)
 
 
 def _from(batches: Iterator[pa.Table], position: int) -> Iterator[pa.Table]:

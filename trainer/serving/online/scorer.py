@@ -11,6 +11,7 @@ import pyarrow as pa
 import torch
 
 from trainer.base.errors import TrainerError
+from trainer.serving.online.event_rows import EventRows
 from trainer.serving.online.features import Online, requests_of
 from trainer.serving.online.fits import check_fits
 from trainer.serving.online.predictor import Predictor
@@ -21,9 +22,10 @@ from trainer.serving.score import Model
 
 @dataclass(frozen=True)
 class Scored:
-    """probability_B: (B,) float64. features: what the model read, as the mart has it; B rows."""
+    """probability_B: (B,) float64. features: what the model read, as the mart has it; B rows. clock: the state's."""
 
     probability_B: np.ndarray
+    clock: int | None
     _features: Callable[[], pa.Table]
 
     @property
@@ -51,7 +53,9 @@ class Scorer:
         torch.set_num_threads(1)  # in this process: for rows this few, threads cost more than they save
         self._predict = Predictor(self.model, run)
 
-    def score(self, events: pa.Table) -> Scored:
+    def score(self, events: pa.Table | EventRows) -> Scored:
         """Score requests, which have the columns of `stg_events`. Shapes: B rows -> B rows."""
-        computed = self.online.compute(events, self.online.gather(requests_of(events)))
-        return Scored(self._predict(computed, events), lambda: self._predict.table(computed, events))
+        events = EventRows.of(events)
+        gathered = self.online.gather(requests_of(events))
+        computed = self.online.compute(events, gathered)
+        return Scored(self._predict(computed, events), gathered.clock, lambda: self._predict.table(computed, events))

@@ -15,24 +15,31 @@ from functools import partial
 from typing import Any
 
 from trainer.base.errors import TrainerError
-from trainer.serving.online import days, history, known_texts, moments
+from trainer.serving.online import known_texts, moments
+from trainer.serving.online.applying import Applying, noted
 from trainer.serving.online.blobs import NONE
 from trainer.serving.online.gathered import Counts, Gathered
 from trainer.serving.online.keys import (
     GRAINS,
+    LOG,
     Outcome,
     Request,
     changed_keys,
     event_key,
-    keys_by_grain,
+    item_key,
+    pair_key,
     segment_key,
-    texts_key,
+    user_key,
 )
+from trainer.serving.online.records import COUNTED, DAILY, LATEST, SCENES, TEXTS, Record, unpacked
 from trainer.serving.online.stores import Blobs, Store
-from trainer.serving.online.supplied import DAYS, MOMENTS
+from trainer.serving.online.supplied import MOMENTS
 
-_FORM = 1  # of the blobs; another number is another way to write them
+_FORM = 2  # of the blobs; another number is another way to write them
 _SETTINGS, _CLOCK, HOLD = b"settings", b"clock", b"hold"
+_OF_USER, _OF_ITEM = {"user", "user_scene", "user_days", "history"}, {"item", "item_scene", "item_days"}
+_IN_SCENES = ("user_scene", "item_scene")
+_PLACES = {"user": COUNTED, "item": COUNTED, "user_days": DAILY, "item_days": DAILY, "history": LATEST}
 _CHUNK = 2000  # outcomes per transaction where many are applied
 
 
@@ -114,9 +121,10 @@ class State:
 
     def known_texts(self, of: str, ids: Sequence[str]) -> dict[str, list[str | None]]:
         """The latest known texts of items (title, entities) or users, of those that have any. of: `item` or `user`."""
-        keys = {one: texts_key(of, one) for one in ids}
+        keys = {one: item_key(one) if of == "item" else user_key(one) for one in ids}
         blobs = self.store.get(list(keys.values())) if keys else {}
-        return {one: texts for one, key in keys.items() if (texts := known_texts.texts_in(blobs[key])) is not None}
+        found = {one: known_texts.texts_in(self._record(blobs[key])[TEXTS]) for one, key in keys.items()}
+        return {one: texts for one, texts in found.items() if texts is not None}
 
     def slot(self, scene: str) -> int:
         """Raises: TrainerError for a scene that isn't one."""
@@ -138,7 +146,7 @@ class State:
             for one in some:
                 self._check(one)
             counts: list[int] = []
-            keys = [_CLOCK, HOLD, *(key for one in some for key in changed_keys(one).values())]
+            keys = [_CLOCK, HOLD, *(key for one in some for key in changed_keys(one))]
             self.store.update(keys, partial(self._changed, outcomes=some, counts=counts))
             n_new += counts[-1]
         return n_new
@@ -148,36 +156,51 @@ class State:
 
         Raises: OldRequestError for an instant more than `tolerance` before the newest outcome.
         """
-        for scene in {request.scene for request in requests}:
-            self.slot(scene)
-        found = Gathered()
-        keys = [_CLOCK, HOLD]
+        slots = [self.slot(request.scene) for request in requests]
+        # The candidates of one user differ in their items only: what is of the user is read and counted once.
+        shared = len(requests) > 0 and len({(one.user_id, one.scene, one.at) for one in requests}) == 1
+        of_user = requests[:1] if shared else requests
+        wanted = set(grains)
+        user_keys = [user_key(one.user_id) for one in of_user] if wanted & _OF_USER else []
+        item_keys = [item_key(one.item_id) for one in requests] if wanted & _OF_ITEM else []
+        pair_keys = [pair_key(one.user_id, one.item_id) for one in requests] if "user_item" in wanted else []
         at = [request.at for request in requests]
-        for grain, of_grain in keys_by_grain(requests, grains).items():
-            pairs = list(zip(of_grain, at, strict=True))
-            places = {pair: place for place, pair in enumerate(dict.fromkeys(pairs))}
-            found.position[grain] = [places[pair] for pair in pairs] if len(places) < len(pairs) else [*range(len(at))]
-            found.keys[grain], found.at[grain] = [key for key, _ in places], [instant for _, instant in places]
-            keys += found.keys[grain]
-        blobs = self.store.get(keys)
+        blobs = self.store.get([_CLOCK, HOLD, LOG, *user_keys, *item_keys, *pair_keys])
         clock = _instant(blobs[_CLOCK])
         if at and min(at) < self._settled(clock, blobs[HOLD]):
             raise OldRequestError(
                 f"A request is as of {_text(min(at))}, but the state has outcomes until {_text(clock)} and "
                 f"can't go back more than {self.settings.tolerance} s."
             )
-        found.blobs = {grain: [blobs[key] for key in of_grain] for grain, of_grain in found.keys.items()}
-        self._put_segments(found)
+        nothing = self._record(None)
+        users, items = (
+            [nothing if (blob := blobs[key]) is None else self._record(blob) for key in of]
+            for of in (user_keys, item_keys)
+        )
+        found = Gathered(clock)
+        for grain in grains:
+            if grain == "user_item":
+                own = [blobs[key] for key in pair_keys]
+            elif grain == "log_days":
+                own = [blobs[LOG]] * len(of_user)
+            elif grain in _IN_SCENES:
+                of = users if grain == "user_scene" else items
+                own = [record[SCENES + slot] for record, slot in zip(of, slots, strict=False)]
+            else:
+                own = [record[_PLACES[grain]] for record in (users if grain in _OF_USER else items)]
+            found.blobs[grain], found.at[grain] = own, at[: len(own)]
+            found.position[grain] = [0] * len(at) if shared and len(own) == 1 else list(range(len(own)))
+        self._put_segments(found, requests)
         return found
 
-    def _put_segments(self, found: Gathered) -> None:
+    def _put_segments(self, found: Gathered, requests: Sequence[Request]) -> None:
         """The moments of the hour that a reader's window cuts, into blobs that lack them. A segment never changes."""
         cut = [
-            (grain, place, segment_key(found.keys[grain][place], hour), hour)
+            (grain, place, segment_key(grain, requests[place], hour), hour)
             for grain in MOMENTS
             if grain in found.blobs
-            for place, (blob, at) in enumerate(zip(found.blobs[grain], found.at[grain], strict=True))
-            if (hour := moments.cut_hour(blob, at)) is not None
+            for place in moments.with_hours(found.blobs[grain])
+            if (hour := moments.cut_hour(found.blobs[grain][place], found.at[grain][place])) is not None
         ]
         segments = self.store.get([key for _, _, key, _ in cut]) if cut else {}
         for grain, place, key, hour in cut:
@@ -187,6 +210,9 @@ class State:
                 at = found.at[grain][place]
                 raise OldRequestError(f"What a request as of {_text(at)} needs was removed from the state just now.")
             found.blobs[grain][place] = moments.with_segment(blob, hour, segment)
+
+    def _record(self, blob: bytes | None) -> Record:
+        return unpacked(blob, len(self._slots))
 
     def counts(self, gathered: Gathered) -> Counts:
         return Counts(gathered, len(self.settings.scenes), self.settings.history_length)
@@ -203,70 +229,32 @@ class State:
             raise TrainerError(f"Event {one.event_id}: its label is {one.label!r}, expected 0 or 1.")
 
     def _changed(self, blobs: Blobs, outcomes: list[Outcome], counts: list[int]) -> Blobs:
-        now, changed = dict(blobs), Blobs()
-        n_new = 0
-
-        def put(key: bytes, value: bytes | None) -> None:
-            now[key] = changed[key] = value
-
-        clock = _instant(now[_CLOCK])
+        applying = Applying(blobs, len(self._slots), self.settings.history_length)
+        hold, n_new = blobs[HOLD], 0
+        clock = _instant(blobs[_CLOCK])
         for one in outcomes:
-            keys = changed_keys(one)
-            told = f"{one.known_at} {one.label}".encode()
-            there = now[keys["event"]]
+            there = applying.applied_with(one)
             if there is not None:
-                if there != told:
+                if there != noted(one):
                     raise OtherOutcomeError(
-                        f"Event {one.event_id} was applied with label {there.split()[1].decode()}, known at "
+                        f"Event {one.event_id} was applied with label {there.split()[1]}, known at "
                         f"{_text(int(there.split()[0]))}; now its label is {one.label}, known at "
                         f"{_text(one.known_at)}. An outcome can't change."
                     )
                 continue
-            if one.known_at < self._settled(clock, now[HOLD]):
+            if one.known_at < self._settled(clock, hold):
                 raise OldOutcomeError(
                     f"Event {one.event_id} became known at {_text(one.known_at)}, but the state has outcomes until "
                     f"{_text(clock)} and takes none that is more than {self.settings.tolerance} s older. Apply "
                     "outcomes in the order in which they became known, or build the state anew."
                 )
             clock = one.known_at if clock is None else max(clock, one.known_at)
-            self._count(one, keys, now, put, self._settled(clock, now[HOLD]))
-            put(keys["event"], told)
+            applying.count(one, self._slots[one.scene], self._settled(clock, hold))
             n_new += 1
         if n_new:
-            put(_CLOCK, str(clock).encode())
+            applying.put(_CLOCK, str(clock).encode())
         counts.append(n_new)
-        return changed
-
-    def _count(self, one: Outcome, keys: dict[str, bytes], now: Blobs, put: Any, settled: int) -> None:
-        def count(grain: str, micros: int, impressions: int, clicks: int, new_items: int) -> None:
-            key = keys[grain]
-            blob, segments = moments.added(
-                now[key], micros, impressions=impressions, clicks=clicks, new_items=new_items, settled=settled
-            )
-            put(key, blob)
-            for hour, segment in segments.items():
-                put(segment_key(key, hour), segment)
-
-        first = moments.first_instant(now[keys["user_item"]])
-        is_first = first is None or one.known_at < first
-        if first is not None and is_first:  # the pair's first outcome is an earlier one than was thought
-            count("user", first, 0, 0, -1)
-        for grain in MOMENTS:
-            count(grain, one.known_at, 1, one.label, int(grain == "user" and is_first))
-        day, slot = one.known_at // moments.DAY, self._slots[one.scene]
-        for grain in DAYS:
-            blob = days.added(
-                now[keys[grain]], day, slot, one.label, len(self._slots), keep_from=settled // moments.DAY - 7
-            )
-            put(keys[grain], blob)
-        blob = history.added(
-            now[keys["history"]], one.known_at, one.event_id, one.values,
-            settled=settled, length=self.settings.history_length,
-        )  # fmt: skip
-        put(keys["history"], blob)
-        for of, texts in (("item_texts", one.item_texts), ("user_texts", one.user_texts)):
-            if texts and (newer := known_texts.newer(now[keys[of]], one.known_at, one.event_id, texts)):
-                put(keys[of], newer)
+        return applying.changed
 
 
 def _instant(blob: bytes | None) -> int | None:

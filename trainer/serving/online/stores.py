@@ -78,8 +78,11 @@ class SQLiteStore(Store):
             )
 
     def get(self, keys: Sequence[bytes]) -> Blobs:
-        with self._reported(), self._lock, self._transaction("begin"):
-            return self._read(keys)
+        with self._reported(), self._lock:
+            if self._holds(keys):
+                return {key: self._remembered[key] for key in keys}
+            with self._transaction("begin"):
+                return self._read(keys)
 
     def update(self, keys: Sequence[bytes], change: Change) -> None:
         with self._reported(), self._lock:
@@ -115,9 +118,8 @@ class SQLiteStore(Store):
 
     def _read(self, keys: Sequence[bytes]) -> Blobs:
         """In a transaction, which begins to see the file here."""
-        ((version,),) = self._connection.execute("pragma data_version")
-        if version != self._version or self._n_bytes > _REMEMBERED:
-            self._remembered, self._n_bytes, self._version = {}, 0, version
+        if not self._holds([]):
+            self._remembered, self._n_bytes, self._version = {}, 0, self._data_version()
         known = self._remembered
         new: Blobs = {key: None for key in keys if key not in known}
         wanted = list(new)
@@ -127,6 +129,16 @@ class SQLiteStore(Store):
             new.update(self._connection.execute(f"select key, value from state where key in ({marks})", some))
         self._remember(new)
         return {key: known[key] for key in keys}
+
+    def _holds(self, keys: Sequence[bytes]) -> bool:
+        """Whether what is remembered is what the file has now, of all these keys, and not too much."""
+        is_current = self._data_version() == self._version and self._n_bytes <= _REMEMBERED
+        return is_current and all(map(self._remembered.__contains__, keys))
+
+    def _data_version(self) -> int:
+        """Another number once another connection has written."""
+        ((version,),) = self._connection.execute("pragma data_version")
+        return int(version)
 
     def _remember(self, blobs: Blobs) -> None:
         self._remembered.update(blobs)

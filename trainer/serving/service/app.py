@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import msgspec
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -25,12 +26,14 @@ from trainer.serving.online.stores import StoreError
 from trainer.serving.service.bodies import Bodies, HealthAnswer, OutcomeAnswer, Problem, ScoreAnswer
 from trainer.serving.service.limits import BoundedBody, Measured
 from trainer.serving.service.metrics import Metrics
+from trainer.serving.service.plain import PlainBodies, plain_first
 from trainer.serving.service.sentences import printable, sentences
 from trainer.serving.service.service import RefusedError, Service
 from trainer.serving.service.worker import BusyError, Together, Worker
 
 ROUTES = ("/score", "/outcome", "/health", "/metrics", "/openapi.json", "/docs")
 _RETRY_SECONDS = 1
+_OF_OUTCOMES = "Apply the outcome of an event, or of up to 1,000: all of them or none"
 _TOGETHER = 32  # requests with outcomes that are applied at once
 _ABOUT = """\
 Probabilities of a click for one user's candidates, with features that are counted up to the instant of the request.
@@ -87,22 +90,25 @@ def make_app(service: Service, watch: State, metrics: Metrics, options: Options 
 
     applying = Together(scoring, service.apply_all, _TOGETHER)
 
-    async def outcome(body: Any) -> dict[str, int]:
-        return await applying.run(body if isinstance(body, list) else [body])
+    async def outcome(body: Any) -> Response:
+        told = await applying.run(body if isinstance(body, list) else [body])
+        return Response(msgspec.json.encode(told), media_type="application/json")
 
+    plain = PlainBodies(service.names, options.max_candidates)
     score.__annotations__["body"], outcome.__annotations__["body"] = bodies.score, bodies.outcomes
-    app.post(
-        "/score",
-        summary="Score the candidates of one user",
-        response_model=ScoreAnswer,
-        responses=_problems(400, 409, 413, 422, 500, 503),
-    )(score)
-    app.post(
-        "/outcome",
-        summary="Apply the outcome of an event, or of up to 1,000: all of them or none",
-        response_model=OutcomeAnswer,
-        responses=_problems(400, 409, 413, 422, 500, 503),
-    )(outcome)
+    for path, answer, read, model, summary in (
+        ("/score", score, plain.score, ScoreAnswer, "Score the candidates of one user"),
+        ("/outcome", outcome, plain.outcomes, OutcomeAnswer, _OF_OUTCOMES),
+    ):
+        app.router.add_api_route(
+            path,
+            answer,
+            methods=["POST"],
+            summary=summary,
+            response_model=model,
+            responses=_problems(400, 409, 413, 422, 500, 503),
+            route_class_override=plain_first(read, answer),
+        )
 
     async def clock() -> int | None:
         try:

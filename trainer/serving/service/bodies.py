@@ -184,17 +184,25 @@ def _scene_type(scenes: Sequence[str]) -> Any:
     return Annotated[str, BeforeValidator(check), WithJsonSchema({"type": "string", "enum": list(scenes)})]
 
 
+class _Context(BaseModel):
+    model_config = _STRICT
+
+    def given(self) -> dict[str, Any]:
+        """The fields that were given."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
 def _context_model(names: Names) -> type[BaseModel]:
     fields: dict[str, Any] = {
         f"{kind}_{at}": (type_, Field(None, alias=name))
         for kind, type_, of in (("dense", Number | None, names.dense), ("id", ContextId, names.ids))
         for at, name in enumerate(of)
     }
-    return create_model("Context", __config__=_STRICT, __doc__="Numbers and ids that came with it.", **fields)
+    return create_model("Context", __base__=_Context, __doc__="Numbers and ids that came with it.", **fields)
 
 
 def _user_texts_type(parts: Sequence[str]) -> Any:
-    read = BeforeValidator(partial(_user_texts, parts))
+    read = BeforeValidator(partial(user_texts_of, parts))
     item = {"anyOf": [{"type": "string"}, {"type": "null"}]}
     size = {"minItems": len(parts), "maxItems": len(parts)} if parts else {}
     by_name = {"type": "object", "properties": dict.fromkeys(parts, item), "additionalProperties": False}
@@ -202,7 +210,8 @@ def _user_texts_type(parts: Sequence[str]) -> Any:
     return Annotated[list[str | None] | None, read, WithJsonSchema({"anyOf": kinds})]
 
 
-def _user_texts(parts: Sequence[str], value: Any) -> list[str | None] | None:
+def user_texts_of(parts: Sequence[str], value: Any) -> list[str | None] | None:
+    """A user's texts as a list in the order of `parts`. Raises: PydanticCustomError."""
     known = f"{', '.join(parts)} (var user_text_parts)" if parts else "none: var user_text_parts is empty"
     if isinstance(value, dict):
         for name in value:

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from storage import atomic
+from trainer.serving.online.event_rows import EventRows
 
 if TYPE_CHECKING:
     from trainer.serving.service.metrics import Metrics
@@ -38,7 +39,7 @@ class Limits:
 
 
 def served_rows(
-    request_id: str, served_at: datetime, events: pa.Table, probability_B: np.ndarray, features: pa.Table
+    request_id: str, served_at: datetime, events: EventRows, probability_B: np.ndarray, features: pa.Table
 ) -> pa.Table:
     """What was served for a request. B candidates -> B rows."""
     n = len(events)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import uuid
 from collections import OrderedDict
@@ -11,15 +10,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
+import msgspec
 
 from trainer.base.errors import TrainerError
+from trainer.serving.online.event_rows import EventRows
 from trainer.serving.online.scorer import Scorer
 from trainer.serving.online.state import OldOutcomeError, OldRequestError, OtherOutcomeError, State
 from trainer.serving.online.stores import StoreError
 from trainer.serving.service.bodies import HealthAnswer, Names
 from trainer.serving.service.served import ServedLog, served_rows
-from trainer.serving.service.tables import candidates_table, outcomes_table
+from trainer.serving.service.tables import candidate_rows, outcome_rows
 
 if TYPE_CHECKING:
     from trainer.serving.service.metrics import Metrics
@@ -53,26 +53,29 @@ class Service:
 
     def score(self, body: Any) -> bytes:
         """The answer to a request, as JSON. Raises: RefusedError, StoreError."""
-        self.clock(self._online.state)
         now = self._now()
         at = body.event_at or now
-        events = self._with_known_texts(candidates_table(body, at, self.names))
+        before = self._newest  # the clock can't be earlier than this when it is read below
+        events = self._with_known_texts(candidate_rows(body, at, self.names))
         try:
             scored = self._scorer.score(events)
         except OldRequestError as error:
+            self.clock(self._online.state)  # a state that has lost outcomes says so
             raise RefusedError(409, str(error)) from None
+        self._check_clock(scored.clock, before)
         request_id = body.request_id or uuid.uuid4().hex
         self._metrics.candidates.observe(len(events))
         self._remember(one.event_id for one in body.candidates)
         features = scored.features if self._served is not None or body.features else None
         if self._served is not None:
+            assert features is not None
             self._served.add(served_rows(request_id, now, events, scored.probability_B, features))
         rows = features.to_pylist() if body.features and features is not None else None
         candidates = []
         for i, (one, probability) in enumerate(zip(body.candidates, scored.probability_B.tolist(), strict=True)):
             answer = {"item_id": one.item_id, "event_id": one.event_id, "probability": probability}
             candidates.append(answer if rows is None else answer | {"features": _as_json(rows[i])})
-        return json.dumps({"request_id": request_id, "event_at": _said(at), "candidates": candidates}).encode()
+        return msgspec.json.encode({"request_id": request_id, "event_at": _said(at), "candidates": candidates})
 
     def apply(self, events: Sequence[Any]) -> dict[str, int]:
         """Apply outcomes, all of them or none: how many were new and repeated. Raises: RefusedError, StoreError."""
@@ -141,7 +144,7 @@ class Service:
             tries -= 1
             known = self._online.state.known_at([one.event_id for one in events])
             try:
-                self._online.apply(outcomes_table(events, _known_at(events, known, now), self.names))
+                self._online.apply(outcome_rows(events, _known_at(events, known, now), self.names))
                 break
             except OtherOutcomeError as error:
                 if not tries:
@@ -159,21 +162,20 @@ class Service:
             seen |= ids
         return counts
 
-    def _with_known_texts(self, events: pa.Table) -> pa.Table:
+    def _with_known_texts(self, events: EventRows) -> EventRows:
         """The candidates, those without texts with the latest known ones, where the run reads texts."""
         state = self._online.state
         if self._reads_item_texts:
-            ids, titles, entities = (events[name].to_pylist() for name in ("item_id", "item_title", "item_entities"))
-            wanted = {one for one, *texts in zip(ids, titles, entities, strict=True) if texts == [None, None]}
-            if wanted and (known := state.known_texts("item", sorted(wanted))):
-                for i, one in enumerate(ids):
-                    if titles[i] is None and entities[i] is None:
-                        titles[i], entities[i] = known.get(one, (None, None))
-                events = _replaced(_replaced(events, "item_title", titles), "item_entities", entities)
-        if self._reads_user_texts and events["user_texts"][0].as_py() is None:
-            user = events["user_id"][0].as_py()
+            ids, titles, entities = (list(events.values(name)) for name in ("item_id", "item_title", "item_entities"))
+            lacking = [i for i in range(len(events)) if titles[i] is None and entities[i] is None]
+            if lacking and (known := state.known_texts("item", sorted({ids[i] for i in lacking}))):
+                for i in lacking:
+                    titles[i], entities[i] = known.get(ids[i], (None, None))
+                events = events.replaced("item_title", titles).replaced("item_entities", entities)
+        if self._reads_user_texts and events.values("user_texts")[0] is None:
+            user = events.values("user_id")[0]
             if texts := state.known_texts("user", [user]).get(user):
-                events = _replaced(events, "user_texts", [texts] * len(events))
+                events = events.replaced("user_texts", [texts] * len(events))
         return events
 
     def _remember(self, event_ids: Any) -> None:
@@ -188,6 +190,11 @@ class Service:
         """
         before = self._newest  # another thread may see a later one while this one reads
         clock = state.clock
+        self._check_clock(clock, before)
+        return clock
+
+    def _check_clock(self, clock: int | None, before: int | None) -> None:
+        """Raises: StoreError where a state that had outcomes until `before` has fewer."""
         if before is not None and (clock is None or clock < before):
             now = "is empty" if clock is None else f"has outcomes until {_said(_at(clock))}"
             raise StoreError(
@@ -196,7 +203,6 @@ class Service:
                 "anew; until then its features would be wrong."
             )
         self._newest = clock
-        return clock
 
     def health(self, clock: int | None) -> HealthAnswer:
         """clock: the state's, read just now."""
@@ -221,11 +227,6 @@ class Service:
 def _known_at(events: Sequence[Any], known: Mapping[str, int], now: datetime) -> list[datetime]:
     """When each outcome became known: a repeated one that doesn't say it, when it was applied first."""
     return [one.known_at or (_at(known[one.event_id]) if one.event_id in known else now) for one in events]
-
-
-def _replaced(events: pa.Table, name: str, values: list[Any]) -> pa.Table:
-    at = events.column_names.index(name)
-    return events.set_column(at, name, pa.array(values, events.schema.field(name).type))
 
 
 def _at(micros: int) -> datetime:

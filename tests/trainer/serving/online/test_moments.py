@@ -38,9 +38,7 @@ class Key:
         self.longest = 0
 
     def add(self, micros: int, click: int, settled: int) -> None:
-        self.blob, segments = moments.added(
-            self.blob, micros, impressions=1, clicks=click, new_items=0, settled=settled
-        )
+        self.blob, segments = moments.added(self.blob, micros, 1, click, 0, settled=settled)
         for hour, segment in segments.items():
             if segment is None:
                 del self.segments[hour]
@@ -54,7 +52,7 @@ class Key:
         if hour is not None:
             assert blob is not None
             blob = moments.with_segment(blob, hour, self.segments[hour])
-        other = moments.added(None, START, impressions=1, clicks=1, new_items=0, settled=NONE)[0]
+        other = moments.added(None, START, 1, 1, 0, settled=NONE)[0]
         found = moments.counted([other, blob, None], np.array([START, at, at]))
         assert {int(values[2]) for name, values in found.items() if not name.startswith("last")} == {0}
         return {name: int(values[1]) for name, values in found.items() if name != "n_distinct_items_cum"}

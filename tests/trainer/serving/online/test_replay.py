@@ -250,6 +250,15 @@ def test_bad_outcomes_and_requests(served: Any, new: str) -> None:
     assert online.features(unseen.slice(0, 0)).num_rows == 0
 
 
+def test_a_state_of_an_earlier_version_is_refused(served: Any, new: str) -> None:
+    store = served.online(new).state.store
+    store.update(
+        [b"settings"], lambda blobs: {b"settings": (blobs[b"settings"] or b"").replace(b'"form": 2', b'"form": 1')}
+    )
+    with pytest.raises(TrainerError, match=r"was written in form 1, expected 2\. Build it anew in another place"):
+        Online(open_store(new))
+
+
 def test_a_replay_needs_a_new_state_of_its_mart(served: Any, new: str) -> None:
     online = served.online(new)
     online.apply(next(served.events.by("known_at")))
