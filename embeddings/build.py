@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -44,12 +45,42 @@ class BuildReport:
     saving: Saving
 
 
+class Encoded(NamedTuple):
+    """A shard to be written. Units: n_cut texts that lost their end, n_tokens tokens."""
+
+    ids: list[int]
+    vectors_ND: np.ndarray
+    n_cut: int
+    n_tokens: int
+
+
+Progress = Callable[[int, int], None]  # texts and characters done since the last call
+Encode = Callable[[list[Texts], Encoder, Path, Progress], Generator[Encoded]]
+
+
 def shards_of(texts: Texts, *, max_texts: int, max_characters: int = SHARD_CHARACTERS) -> Iterator[np.ndarray]:
     """Positions of texts, grouped into shards: longest texts first, so that the estimated time only falls.
 
     What is left after a kill is cut at the same places as before, so a resumed build writes the same shards.
     """
     return longest_first(texts.texts, max_texts=max_texts, max_characters=max_characters)
+
+
+def encode_here(shards: list[Texts], encoder: Encoder, store: Path, progress: Progress) -> Generator[Encoded]:
+    """Encode shard by shard in this process. While one is encoded, the next ones are tokenised."""
+
+    def tokenized(part: Texts) -> tuple[Texts, Tokens]:
+        return part, encoder.tokenize(part.texts)
+
+    with closing(ahead(tokenized, shards, depth=2)) as tokenized_shards:
+        for part, tokens in tokenized_shards:
+            mean_length = sum(map(len, part.texts)) / len(part)
+            # Progress is counted in characters, because long texts take longer; a batch reports its share of the shard.
+
+            def encoded(n: int, size: float = mean_length) -> None:
+                progress(n, round(n * size))
+
+            yield Encoded(part.ids, encoder.encode(tokens, progress=encoded), tokens.n_cut, tokens.n_tokens)
 
 
 def build(
@@ -60,12 +91,14 @@ def build(
     only: str = "all",
     user_texts: str = "cold",
     shard_texts: int | None = None,
+    encode: Encode = encode_here,
     started: Callable[[int, int], None] = lambda n_texts, n_characters: None,
-    progress: Callable[[int, int], None] = lambda n_texts, n_characters: None,
+    progress: Progress = lambda n_texts, n_characters: None,
 ) -> BuildReport:
     """Encode the texts that the store lacks.
 
-    Args: only and user_texts as in `fallback.select`; started, called once with what there is to do; progress, called
+    Args: only and user_texts as in `fallback.select`; encode, what makes the vectors of shards that are for the store's
+    folder, in their order; started, called once with what there is to do; progress, called
     with what was done since the last call.
     Raises: EmbeddingsError as `select`, `VectorStore.writer` and `Encoder.encode` do.
     """
@@ -79,29 +112,17 @@ def build(
         started(len(todo), sum(map(len, todo.texts)))
         begin, n_cut, n_tokens = time.perf_counter(), 0, 0
         n_shards = 0
-
-        def tokenized(shard: np.ndarray) -> tuple[Texts, Tokens]:
-            part = todo.take(shard)
-            return part, encoder.tokenize(part.texts)
-
-        shards = shards_of(todo, max_texts=max_texts, max_characters=larger * SHARD_CHARACTERS)
-        # While a shard is encoded, the next ones are tokenised and the one before is written.
-        with closing(ahead(tokenized, shards, depth=2)) as tokenized_shards, ThreadPoolExecutor(1) as writer:
+        cut = shards_of(todo, max_texts=max_texts, max_characters=larger * SHARD_CHARACTERS)
+        shards = [todo.take(shard) for shard in cut]
+        # While a shard is encoded, the one before is written.
+        with closing(encode(shards, encoder, store.path, progress)) as made, ThreadPoolExecutor(1) as writer:
             writing: Future | None = None
-            for part, tokens in tokenized_shards:
-                mean_length = sum(map(len, part.texts)) / len(part)
-                # Progress is counted in characters, because long texts take longer; a batch reports its share of the
-                # shard.
-
-                def encoded(n: int, size: float = mean_length) -> None:
-                    progress(n, round(n * size))
-
-                vectors_ND = encoder.encode(tokens, progress=encoded)
+            for one in made:
                 if writing is not None:
                     writing.result()
-                writing = writer.submit(store.append, part.ids, vectors_ND)
-                n_cut += tokens.n_cut
-                n_tokens += tokens.n_tokens
+                writing = writer.submit(store.append, one.ids, one.vectors_ND)
+                n_cut += one.n_cut
+                n_tokens += one.n_tokens
                 n_shards += 1
             if writing is not None:
                 writing.result()

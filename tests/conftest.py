@@ -1,5 +1,7 @@
 """Which test files take long: they start first, so no worker waits for another, and a first look leaves them out."""
 
+import contextlib
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ SLOW = (
     "warehouse/simulate/test_log.py",
     "warehouse/simulate/test_folder.py",
     "embeddings/test_retrieval.py",
+    "embeddings/test_spark.py",
     "embeddings/test_encoder.py",
     "warehouse/test_point_in_time.py",
     "warehouse/test_delta.py",
@@ -59,6 +62,25 @@ def s3_server() -> Any:
     from tests.s3 import start
 
     yield from start()
+
+
+@pytest.fixture(scope="session")
+def spark_session(s3_server: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A Spark session with two cores, one per process. Its workers have the environment that it was started in."""
+    pytest.importorskip("pyspark")
+    if shutil.which("java") is None:
+        pytest.skip("no java on PATH")
+    from storage.spark import a_session
+    from tests.s3 import environment
+
+    with contextlib.ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            environment(s3_server, patch)
+            patch.setenv("FIRST_IMPRESSION_CACHE", str(tmp_path_factory.mktemp("workers")))
+            patch.setenv("SPARK_MASTER", "local[2]")
+            found = stack.enter_context(a_session("tests"))
+        assert found.sparkContext.master == "local[2]"
+        yield found
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

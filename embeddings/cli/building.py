@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -38,6 +38,10 @@ def build(
     shard_texts: Annotated[int | None, typer.Option(min=1, help="Texts a shard: what a kill can cost.")] = None,
     dim: Annotated[int | None, typer.Option(min=1, help="With cooccurrence: dimensions; 64 if not given.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="With cooccurrence: of the SVD; 0 if not given.")] = None,
+    engine: Annotated[
+        Literal["local", "spark"],
+        typer.Option(help="spark: by the workers of a Spark session, to the same vectors (docs/run-on-spark.md)."),
+    ] = "local",
     as_json: AsJson = False,
 ) -> None:
     """Encode the texts that have no vector yet. It can be killed at any time: the same command continues.
@@ -59,6 +63,7 @@ def build(
         "--threads": threads,
         "--max-tokens": max_tokens,
         "--shard-texts": shard_texts,
+        "--engine": None if engine == "local" else engine,
     }
     for flag, given in (of_encoders if encoder == FROM_LOG else of_the_log).items():
         if given is not None:
@@ -70,10 +75,25 @@ def build(
     require_extra("embeddings", "`embeddings build`")
     from dataclasses import asdict
 
+    from embeddings.build import Encode, encode_here
     from embeddings.build import build as build_vectors
     from embeddings.encoder import Encoder
     from embeddings.texts import read_texts
 
+    options: dict[str, Any] = {
+        "pooling": pooling,
+        "template": template,
+        "dtype": dtype,
+        "device": device,
+        "max_tokens": max_tokens,
+    }
+    encode: Encode = encode_here
+    if engine == "spark":
+        require_extra("spark", "`embeddings build --engine spark`")
+        from embeddings.spark import OnSpark
+
+        # As many workers as cores encode at once: a thread each, unless told otherwise.
+        encode = OnSpark({"name": encoder, "threads": threads or 1} | options)
     with doing("reading texts"):
         texts = read_texts(marts)
     if texts.repaired:
@@ -82,15 +102,7 @@ def build(
             f" The first: {texts.repaired[0]}"
         )
     with doing(f"loading {encoder}"):
-        ready = Encoder.open(
-            encoder,
-            pooling=pooling,
-            template=template,
-            dtype=dtype,
-            device=device,
-            threads=threads,
-            max_tokens=max_tokens,
-        )
+        ready = Encoder.open(encoder, **options, threads=threads)
     for message in ready.notes:
         note(message)
     with progress() as (started, advance):
@@ -101,6 +113,7 @@ def build(
             only=only,
             user_texts=user_texts,
             shard_texts=shard_texts,
+            encode=encode,
             started=started,
             progress=advance,
         )

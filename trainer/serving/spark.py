@@ -8,9 +8,6 @@ parts, by their names, hold the rows of the tasks.
 
 from __future__ import annotations
 
-import os
-import re
-import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -23,6 +20,7 @@ import pyarrow as pa
 
 from storage import atomic, remote
 from storage.places import is_remote, local, shown
+from storage.spark import a_session, why
 from trainer.base.errors import TrainerError
 from trainer.base.progress import working
 from trainer.contract.read import one_build
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
 DONE = "_SUCCESS"  # Spark's own, written when all parts are there
 _ROWS = 1 << 20  # of a task at most, about
 _TASKS_PER_CORE = 4
-_OURS = re.compile(r"^\s*(?:trainer|storage|embeddings)\.[\w.]+Error: (.+)$", re.M)
 _WIDER = {pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64(), pa.large_string(): pa.string()}
 
 Piece = tuple[int, list[int] | None]  # a file by its number, and its row groups; None for all
@@ -85,7 +82,7 @@ def score_on_spark(
     started = time.perf_counter()
     scoring = Scoring.of(run, source, keep, vectors, partitions).with_history(history)
     found, written = scoring.source, for_spark(scoring.schema)
-    with one_build(source, scoring.build), a_session() as spark:
+    with one_build(source, scoring.build), a_session("trainer score") as spark:
         if is_remote(output) and not spark.sparkContext.master.startswith("local"):
             raise TrainerError(
                 f"--output {output}: the workers of {spark.sparkContext.master} can't write there. Name a folder that "
@@ -203,46 +200,6 @@ def score_tasks(job: Job, numbers: Iterator[pa.RecordBatch]) -> Iterator[pa.Reco
                 remote.release(path)
 
 
-class a_session:  # noqa: N801 reads as a word after `with`
-    """The active Spark session, which stays; else a new one, which is stopped at the end.
-
-    Its master is what spark-submit, PYSPARK_SUBMIT_ARGS or spark-defaults.conf say, or $SPARK_MASTER; else local[2].
-    """
-
-    def __enter__(self) -> SparkSession:
-        from pyspark.sql import SparkSession
-
-        self.made = None
-        active = SparkSession.getActiveSession()
-        if active is not None:
-            return active
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        builder = SparkSession.builder.appName("trainer score")
-        master = os.environ.get("SPARK_MASTER") or (None if _master_is_set() else "local[2]")
-        if master is not None:
-            builder = builder.master(master)
-        if master is not None and master.startswith("local"):
-            quiet = {"spark.ui.enabled": "false", "spark.ui.showConsoleProgress": "false", "spark.log.level": "FATAL"}
-            here = {f"spark.driver.{name}": "127.0.0.1" for name in ("host", "bindAddress")}
-            builder = builder.config(map=quiet | here)
-        self.made = builder.getOrCreate()
-        return self.made
-
-    def __exit__(self, *_: object) -> None:
-        if self.made is not None:
-            self.made.stop()
-
-
-def _master_is_set() -> bool:
-    if "PYSPARK_GATEWAY_PORT" in os.environ:  # spark-submit started this process
-        return True
-    if re.search(r"--master|spark\.master", os.environ.get("PYSPARK_SUBMIT_ARGS", "")):
-        return True
-    home = Path(os.environ.get("SPARK_HOME", "."))
-    defaults = Path(os.environ.get("SPARK_CONF_DIR", home / "conf")) / "spark-defaults.conf"
-    return defaults.is_file() and bool(re.search(r"^\s*spark\.master\b", defaults.read_text(), re.M))
-
-
 def _text(path: Path) -> str:
     return shown(path) if is_remote(path) else str(path.absolute())
 
@@ -259,12 +216,8 @@ def _write(spark: SparkSession, job: Job, folder: Path) -> None:
         rows = spark.range(0, n, 1, n).mapInArrow(tasks, from_arrow_schema(job.written))
     try:
         rows.write.mode("overwrite").parquet(folder.absolute().as_uri())
-    except Exception as error:  # what a worker raised comes as text, within one of several of Spark's
-        said = _OURS.findall(str(error))
-        if said:
-            raise TrainerError(said[-1]) from None
-        why = " ".join(str(error).split())[:500]
-        raise TrainerError(f"Spark didn't finish: {type(error).__name__}: {why}. Its own log says more.") from None
+    except Exception as error:  # one of several of Spark's
+        raise TrainerError(why(error)) from None
 
 
 def _check_parts(folder: Path, expected: int | None) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +11,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from storage import places
+from storage.spark import master_is_set
 from tests.s3 import BUCKET, S3, environment
 from tests.trainer.serving.scoring import rows_of
 from trainer.base.errors import TrainerError
+from trainer.base.files import read_json
+from trainer.config import load_stage
 from trainer.run.directory import fit_run
 from trainer.serving import spark
 from trainer.serving.score import Scoring, score_file
@@ -75,40 +76,25 @@ def test_types_that_spark_lacks_become_those_it_has_or_are_refused() -> None:
 def test_a_master_that_is_set_somewhere_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("PYSPARK_GATEWAY_PORT", "PYSPARK_SUBMIT_ARGS", "SPARK_CONF_DIR", "SPARK_HOME"):
         monkeypatch.delenv(name, raising=False)
-    assert not spark._master_is_set()
+    assert not master_is_set()
     monkeypatch.setenv("PYSPARK_SUBMIT_ARGS", "--master yarn pyspark-shell")
-    assert spark._master_is_set()
+    assert master_is_set()
     monkeypatch.delenv("PYSPARK_SUBMIT_ARGS")
     (tmp_path / "spark-defaults.conf").write_text("# spark.master x\nspark.app.name y\n")
     monkeypatch.setenv("SPARK_CONF_DIR", str(tmp_path))
-    assert not spark._master_is_set()
+    assert not master_is_set()
     (tmp_path / "spark-defaults.conf").write_text("spark.master   spark://here:7077\n")
-    assert spark._master_is_set()
+    assert master_is_set()
 
 
-# -- with Spark: one session for the file ------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def session(s3_server: S3, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Its workers have the environment that it was started in."""
-    pytest.importorskip("pyspark")
-    if shutil.which("java") is None:
-        pytest.skip("no java on PATH")
-    with pytest.MonkeyPatch.context() as patch:
-        environment(s3_server, patch)
-        patch.setenv("FIRST_IMPRESSION_CACHE", str(tmp_path_factory.mktemp("workers")))
-        patch.setenv("SPARK_MASTER", "local[2]")
-        with spark.a_session() as found:
-            assert found.sparkContext.master == "local[2]"
-            yield found
+# -- with Spark -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of a network, with its marts beside it."""
     from tests.trainer.toys import make_toy
-    from trainer.config import load_stage, parse_stage
+    from trainer.config import parse_stage
 
     place = tmp_path_factory.mktemp("spark")
     marts = make_toy(900).write(place / "marts")
@@ -134,7 +120,7 @@ def rows(run: Path, tmp_path: Path) -> Path:
     return tmp_path / "rows"
 
 
-def test_spark_gives_what_a_local_score_gives(session: Any, run: Path, rows: Path, tmp_path: Path) -> None:
+def test_spark_gives_what_a_local_score_gives(spark_session: Any, run: Path, rows: Path, tmp_path: Path) -> None:
     how: dict[str, Any] = {"keep": ("scene", "day", "ctx_dense"), "partitions": ("day",)}
     local = score_file(run, rows, tmp_path / "local.parquet", **how)
     there = spark.score_on_spark(run, rows, tmp_path / "scored", **how)
@@ -156,7 +142,7 @@ def test_spark_gives_what_a_local_score_gives(session: Any, run: Path, rows: Pat
 
 
 def test_what_a_worker_refuses_is_the_error_and_no_output_appears(
-    session: Any, run: Path, rows: Path, tmp_path: Path
+    spark_session: Any, run: Path, rows: Path, tmp_path: Path
 ) -> None:
     table = pq.read_table(rows / "day=2" / "x.parquet", partitioning=None)
     at = table.column_names.index("scene")
@@ -172,7 +158,7 @@ def test_what_a_worker_refuses_is_the_error_and_no_output_appears(
 
 
 def test_uris_are_read_by_the_workers_and_written(
-    session: Any, s3_server: S3, run: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spark_session: Any, s3_server: S3, run: Path, rows: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment(s3_server, monkeypatch)
     s3_server.empty()
@@ -209,3 +195,13 @@ def test_a_run_is_loaded_once_in_a_worker(run: Path, rows: Path, tmp_path: Path)
     assert spark.scoring_of(job) is spark.scoring_of(job)
     numbers = pa.record_batch({"id": pa.array([0, 1], pa.int64())})
     assert sum(batch.num_rows for batch in spark.score_tasks(job, iter([numbers]))) == 77 + 50
+
+
+def test_a_session_starts_the_processes_of_a_fit(spark_session: Any, run: Path, tmp_path: Path) -> None:
+    """PySpark's launcher, as docs/scale.md has it; the fit's own tests are in training/test_distributed.py."""
+    from pyspark.ml.torch.distributor import TorchDistributor
+
+    distributor = TorchDistributor(num_processes=2, local_mode=True, use_gpu=False)
+    found = distributor.run(fit_run, load_stage(run / "config.yaml"), run.parent / "marts", tmp_path / "shared")
+    assert found["splits"].keys() == {"val", "test"}
+    assert read_json(tmp_path / "shared" / "lineage.json")["processes"] == 2
