@@ -1,12 +1,11 @@
 """A chart: a Vega-Lite spec, drawn here as a still picture, and in the browser as one that answers to the mouse.
 
 Colours are the page's CSS variables, so that one drawing serves light and dark. Nothing is fetched: vl-convert holds
-Vega and draws by itself; its bundle of Vega, Vega-Lite and Vega-Embed is part of the page.
+Vega and draws by itself; its bundle of Vega, Vega-Lite and Vega-Embed (script.py) is part of the page.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import re
@@ -75,15 +74,6 @@ class Chart:
 def _whole(spec: dict[str, Any]) -> dict[str, Any]:
     """With the page's look; the tooltip shows data and never a link."""
     return {"$schema": "https://vega.github.io/schema/vega-lite/v6.json", "background": None, "config": _CONFIG} | spec
-
-
-@functools.cache
-def bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script, and what draws the page's charts with them."""
-    import vl_convert
-
-    script = vl_convert.javascript_bundle(vl_version=VERSION)  # type: ignore[call-arg]  # its snippet is optional
-    return str(script).replace("</script", "<\\/script")
 
 
 def field(name: str, kind: str = "quantitative", **more: Any) -> dict[str, Any]:
