@@ -5,7 +5,7 @@
 `of("dbt").run(...)` is how tests use it. A request is a line of JSON, and so is its answer. A child is the command's
 own entry point, in a process, a folder and an environment of its own, with the given arguments; its output goes to
 files. A request's `import` brings modules in beforehand; to `modules`, a file, a child writes which ones it came to
-need.
+need. To `tells_pid` the child's id is the first answer, so that a test kills it when it likes.
 
 Tests that kill say `watched`, since start-up holds no file of ours and a forked child is at its work at once. A watched
 child leads a process group, says how many acts it did on files below its folder (open for writing, rename, remove,
@@ -28,7 +28,8 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
@@ -181,10 +182,30 @@ def serve(command: Callable[[], Callable[[], object]]) -> object:
                 os.close(ours)
             return become(call, request, act_writer)
         os.close(act_writer)
+        if request.get("tells_pid"):
+            os.write(answers, json.dumps({"pid": pid, "cpu": 0.0}).encode() + b"\n")
         answer = wait(pid, request, act_reader)
         os.close(act_reader)
         os.write(answers, json.dumps(answer).encode() + b"\n")
     return None
+
+
+@dataclass
+class Running:
+    """A process of a server. output: the file that it writes to. code, said: how it ended, and all of its output."""
+
+    pid: int
+    output: Path
+    code: int | None = None
+    said: str = ""
+
+    def is_alive(self) -> bool:
+        """Its server takes note of its end at once."""
+        return Path(f"/proc/{self.pid}").exists()
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
 
 
 class ForkServer:
@@ -210,6 +231,19 @@ class ForkServer:
             self.start(argv=argv, cwd=cwd, env=env or {}, **logs)
             code = self.answer()["code"]
             return subprocess.CompletedProcess(argv, code, *(log.read_text(errors="replace") for log in logs.values()))
+
+    @contextlib.contextmanager
+    def running(self, *argv: str, cwd: Path, env: dict[str, str] | None = None) -> Iterator["Running"]:
+        """The command with these arguments while it runs, for a test to kill; ends when it has ended."""
+        with tempfile.TemporaryDirectory() as folder:
+            output = Path(folder) / "output"
+            self.start(argv=argv, cwd=cwd, env=env or {}, stdout=output, stderr=output, tells_pid=True)
+            running = Running(self.answer()["pid"], output)
+            try:
+                yield running
+            finally:
+                running.code = self.answer()["code"]
+                running.said = output.read_text(errors="replace")
 
     def start(self, env: dict[str, str], **request: object) -> None:
         """Fork: argv, cwd, stdout and stderr, and what else a request may hold."""

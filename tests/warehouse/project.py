@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +21,6 @@ import yaml
 from tests.forkserver import of
 
 ROOT = Path(__file__).parents[2]
-DBT = Path(sys.executable).with_name("dbt")
 MY_LOG = {"dataset": "my_log"}
 
 

@@ -1,19 +1,20 @@
 """Refresh by day: in whatever order raw files arrive, every table holds what one full build of all of them holds."""
 
 import datetime as dt
+import functools
 import json
-import os
 import random
 import shutil
 import signal
-import subprocess
+import time
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from tests.forkserver import of
 from tests.warehouse.logs import random_log
-from tests.warehouse.project import DBT, MY_LOG, Edit, Project
+from tests.warehouse.project import MY_LOG, Edit, Project
 
 # Compared row for row. Means and PSI are sums of fractions, whose last bit depends on the order of adding.
 ROWS_OF = {
@@ -70,16 +71,13 @@ def run(project: Project, *arguments: str, **given: object) -> str:
 
 
 def run_until(project: Project, line: str) -> None:
-    """Run dbt and kill it, with everything it started, as soon as it says `line`."""
-    command = [DBT, "--no-use-colors", "run", "--vars", json.dumps(MY_LOG)]
-    process = subprocess.Popen(
-        command, cwd=project.folder, stdout=subprocess.PIPE, text=True, start_new_session=True, env=os.environ
-    )
-    for said in process.stdout:
-        if line in said:
-            os.killpg(process.pid, signal.SIGKILL)
-            break
-    assert process.wait() == -signal.SIGKILL, f"dbt never said {line!r}"
+    """Run dbt and kill it as soon as it says `line`."""
+    words = ("dbt", "--no-use-colors", "run", "--vars", json.dumps(MY_LOG))
+    with of("dbt").running(*words, cwd=project.folder) as dbt:
+        while dbt.is_alive() and line not in dbt.output.read_text():
+            time.sleep(0.005)
+        dbt.kill()
+    assert dbt.code == -signal.SIGKILL, f"dbt never said {line!r}: {dbt.said}"
 
 
 def copy_of(project: Project, folder: Path, *edits: Edit) -> Project:
@@ -90,12 +88,18 @@ def copy_of(project: Project, folder: Path, *edits: Edit) -> Project:
     return copied
 
 
+@functools.cache
+def all_rows(project: Project) -> dict[str, pa.Table]:
+    return {table: rows_of(project, table) for table in ROWS_OF}
+
+
 def rows_of(project: Project, table: str) -> pa.Table:
     return project.query(f"select * from ({ROWS_OF[table]}) order by all")
 
 
 def different(found: Project, expected: Project) -> list[str]:
-    return [table for table in ROWS_OF if not rows_of(found, table).equals(rows_of(expected, table))]
+    """The tables that differ. expected: a project that no test changes."""
+    return [table for table, rows in all_rows(expected).items() if not rows_of(found, table).equals(rows)]
 
 
 def is_full_by_load(project: Project) -> dict[int, bool]:

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,6 @@ from trainer.ladder.running import _fit
 from trainer.run.directory import fit_run
 from trainer.training.checkpoint import Checkpoint
 from trainer.training.step import Step
-
-ROOT = Path(__file__).parents[3]
 
 
 def ladder(*arguments: str) -> subprocess.CompletedProcess:
@@ -34,20 +30,14 @@ def test_a_ladder_that_is_killed_goes_on_where_it_stopped(toy: Any, stage: Any, 
     toy(900).write(tmp_path / "data" / "marts" / "toy")
     quick = write(stage, tmp_path, "00_quick", "00_gbdt", max_iter=2)
     slow = write(stage, tmp_path, "01_slow", "01_dnn", epochs=100_000, patience=1_000_000)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "trainer", "ladder", "--dataset", "toy", "--stages", f"{quick},{slow}"],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        stderr=subprocess.DEVNULL,
-    )
     folder = tmp_path / "runs" / "ladder" / "toy"
-    try:
+    words = ("trainer", "ladder", "--dataset", "toy", "--stages", f"{quick},{slow}")
+    with of("trainer").running(*words, cwd=tmp_path) as process:
         deadline = time.monotonic() + 120
-        while not list(folder.glob("01_slow/.seed_1.partial*")):
-            assert process.poll() is None and time.monotonic() < deadline
+        while not list(folder.glob("01_slow/.seed_1.partial*")) and process.is_alive() and time.monotonic() < deadline:
             time.sleep(0.05)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.kill()
+    assert process.code == -signal.SIGKILL, process.said
     finished = (folder / "00_quick" / "seed_1" / "DONE").stat().st_mtime_ns
     child = int(next(folder.glob("01_slow/.seed_1.partial*")).name.split("-")[-1])
     deadline = time.monotonic() + 20

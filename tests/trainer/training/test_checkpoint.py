@@ -14,6 +14,7 @@ from unittest.mock import Mock
 
 import pytest
 
+from tests.forkserver import of
 from trainer.base.errors import TrainerError
 from trainer.run.directory import PROMISED, fit_run
 from trainer.training.checkpoint import Checkpoint
@@ -37,35 +38,24 @@ def test_killed_in_mid_epoch_and_resumed_gives_the_same_bytes(
     one = stage(name, **QUICK)
     fit_run(one, marts, tmp_path / "whole", vectors=root)
     (tmp_path / "one.yaml").write_text(json.dumps(one.model_dump(exclude_none=True)))
-    script = (
-        "import sys; from pathlib import Path\n"
-        "from trainer.config import load_stage; from trainer.run.directory import fit_run\n"
-        "fit_run(load_stage('one.yaml'), Path(sys.argv[1]), Path('run'), vectors=Path(sys.argv[2]), resume=True,"
-        " checkpoint_seconds=0)"
-    )
+    words = ("trainer", "fit", "--stage", "one.yaml", "--marts", str(marts), "--vectors", str(root), "--run", "run")
     kept, kills = tmp_path / "run.checkpoint", 0
     for after in (9, 10**6):
-        process = subprocess.Popen(
-            [sys.executable, "-c", script, str(marts), str(root)],
-            env=os.environ | {"PYTHONPATH": ROOT},
-            stderr=subprocess.PIPE,
-        )
-        seen, saved = 0, None
-        while process.poll() is None and seen < after:
-            try:
-                found = kept.stat().st_mtime_ns
-            except FileNotFoundError:
-                found = None  # not written yet, or the run is finished
-            seen += found != saved
-            saved = found
-            time.sleep(0.001)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        process.wait()
-        error = process.stderr.read().decode()
-        process.stderr.close()
-        assert process.returncode in (0, -signal.SIGKILL), error
+        # A checkpoint per step.
+        with of("eager_trainer").running(*words, "--resume", cwd=tmp_path) as fit:
+            seen, saved = 0, None
+            while fit.is_alive() and seen < after:
+                try:
+                    found = kept.stat().st_mtime_ns
+                except FileNotFoundError:
+                    found = None  # not written yet, or the run is finished
+                seen += found != saved
+                saved = found
+                time.sleep(0.001)
+            if fit.is_alive():
+                fit.kill()
+                kills += 1
+        assert fit.code in (0, -signal.SIGKILL), fit.said
     assert kills == 1
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
     assert not list(tmp_path.glob("run.checkpoint*"))

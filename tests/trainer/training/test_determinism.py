@@ -32,8 +32,13 @@ def contents(run: Path) -> dict[str, bytes]:
 
 
 def fitted_elsewhere(stage: Path, marts: Path, vectors: Path, home: Path, umask: int, **environment: str) -> Path:
-    """A run fitted by a process of its own, in a folder and a home of its own, with a cache of its own."""
-    home.mkdir()
+    """A run fitted by a process of its own, in a folder and a home of its own, with a cache of its own.
+
+    Only the report's script is that of all tests: no report is compared.
+    """
+    cache = home / ".cache/first-impression"
+    cache.mkdir(parents=True)
+    (cache / "report").symlink_to((stage.parent / "cache/report").resolve())
     subprocess.run(
         [
             sys.executable,
