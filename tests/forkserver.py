@@ -237,6 +237,7 @@ class ForkServer:
         """The command with these arguments while it runs, for a test to kill; ends when it has ended."""
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / "output"
+            output.touch()
             self.start(argv=argv, cwd=cwd, env=env or {}, stdout=output, stderr=output, tells_pid=True)
             running = Running(self.answer()["pid"], output)
             try:

@@ -12,20 +12,9 @@ from tests.trainer.toys import add_delays, add_rates, make_rich, make_toy
 from trainer.config import Stage, load_stage, parse_stage
 
 
-@pytest.fixture(scope="session")
-def report_script(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for the report's script, which takes seconds to make: one for all tests and all workers."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if base.name.startswith("popen-") else base) / "report"
-    folder.mkdir(exist_ok=True)
-    return folder
-
-
 @pytest.fixture(autouse=True)
-def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, report_script: Path) -> Path:
+def away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Work in an empty folder with a cache of its own, so that no test sees the project's marts or manifest."""
-    (tmp_path / "cache").mkdir()
-    (tmp_path / "cache/report").symlink_to(report_script)
     monkeypatch.setenv("FIRST_IMPRESSION_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     return tmp_path

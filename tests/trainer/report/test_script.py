@@ -12,7 +12,7 @@ MADE = "draw('</script>')\n"
 
 
 @pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+def made(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """How often vl-convert was asked for the script; `bundle` forgets what this process has."""
     asked: list[str] = []
 
@@ -21,7 +21,6 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
         return MADE
 
     monkeypatch.setattr(vl_convert, "javascript_bundle", make)
-    monkeypatch.setenv("FIRST_IMPRESSION_CACHE", str(tmp_path / "own"))
     bundle.cache_clear()
     yield lambda: len(asked)
     bundle.cache_clear()
@@ -35,7 +34,7 @@ def again() -> str:
 def test_it_is_made_once_for_all_processes(made: Callable[[], int], tmp_path: Path) -> None:
     assert bundle() == again() == "draw('<\\/script>')\n"
     assert made() == 1
-    (kept,) = (tmp_path / "own/report").iterdir()
+    (kept,) = (tmp_path / "cache/report").iterdir()
     assert kept.suffix == ".js"
     assert vl_convert.__version__ in kept.name, "another version's script is another one"
 
@@ -43,7 +42,7 @@ def test_it_is_made_once_for_all_processes(made: Callable[[], int], tmp_path: Pa
 @pytest.mark.parametrize("damage", [b"", b"draw()", b"\xff\n", None], ids=["empty", "changed", "no UTF-8", "cut"])
 def test_what_is_damaged_is_made_again(damage: bytes | None, made: Callable[[], int], tmp_path: Path) -> None:
     whole = bundle()
-    (kept,) = (tmp_path / "own/report").iterdir()
+    (kept,) = (tmp_path / "cache/report").iterdir()
     kept.write_bytes(kept.read_bytes()[:-3] if damage is None else damage)
     assert again() == whole
     assert made() == 2

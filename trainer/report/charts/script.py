@@ -7,7 +7,6 @@ from __future__ import annotations
 import functools
 import hashlib
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
 
 from storage import atomic, home
@@ -17,13 +16,13 @@ from trainer.report.charts.vega import VERSION
 @functools.cache
 def bundle() -> str:
     """Vega, Vega-Lite and Vega-Embed as one script. Where there is no cache to write to, it is made anew."""
-    place = None
-    with suppress(home.NoHomeError):
-        place = home.user_cache() / "report" / f"vega-{VERSION}-of-vl-convert-{version('vl-convert-python')}.js"
-    if place and (kept := _read(place)):
-        return kept
     import vl_convert  # here: it brings a JavaScript engine
 
+    place = None
+    with suppress(home.NoHomeError):
+        place = home.user_cache() / "report" / f"vega-{VERSION}-of-vl-convert-{vl_convert.__version__}.js"
+    if place and (kept := _read(place)):
+        return kept
     made = vl_convert.javascript_bundle(vl_version=VERSION)  # type: ignore[call-arg]  # its snippet is optional
     script = str(made).replace("</script", "<\\/script")
     if place:
