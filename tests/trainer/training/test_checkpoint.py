@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -21,7 +18,6 @@ from trainer.training.checkpoint import Checkpoint
 from trainer.training.schedule import Schedule
 from trainer.training.step import Step
 
-ROOT = str(Path(__file__).parents[3])
 QUICK = {"epochs": 3, "min_steps": 60, "batch_size": 128, "threads": 1}
 
 

@@ -20,7 +20,8 @@ def bundle() -> str:
 
     place = None
     with suppress(home.NoHomeError):
-        place = home.user_cache() / "report" / f"vega-{VERSION}-of-vl-convert-{vl_convert.__version__}.js"
+        version = vl_convert.__version__  # type: ignore[attr-defined]  # its stub lacks it
+        place = home.user_cache() / "report" / f"vega-{VERSION}-of-vl-convert-{version}.js"
     if place and (kept := _read(place)):
         return kept
     made = vl_convert.javascript_bundle(vl_version=VERSION)  # type: ignore[call-arg]  # its snippet is optional
