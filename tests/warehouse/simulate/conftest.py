@@ -7,6 +7,7 @@ import duckdb
 import numpy as np
 import pytest
 
+from tests.system.conftest import once
 from tests.warehouse.simulate.making import (
     N,
     run,
@@ -16,12 +17,15 @@ from warehouse.simulate import parameters
 
 @pytest.fixture(scope="session")
 def log_folder(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("raw") / "simulated"
-    done = run("--events", N, "--seed", 7, "--out", out, "--json")
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["written"] is True
-    assert done.stderr == ""  # no progress bar where nobody looks
-    return out
+    """Made once for all workers."""
+
+    def make(folder: Path) -> None:
+        done = run("--events", N, "--seed", 7, "--out", folder / "simulated", "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["written"] is True
+        assert done.stderr == ""  # no progress bar where nobody looks
+
+    return once(tmp_path_factory, "simulated-log", make) / "simulated"
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,11 @@
 import csv
 import filecmp
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 
+from tests.forkserver import of
 from warehouse.simulate import output, parameters
 
 N = 200_000
@@ -16,8 +16,7 @@ PERIODS = {"train": (0, 24), "val": (24, 26), "test": (26, 31)}
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "warehouse.simulate", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return of("simulate").run("simulate", *map(str, arguments), cwd=Path.cwd())
 
 
 def make(out: Path, n: int, seed: int = 7, parts: int = 3, form: str = "csv", threads: int = 2) -> Path:
