@@ -15,7 +15,7 @@ VARS := --vars '{dataset: $(DATASET)}'
 # Python compiles what it imports; pip would compile all 23,000 modules, some 36 CPU seconds.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 .venv/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "error: Python 3.11, 3.12 or 3.13 is needed; found '$(PYTHON)': make PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "Error: Python 3.11, 3.12 or 3.13 is needed; found '$(PYTHON)': make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv .venv
 
 .venv/installed: pyproject.toml constraints.txt | .venv/bin/python

@@ -148,7 +148,7 @@ def main(arguments: list[str]) -> int:
     try:
         after = rewritten(MODELS)
     except ContractError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"Error: {error}", file=sys.stderr)
         return 2
     stale = {path: text for path, text in after.items() if path.read_text() != text}
     for path, text in stale.items():
@@ -158,7 +158,7 @@ def main(arguments: list[str]) -> int:
             atomic.text(path, text)
             print(f"Wrote {path}")
     if "--check" in arguments and stale:
-        print("error: copies differ from their originals. Run python -m warehouse.contract.", file=sys.stderr)
+        print("Error: copies differ from their originals. Run python -m warehouse.contract.", file=sys.stderr)
         return 1
     return 0
 

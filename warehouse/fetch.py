@@ -21,6 +21,7 @@ import typer
 
 from storage import atomic
 from storage.terminal import print_anything
+from warehouse.project import refused
 
 
 @dataclass(frozen=True)
@@ -158,15 +159,12 @@ def main(
         folder = fetch(dataset, raw, cache.expanduser())
     except (FetchError, RuntimeError) as error:  # no home directory for ~: a RuntimeError
         more = "" if isinstance(error, FetchError) else " Choose a folder for downloads with --cache."
-        print(f"error: {error}{more}", file=sys.stderr)
-        raise typer.Exit(2) from None
+        raise refused(f"{error}{more}") from None
     except OSError as error:
-        print(
-            f"error: can't write {error.filename or raw}: {error.strerror or error}. Nothing half-written was kept; "
-            "make room or mend the folder, or choose others with --raw and --cache.",
-            file=sys.stderr,
-        )
-        raise typer.Exit(2) from None
+        raise refused(
+            f"can't write {error.filename or raw}: {error.strerror or error}. Nothing half-written was kept; "
+            "make room or mend the folder, or choose others with --raw and --cache."
+        ) from None
     except KeyboardInterrupt:
         print("Stopped. The same command starts again.", file=sys.stderr)
         raise typer.Exit(130) from None

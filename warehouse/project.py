@@ -31,7 +31,7 @@ class ProjectError(Exception):
 
 def refused(message: str) -> typer.Exit:
     """What a command raises once it has said why it does nothing."""
-    typer.echo(f"error: {message}", err=True)
+    typer.echo(f"Error: {message}", err=True)
     return typer.Exit(2)
 
 

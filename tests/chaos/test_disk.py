@@ -62,7 +62,7 @@ def is_clear(ended: dict, command: str) -> bool:
     if command == "dbt":
         return ended["code"] in (1, 2)
     if command == "fetch":
-        return ended["code"] == 2 and ended["said"].strip().splitlines()[-1].startswith("error: ")
+        return ended["code"] == 2 and ended["said"].strip().splitlines()[-1].startswith("Error: ")
     return ended["code"] == 2 and "rror" in ended["said"] and "Traceback" not in ended["said"]
 
 

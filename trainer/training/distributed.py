@@ -114,7 +114,7 @@ def _place() -> tuple[int, int]:
         if size == 1:
             return 0, 1
         if missing := [name for name in _NEEDED if not os.environ.get(name)]:
-            raise TrainerError(f"WORLD_SIZE is {size}, and {', '.join(missing)} isn't set. {_START}")
+            raise TrainerError(f"WORLD_SIZE is {size}, but not set: {', '.join(missing)}. {_START}")
         int(os.environ["MASTER_PORT"])
     except ValueError as error:
         raise TrainerError(f"RANK, WORLD_SIZE or MASTER_PORT is no number ({error}). {_START}") from None

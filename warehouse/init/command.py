@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from storage import installed
+from warehouse.project import refused
 
 COLUMN = "COLUMN"
 
@@ -74,7 +74,7 @@ def main(
     """
     try:
         if lacking := installed.lacking("warehouse", "warehouse init"):
-            raise _stop(lacking)
+            raise refused(lacking)
         from warehouse.init.choice import Answers
         from warehouse.init.errors import InitError
         from warehouse.init.run import init
@@ -86,15 +86,10 @@ def main(
         try:
             told = init(project, [*log, *(more or [])], delimiter, columns.split(",") if columns else None, answers)
         except (InitError, ReadingError) as error:
-            raise _stop(str(error)) from None
+            raise refused(str(error)) from None
     except OSError as error:
-        raise _stop(f"{error.filename or project}: {error.strerror or error}") from None
+        raise refused(f"{error.filename or project}: {error.strerror or error}") from None
     except KeyboardInterrupt:
         typer.echo("Stopped. The same command starts again.", err=True)
         raise typer.Exit(130) from None
     typer.echo(json.dumps(told.as_json(), ensure_ascii=False) if as_json else told.as_text())
-
-
-def _stop(message: str) -> typer.Exit:
-    print(f"error: {message}", file=sys.stderr)
-    return typer.Exit(2)

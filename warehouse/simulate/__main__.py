@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 from storage.terminal import print_anything
+from warehouse.project import refused
 
 from .bayes import bayes_report, markdown
 from .ceiling import ceiling_report
@@ -182,8 +183,7 @@ class _errors:  # noqa: N801 - reads as a statement
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, SimulationError):
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(2) from error
+            raise refused(str(error)) from error
         if isinstance(error, KeyboardInterrupt):
             typer.echo("Stopped. What wasn't finished is gone; the same command starts again.", err=True)
             raise typer.Exit(130) from error

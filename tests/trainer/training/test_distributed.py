@@ -166,7 +166,7 @@ def test_stages_that_processes_cannot_share(stage: Any) -> None:
 @pytest.mark.parametrize(
     ("environment", "message"),
     [
-        ({}, "WORLD_SIZE is 2, and MASTER_ADDR, MASTER_PORT isn't set. Start the processes with torchrun"),
+        ({}, "WORLD_SIZE is 2, but not set: MASTER_ADDR, MASTER_PORT. Start the processes with torchrun"),
         ({"RANK": "2"}, "RANK is 2 and WORLD_SIZE 2: expected a rank from 0 to 1"),
         ({"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "http"}, "is no number"),
         ({"RANK": ""}, "RANK, MASTER"),
