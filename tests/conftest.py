@@ -18,6 +18,7 @@ MEMORY = Path("/dev/shm")
 SLOW = (
     "warehouse/test_spark_parity.py",
     "warehouse/test_refresh.py",
+    "warehouse/test_spark_cluster.py",
     "system/test_own_project.py",
     "warehouse/test_mutants.py",
     "system/test_demo.py",

@@ -66,6 +66,11 @@
 
 {% macro listed_files() -%}
     {#- {path below raw_dir: bytes} of all files but hidden ones, which Spark doesn't list, in the order of their paths. -#}
+    {%- set kept = load_result('listed_files') -%}  {#- one listing per model -#}
+    {%- if kept -%}
+        {%- do store_result('listed_files', response=kept.response) -%}
+        {{ return(kept.response) }}
+    {%- endif -%}
     {#- A table, since Spark lists a folder that isn't there as an empty table but fails on it as a path. -#}
     {%- set files = api.Relation.create(schema=target.schema, identifier='raw__files') -%}
     {%- do run_query("drop table if exists " ~ files) -%}
@@ -75,6 +80,7 @@
     {%- for row in run_query("select " ~ below_root('_metadata.file_path') ~ " as path, length from " ~ files ~ " order by path").rows -%}
         {%- do sizes.update({row['path']: row['length'] | int}) -%}
     {%- endfor -%}
+    {%- do store_result('listed_files', response=sizes) -%}
     {{ return(sizes) }}
 {%- endmacro %}
 
