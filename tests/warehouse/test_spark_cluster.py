@@ -7,6 +7,7 @@ process, at less than half of the cost.
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -14,7 +15,7 @@ import duckdb
 from tests.forkserver import ENVIRONMENT
 from tests.spark_cluster import cluster
 from tests.warehouse.logs import random_log
-from tests.warehouse.project import DBT, Project
+from tests.warehouse.project import Project
 from tests.warehouse.spark import needs_spark
 from tests.warm import SPARK
 
@@ -35,7 +36,15 @@ def test_two_workers_make_the_same_rows(tmp_path: Path) -> None:
     assert on_duckdb.returncode == 0, on_duckdb.stdout
     with cluster(tmp_path / "cluster") as master:
         on_spark = subprocess.run(
-            [DBT, "--no-use-colors", *BUILD, "--target", "spark", "--vars", "{dataset: my_log}"],
+            [
+                Path(sys.executable).with_name("dbt"),
+                "--no-use-colors",
+                *BUILD,
+                "--target",
+                "spark",
+                "--vars",
+                "{dataset: my_log}",
+            ],
             cwd=project.folder,
             env=os.environ | ENVIRONMENT | SPARK | {"SPARK_MASTER": master},
             capture_output=True,
