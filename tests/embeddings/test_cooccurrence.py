@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from embeddings import EmbeddingsError, VectorStore, find_store, read_texts
 from embeddings.cli import app
 from embeddings.cooccurrence import build_space, fit_terms, terms_of
-from embeddings.occurrences import read_occurrences
+from embeddings.occurrences import Tally, read_occurrences
 from storage.text_ids import text_id
 from tests.trainer.toy_log import PER_TOPIC, TOPICS, make_log, write_log
 from tests.trainer.toys import as_of_before
@@ -275,3 +275,19 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "--pooling is for encoders that read texts" in run("--encoder", "cooccurrence", "--pooling", "cls", code=2)
     assert "--dim is for --encoder cooccurrence" in run("--encoder", "e5-small", "--dim", 8, code=2)
     assert "Use --dim" in run("--encoder", "cooccurrence", "--dim", 500, code=2)
+
+
+def test_tallies_of_parts_add_up_to_that_of_all():
+    """What processes that count some days each come to; users, texts and kinds of one part are unknown to the other."""
+    rng = np.random.default_rng(0)
+    whole, parts = Tally(), (Tally(), Tally())
+    for k in range(6):
+        kind, names = ("user", "item", "shown")[k % 3], [f"name {i}" for i in rng.permutation(9)]
+        n_N = rng.integers(0, 4, 5)
+        lists = (names, rng.integers(0, 9, 5), rng.integers(0, 20, n_N.sum()), n_N)
+        whole.add(kind, *lists)
+        parts[k % 2].add(kind, *lists)
+    parts[0].add_all(parts[1])
+    assert parts[0].total().fingerprint == whole.total().fingerprint
+    parts[0].add_all(Tally())
+    assert parts[0].total().fingerprint == whole.total().fingerprint

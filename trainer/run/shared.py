@@ -53,7 +53,7 @@ def open_own(
 
 @dataclass(frozen=True)
 class Description:
-    """What was trained on, over all processes. texts: None for a stage that reads none, and where several fit it."""
+    """What was trained on, over all processes. texts: None for a stage that reads none."""
 
     splits: dict[str, Any]
     not_finite: dict[str, int]
@@ -80,7 +80,7 @@ def describe(fitted: Fitted, contract: Contract, columns: Columns, share: Share)
         splits,
         not_finite,
         moved,
-        text_facts(fitted, contract, columns) if team.size == 1 else None,
+        text_facts(fitted, contract, columns, team),
         text_ids,
         team.to_leader(peak_rss_mib()),
     )

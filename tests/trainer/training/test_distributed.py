@@ -47,9 +47,12 @@ def one_train_day(mart: Mart) -> Mart:
 
 
 @pytest.mark.parametrize("kind", ["texts and histories", "a process without train rows"])
-def test_two_processes_fit_what_one_fits(kind: str, rich: Any, stage: Any, vectors: Any, tmp_path: Path) -> None:
+def test_two_processes_fit_what_one_fits(
+    kind: str, rich: Any, stage: Any, texts: Any, vectors: Any, tmp_path: Path
+) -> None:
     mart = rich(2000) if kind == "texts and histories" else one_train_day(rich(2000))
     marts, root = mart.write(tmp_path / "marts"), vectors(tmp_path / "vectors")
+    texts(marts)
     one = without_dropout("09_interest" if kind == "texts and histories" else "02_mmoe", stage)
     whole = fit_run(one, marts, tmp_path / "whole", vectors=root)
     before = set((tmp_path / "cache" / "columns").iterdir())
@@ -60,8 +63,10 @@ def test_two_processes_fit_what_one_fits(kind: str, rich: Any, stage: Any, vecto
     for split in ("val", "test"):
         for metric in ("auc", "log_loss"):
             assert shared["splits"][split][metric] == pytest.approx(whole["splits"][split][metric], abs=1e-4)
-    files = [(tmp_path / run / "dataset.json").read_text() for run in ("whole", "shared")]
-    assert files[0] == files[1]
+    names = ["dataset.json", "drift.csv", *(["texts.json"] if one.inputs.texts else [])]
+    for name in names:
+        files = [(tmp_path / run / name).read_text() for run in ("whole", "shared")]
+        assert files[0] == files[1], name
     of_whole, of_shared = (json.loads((tmp_path / run / "lineage.json").read_text()) for run in ("whole", "shared"))
     differ = {key for key, value in of_whole.items() if value != of_shared[key]}
     assert differ == {"command", "processes"}  # content_hash, data_hash, hashes of vectors: those of the whole mart
