@@ -103,8 +103,9 @@ ALONE = Team()
 
 
 def said_by(error: Exception) -> str:
-    """The first line of what a backend says, without the place in its source."""
-    return re.sub(r"^\[[^\]]*\]:?\s*", "", " ".join(str(error).split("\n")[0].split()))[:200]
+    """The first sentence of what a backend says, without the place in its source."""
+    line = re.sub(r"^\[[^\]]*\]:?\s*", "", str(error).split("\n")[0])
+    return " ".join(line.split(". ")[0].split())[:200]
 
 
 @contextmanager
