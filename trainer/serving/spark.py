@@ -3,20 +3,23 @@
 A task is a part of the input, in order: files, or row groups of one. A Python worker loads the run once and scores its
 tasks with the code that scores locally (score.Scoring), in the same blocks of rows: which rows are multiplied together
 may change the last bit of a probability. So the output is that of a local score to the last bit, and in its order: the
-parts, by their names, hold the rows of the tasks.
+parts, by their names, hold the rows of the tasks. A worker writes a task's part itself and tells Spark its name: rows
+that went through the JVM would cost as much again as scoring them.
 """
 
 from __future__ import annotations
 
+import socket
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from storage import atomic, remote
 from storage.places import is_remote, local, shown
@@ -33,10 +36,12 @@ from trainer.training.loop import PREDICT_BATCH
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-DONE = "_SUCCESS"  # Spark's own, written when all parts are there
+DONE = "_SUCCESS"  # as Spark names it: all parts are there
 _ROWS = 1 << 20  # of a task at most, about
 _TASKS_PER_CORE = 4
 _WIDER = {pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64(), pa.large_string(): pa.string()}
+
+_PART = pa.schema([("number", pa.int64()), ("part", pa.string()), ("rows", pa.int64())])
 
 Piece = tuple[int, list[int] | None]  # a file by its number, and its row groups; None for all
 
@@ -57,6 +62,7 @@ class Job:
     taken: tuple[str, ...]
     schema: pa.Schema
     written: pa.Schema
+    folder: str
     tasks: tuple[tuple[Piece, ...], ...]
 
 
@@ -106,13 +112,14 @@ def score_on_spark(
             taken=scoring.taken,
             schema=scoring.schema,
             written=written,
+            folder="",
             tasks=tasks_of(found, spark.sparkContext.defaultParallelism),
         )
         expected = None if is_remote(source) else sum(n_rows(path) for path in found.files)
         with atomic.folder(output) as aside:
             with working("Scoring on Spark"):
-                _write(spark, job, aside)
-            rows = _check_parts(aside, expected)
+                _write(spark, replace(job, folder=str(aside.absolute())))
+            rows = _check_rows(aside, expected)
     remote.upload(output, DONE)
     return summary_of(scoring, output, rows, in_both, time.perf_counter() - started)
 
@@ -188,23 +195,35 @@ _loaded: dict[str, Scoring] = {}
 
 
 def score_tasks(job: Job, numbers: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """In a worker: what is written of the tasks with these numbers."""
+    """In a worker: write what is scored of the tasks with these numbers; the name and the rows of each one's part.
+
+    A task that is tried again writes another part, so a part that is named is whole.
+    """
     for batch in numbers:
         for number in batch.column(0).to_pylist():
-            scoring = scoring_of(job)
-            for file, row_groups in job.tasks[number]:
-                path = scoring.source.files[file]
-                scoring.check(path)
-                for table in scoring.blocks(path, row_groups):
-                    yield from table.cast(job.written).combine_chunks().to_batches()
-                remote.release(path)
+            scoring, rows, name = scoring_of(job), 0, f"part-{number:05d}-{uuid4()}.parquet"
+            if not Path(job.folder).is_dir():
+                raise TrainerError(
+                    f"A worker on {socket.gethostname()} doesn't see {job.folder}. Name an --output that all workers "
+                    "see."
+                )
+            with pq.ParquetWriter(Path(job.folder) / name, job.written) as writer:
+                for file, row_groups in job.tasks[number]:
+                    path = scoring.source.files[file]
+                    scoring.check(path)
+                    for table in scoring.blocks(path, row_groups):
+                        writer.write_table(table.cast(job.written))
+                        rows += len(table)
+                    remote.release(path)
+            yield pa.record_batch([[number], [name], [rows]], schema=_PART)
 
 
 def _text(path: Path) -> str:
     return shown(path) if is_remote(path) else str(path.absolute())
 
 
-def _write(spark: SparkSession, job: Job, folder: Path) -> None:
+def _write(spark: SparkSession, job: Job) -> None:
+    """Let the workers write the parts, and `_SUCCESS` beside them."""
     from pyspark.sql.pandas.types import from_arrow_schema
 
     def tasks(numbers: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -213,25 +232,29 @@ def _write(spark: SparkSession, job: Job, folder: Path) -> None:
     n = len(job.tasks)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of pandas, which isn't used here
-        rows = spark.range(0, n, 1, n).mapInArrow(tasks, from_arrow_schema(job.written))
-    try:
-        rows.write.mode("overwrite").parquet(folder.absolute().as_uri())
-    except Exception as error:  # one of several of Spark's
-        raise TrainerError(why(error)) from None
-
-
-def _check_parts(folder: Path, expected: int | None) -> int:
-    """The rows that were written. Raises: TrainerError where those aren't all."""
-    for path in folder.glob(".*.crc"):  # Hadoop's, of files that the rename flushes anyway
-        path.unlink()
-    if not (folder / DONE).exists():
+        try:
+            rows = spark.range(0, n, 1, n).mapInArrow(tasks, from_arrow_schema(_PART))
+            parts = {row["number"]: row["part"] for row in rows.collect()}
+        except Exception as error:  # one of several of Spark's
+            raise TrainerError(why(error)) from None
+    folder = Path(job.folder)
+    missing = [name for name in parts.values() if not (folder / name).exists()]
+    if missing or len(parts) < n:
         raise TrainerError(
-            f"Spark wrote no {DONE} into {folder}. If its workers are on other machines, name an --output that all see."
+            f"Of {n} parts that the workers wrote, {n - len(parts) + len(missing)} aren't in {folder}. If they are on "
+            "other machines, name an --output that all of them see."
         )
+    for path in folder.iterdir():  # of tasks that failed and were tried again
+        if path.name not in parts.values():
+            path.unlink()
+    (folder / DONE).touch()
+
+
+def _check_rows(folder: Path, expected: int | None) -> int:
+    """The rows that were written. Raises: TrainerError where those aren't all."""
     rows = sum(n_rows(path) for path in folder.glob("*.parquet"))
     if expected is not None and rows != expected:
         raise TrainerError(
-            f"Spark wrote {rows:,} of {expected:,} rows. If its workers are on other machines, name an --output that "
-            "all of them see."
+            f"The workers wrote {rows:,} of {expected:,} rows: the input changed meanwhile. Score again."
         )
     return rows

@@ -190,11 +190,17 @@ def test_a_run_is_loaded_once_in_a_worker(run: Path, rows: Path, tmp_path: Path)
         taken=scoring.taken,
         schema=scoring.schema,
         written=scoring.schema,
+        folder=str(tmp_path / "parts"),
         tasks=(((1, None),), ((1, [0]),)),
     )
     assert spark.scoring_of(job) is spark.scoring_of(job)
     numbers = pa.record_batch({"id": pa.array([0, 1], pa.int64())})
-    assert sum(batch.num_rows for batch in spark.score_tasks(job, iter([numbers]))) == 77 + 50
+    with pytest.raises(TrainerError, match=r"A worker on .* doesn't see .*parts"):
+        list(spark.score_tasks(job, iter([numbers])))
+    (tmp_path / "parts").mkdir()
+    told = [batch.to_pylist()[0] for batch in spark.score_tasks(job, iter([numbers]))]
+    assert [(one["number"], one["rows"]) for one in told] == [(0, 77), (1, 50)]
+    assert [pq.read_metadata(tmp_path / "parts" / one["part"]).num_rows for one in told] == [77, 50]
 
 
 def test_a_session_starts_the_processes_of_a_fit(spark_session: Any, run: Path, tmp_path: Path) -> None:
