@@ -55,6 +55,12 @@ class OwnProject:
         assert (done.returncode != 0) == fails, done.stdout + done.stderr
         return done.stdout
 
+    def prove(self, command: str) -> str:
+        """`warehouse prove`, which runs dbt, as a user types it."""
+        done = of("dbt", site=self.site or ROOT).run(*shlex.split(command), cwd=self.folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def ours(self, command: str) -> tuple[int, str]:
         """A command of the trainer or the embeddings."""
         with contextlib.chdir(self.folder):

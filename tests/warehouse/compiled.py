@@ -66,8 +66,7 @@ class Compiled:
     def mutated(self, folder: Path, edits: tuple[Edit, ...]) -> "Compiled":
         """The same with edits made to the project."""
         mutant = copy.copy(self)
-        mutant.project = _smaller(Project(folder, edits))
-        shutil.copytree(self.project.folder / "data", folder / "data", dirs_exist_ok=True)
+        mutant.project = self.project.copied(folder, edits)
         mutant._dbt("compile", "--full-refresh", "--select", "+training_examples")
         nodes = mutant._nodes().values()
         compiled = {node["relation_name"]: node["compiled_code"] for node in nodes if node.get("compiled_code")}

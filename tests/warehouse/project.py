@@ -1,6 +1,7 @@
 """A throw-away copy of the dbt project, with a log of our own making: what the warehouse's tests build in."""
 
 import atexit
+import copy
 import functools
 import hashlib
 import json
@@ -114,8 +115,18 @@ class Project:
         settings = yaml.safe_load((root / "dbt_project.yml").read_text())
         settings["vars"]["datasets"] |= yaml.safe_load(code_block(guide, "yaml"))
         (folder / "dbt_project.yml").write_text(dumped(settings))
+        self._apply(edits)
+
+    def copied(self, folder: Path, edits: tuple[Edit, ...]) -> "Project":
+        """This project as it stands, its data and what dbt parsed of it included, with edits made to it."""
+        other = copy.copy(self)
+        other.folder = shutil.copytree(self.folder, folder)
+        other._apply(edits)
+        return other
+
+    def _apply(self, edits: tuple[Edit, ...]) -> None:
         for edit in edits:
-            path = folder / edit.path
+            path = self.folder / edit.path
             path.write_text(edit.applied_to(path.read_text()))
 
     def _leave_out(self, name: str) -> None:
