@@ -17,6 +17,7 @@ import sys
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 import pytest
 
 from tests.system.own_project import OwnProject, compare_with, pages_of, pages_table
@@ -205,11 +206,18 @@ def test_no_empty_table_passes_for_a_mart(tmp_path: Path) -> None:
         ("unregistered", "unregistered", "true"),
     ):
         (models / f"{name}.sql").write_text(MART.format(materialization=materialization, condition=condition))
+    (models / "plain.sql").write_text("select * from {{ ref('whole') }}")
+    tables = project.folder / "data/spark/my_log/warehouse/my_log.db"
+    for name in ("plain", "whole__partial"):  # what a build leaves that is killed while it writes a table
+        (tables / name).mkdir(parents=True)
+        (tables / name / "part-00000.parquet").write_bytes(b"half")
     result = project.dbt("run", "--target", "spark")
     said = " ".join(result.stdout.split())
     marts = project.folder / "data/marts/my_log"
     assert result.returncode == 1
-    assert "PASS=3 WARN=0 ERROR=2" in said, "two marts and the hook of the project"
+    assert "PASS=4 WARN=0 ERROR=2" in said, "two marts, a table and the hook of the project"
+    for name, n_rows in (("plain", 3), ("whole__partial", 0)):
+        assert sum(pq.read_metadata(path).num_rows for path in (tables / name).glob("*.parquet")) == n_rows
     assert sorted(path.name for path in (marts / "whole").glob("event_date=*")) == [
         "event_date=2024-01-01",
         "event_date=2024-01-02",

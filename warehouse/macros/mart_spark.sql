@@ -19,7 +19,7 @@
     {{ run_hooks(pre_hooks) }}
     {%- do run_query("drop table if exists " ~ aside) -%}
     {%- call statement('main') -%}
-        create table {{ aside }} using parquet as
+        create table {{ aside }} using parquet {{ location_of(aside.identifier) }} as
         {{ sql }}
     {%- endcall -%}
     {#- The contract is compared with what was made: Spark takes seconds to find out the columns of a long query. -#}
@@ -42,6 +42,9 @@
     {%- endif -%}
     {%- do run_query("insert overwrite directory " ~ literal(place ~ '/_build')
         ~ " using json options (ignoreNullFields 'false') " ~ record_select(build_record(n_rows))) -%}
+    {#- Dropping a table that has a location leaves its files. -#}
+    {%- do run_query("insert overwrite table " ~ aside ~ " select " ~ columns | map(attribute='name') | join(', ') ~ " from "
+        ~ target_relation ~ " where false") -%}
     {%- do run_query("drop table if exists " ~ aside) -%}
 
     {{ run_hooks(post_hooks) }}

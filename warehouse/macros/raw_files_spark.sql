@@ -372,7 +372,7 @@
             {%- do lines.append("select * from " ~ target.schema ~ "." ~ row['viewName']) -%}
         {%- endfor -%}
         {%- do run_query("drop table if exists " ~ malformed_lines()) -%}
-        create table {{ malformed_lines() }} using parquet as
+        create table {{ malformed_lines() }} using parquet {{ location_of(malformed_lines().identifier) }} as
         {{ lines | join(" union all ") if lines else
             "select cast(null as string) as source_file, cast(null as bigint) as source_line, cast(null as string) as problem,
             cast(null as string) as line, cast(null as bigint) as n_lines_taken_in where false" }}
