@@ -4,7 +4,7 @@
     python benchmarks/scale/run.py fit --rows 1000000          fit, by one process and by two
 
 Everything runs on this machine, one after the other, in processes of their own; made marts go into a temporary folder
-(about 210 bytes per row). Prints JSON: seconds include the start of every process, the rate of scoring doesn't. On a
+(about 260 bytes per row). Prints JSON: seconds include the start of every process, the rate of scoring doesn't. On a
 busy machine compare CPU seconds.
 """
 

@@ -3,8 +3,8 @@
 A task is a part of the input, in order: files, or row groups of one. A Python worker loads the run once and scores its
 tasks with the code that scores locally (score.Scoring), in the same blocks of rows: which rows are multiplied together
 may change the last bit of a probability. So the output is that of a local score to the last bit, and in its order: the
-parts, by their names, hold the rows of the tasks. A worker writes a task's part itself and tells Spark its name: rows
-that went through the JVM would cost as much again as scoring them.
+parts, by their names, hold the rows of the tasks. A worker writes a task's part itself and tells Spark its name, so no
+row goes through the JVM.
 """
 
 from __future__ import annotations
