@@ -14,15 +14,15 @@ VARS := --vars '{dataset: $(DATASET)}'
 # ---- installs: ranges in pyproject.toml, the exact versions of everything in constraints.txt
 # Python compiles what it imports; pip would compile all 23,000 modules, some 36 CPU seconds.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
-.venv/bin/python:
+.venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "Error: Python 3.11, 3.12 or 3.13 is needed; found '$(PYTHON)': make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv .venv
 
-.venv/installed: pyproject.toml constraints.txt | .venv/bin/python
+.venv/installed: pyproject.toml constraints.txt | .venv/bin/pip
 	$(INSTALL) -e '.[all]'
 	@touch $@
 
-.venv/installed-dev: pyproject.toml constraints.txt | .venv/bin/python
+.venv/installed-dev: pyproject.toml constraints.txt | .venv/bin/pip
 	$(INSTALL) -e '.[dev]'
 	@touch .venv/installed $@
 
