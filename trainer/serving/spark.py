@@ -223,7 +223,7 @@ def _text(path: Path) -> str:
 
 
 def _write(spark: SparkSession, job: Job) -> None:
-    """Let the workers write the parts, and `_SUCCESS` beside them."""
+    """Let the workers write the parts."""
     from pyspark.sql.pandas.types import from_arrow_schema
 
     def tasks(numbers: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -237,16 +237,19 @@ def _write(spark: SparkSession, job: Job) -> None:
             parts = {row["number"]: row["part"] for row in rows.collect()}
         except Exception as error:  # one of several of Spark's
             raise TrainerError(why(error)) from None
-    folder = Path(job.folder)
-    missing = [name for name in parts.values() if not (folder / name).exists()]
-    if missing or len(parts) < n:
+    _finish(Path(job.folder), set(parts.values()), n)
+
+
+def _finish(folder: Path, parts: set[str], n: int) -> None:
+    """Leave the parts that were named alone in the folder, and `_SUCCESS`. Raises: TrainerError where they aren't n."""
+    there = {path.name for path in folder.iterdir()}
+    if len(parts & there) < n:
         raise TrainerError(
-            f"Of {n} parts that the workers wrote, {n - len(parts) + len(missing)} aren't in {folder}. If they are on "
-            "other machines, name an --output that all of them see."
+            f"Of {n} parts that the workers wrote, {n - len(parts & there)} aren't in {folder}. If they are on other "
+            "machines, name an --output that all of them see."
         )
-    for path in folder.iterdir():  # of tasks that failed and were tried again
-        if path.name not in parts.values():
-            path.unlink()
+    for name in there - parts:  # of tasks that failed and were tried again
+        (folder / name).unlink()
     (folder / DONE).touch()
 
 

@@ -87,6 +87,17 @@ def test_a_master_that_is_set_somewhere_is_left_alone(tmp_path: Path, monkeypatc
     assert master_is_set()
 
 
+def test_the_parts_that_were_named_are_the_output(tmp_path: Path) -> None:
+    """Beside them is what a task left that failed and was tried again."""
+    for name in ("part-00000-a.parquet", "part-00000-b.parquet", "part-00001-c.parquet"):
+        (tmp_path / name).touch()
+    named = {"part-00000-b.parquet", "part-00001-c.parquet"}
+    with pytest.raises(TrainerError, match=r"Of 3 parts that the workers wrote, 1 aren't in .*--output that all"):
+        spark._finish(tmp_path, {*named, "part-00002-d.parquet"}, 3)
+    spark._finish(tmp_path, named, 2)
+    assert {path.name for path in tmp_path.iterdir()} == {*named, "_SUCCESS"}
+
+
 # -- with Spark -------------------------------------------------------------------------------------------------------
 
 
