@@ -62,6 +62,12 @@ def build(
         typer.Option(help="Only outcomes known before this instant (UTC), such as 2000-12-01 or 2000-12-01T06:30."),
     ] = None,
     tolerance: Tolerance = DEFAULT_TOLERANCE,
+    rows: Annotated[
+        bool,
+        typer.Option(
+            "--rows", help="Keep outcomes as whole rows too, for runs that read them (11_sequence). Needs more room."
+        ),
+    ] = False,
     mart: Mart = None,
     manifest: Manifest = None,
     as_json: Json = False,
@@ -75,7 +81,11 @@ def build(
     require_extra("serving", "`trainer state`")
     from trainer.serving.online.events import Events
 
-    online, contract = _new(marts, mart, manifest, state, tolerance)
+    online, contract = _new(marts, mart, manifest, state, tolerance, rows)
+    if rows:
+        from trainer.serving.online.whole_rows import OfMart
+
+        online.state.whole = OfMart(contract, online.kept, online.columns)
     found = Events.of_mart(contract, events)
     _apply(online, found, _micros(as_of, "--as-of"), contract.n_rows, as_json)
 
@@ -164,7 +174,19 @@ def _check_options(
         raise TrainerError(f"{given} belongs to --served: a replay passes only if no value differs. Leave it out.")
 
 
-def _new(marts: Path, mart: str | None, manifest: Path | None, state: str, tolerance: int) -> tuple[Online, Contract]:
+def _check_delay(contract: Contract, tolerance: int) -> None:
+    """Raises: TrainerError where no outcome could be kept as a whole row once the state is built."""
+    delay = int(contract.variables.get("label_delay") or 0)
+    if delay > tolerance:
+        raise TrainerError(
+            f"--rows needs a --tolerance of at least var label_delay, {delay} s; it is {tolerance}: a whole row has "
+            "the features of its event's instant, and the state can go back by the tolerance only."
+        )
+
+
+def _new(
+    marts: Path, mart: str | None, manifest: Path | None, state: str, tolerance: int, rows: bool = False
+) -> tuple[Online, Contract]:
     from trainer.contract.manifest import compiled_models
     from trainer.contract.read import read_contract
     from trainer.serving.online.features import Online, settings_of
@@ -172,8 +194,10 @@ def _new(marts: Path, mart: str | None, manifest: Path | None, state: str, toler
     from trainer.serving.online.stores import open_store
 
     contract = read_contract(marts, mart, manifest)
+    if rows:
+        _check_delay(contract, tolerance)
     store = open_store(state)
-    State.create(store, settings_of(contract, compiled_models(manifest, contract.unique_id), tolerance))
+    State.create(store, settings_of(contract, compiled_models(manifest, contract.unique_id), tolerance, rows))
     online = Online(store)
     for name, reason in online.batch_only.items():
         console.print(f"{name}: batch only, {reason}.", style="yellow", markup=False, soft_wrap=True)
@@ -184,7 +208,7 @@ def _apply(online: Online, events: Events, before: int | None, rows: int | None,
     n_read = n_new = 0
     with ticking("Applying", rows or 0) as tick:
         for batch in events.by("known_at", before=before):
-            n_read, n_new = n_read + len(batch), n_new + online.apply(batch)
+            n_read, n_new = n_read + len(batch), n_new + sum(map(online.apply, online.parts(batch)))
             tick(len(batch))
     if as_json:
         typer.echo(json.dumps({"read": n_read, "new": n_new}))

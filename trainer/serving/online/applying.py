@@ -2,10 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from msgspec import msgpack
+
 from trainer.serving.online import days, history, known_texts, moments
-from trainer.serving.online.keys import LOG, Outcome, event_key, item_key, pair_key, segment_key, user_key
+from trainer.serving.online.keys import (
+    LOG,
+    Outcome,
+    event_key,
+    item_key,
+    pair_key,
+    past_key,
+    row_key,
+    segment_key,
+    user_key,
+)
 from trainer.serving.online.records import COUNTED, DAILY, LATEST, SCENES, TEXTS, Record, packed, unpacked
 from trainer.serving.online.stores import Blobs
+
+
+class UnreadKeysError(Exception):
+    """The transaction needs keys that it didn't read."""
+
+    def __init__(self, keys: list[bytes]):
+        super().__init__(keys)
+        self.keys = keys
 
 
 class Applying:
@@ -22,6 +44,20 @@ class Applying:
 
     def get(self, key: bytes) -> bytes | None:
         return self._changed[key] if key in self._changed else self._blobs[key]
+
+    def read(self, keys: Sequence[bytes]) -> Blobs:
+        """Blobs as they are by now. Raises: UnreadKeysError."""
+        there = self.changed
+        if unread := [key for key in keys if key not in there and key not in self._blobs]:
+            raise UnreadKeysError(unread)
+        return {key: there[key] if key in there else self._blobs[key] for key in keys}
+
+    def keep(self, outcomes: Sequence[Outcome], rows: Sequence[bytes]) -> None:
+        """Keep the whole rows of outcomes."""
+        for one, row in zip(outcomes, rows, strict=True):
+            past = self.get(past_key(one.user_id))
+            self.put(past_key(one.user_id), msgpack.encode([*(msgpack.decode(past) if past else ()), one.event_id]))
+            self.put(row_key(one.user_id, one.event_id), row)
 
     def put(self, key: bytes, blob: bytes | None) -> None:
         self._changed[key] = blob

@@ -7,7 +7,7 @@ Instants among Python's values are microseconds since 1970, UTC.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -29,6 +29,7 @@ TYPES = {
     "ctx_dense": pa.list_(pa.float64()),
     "ctx_ids": _TEXTS,
 }
+NOT_ASKED = ("event_id", "known_at", "known_date", "label")  # what a request can't know
 
 
 class EventRows:
@@ -50,6 +51,12 @@ class EventRows:
             kind = TYPES.get(name, array.type)
             rows._arrays[name] = array if array.type == kind else array.cast(kind)
         return rows
+
+    @classmethod
+    def requests(cls, events: Sequence[tuple[EventRows, int]]) -> EventRows:
+        """Single rows of events, by their places, without what a request can't know. All have the same columns."""
+        names = [name for name in TYPES if name in events[0][0] and name not in NOT_ASKED] if events else []
+        return cls(len(events), {name: [rows.values(name)[place] for rows, place in events] for name in names})
 
     def __len__(self) -> int:
         return self._n_rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,14 @@ from trainer.contract.schema import Contract
 from trainer.serving.online.event_rows import EventRows
 from trainer.serving.online.formulas import Computed, Formulas, history_columns, history_lists, type_of
 from trainer.serving.online.gathered import Gathered
-from trainer.serving.online.keys import GRAINS, Outcome, Request
+from trainer.serving.online.keys import GRAINS, Outcome, Request, row_key
 from trainer.serving.online.moments import DAY
 from trainer.serving.online.state import Settings, State
 from trainer.serving.online.stores import Store
 from trainer.serving.online.supplied import HISTORY_LISTS, MICROS
 from trainer.serving.online.texts import Texts
 from trainer.serving.online.values import Value
+from trainer.serving.online.whole_rows import OfMart, decoded, kept_columns, of_state
 
 NOT_SERVED = ("key", "label", "split", "time")  # roles that aren't features of a request
 
@@ -47,15 +48,27 @@ class Online:
         self._counted = tuple(counted)
         self.columns, self.batch_only = self._formulas.columns, self._formulas.batch_only
         self.inputs = frozenset(self._formulas.inputs)
+        self.types = self._formulas.types
+        self.kept = kept_columns(settings.columns, NOT_SERVED)
+        if settings.rows:
+            everything = self if columns is None else Online(store)
+            self.state.whole = of_state(lambda events, found: everything.compute(events, found).table(), self.kept)
 
     def features(self, events: pa.Table) -> pa.Table:
         """The features of requests, which have the columns of `stg_events`. Shapes: B rows -> B rows."""
         rows = EventRows.of(events)
         return self.compute(rows, self.gather(requests_of(rows))).table()
 
-    def gather(self, requests: Sequence[Request]) -> Gathered:
-        """What the state has for these requests now: the part of `features` that must not wait."""
-        return self.state.gather(requests, self._grains)
+    def gather(self, requests: Sequence[Request], *more: str) -> Gathered:
+        """What the state has for these requests now: the part of `features` that must not wait. more: other grains."""
+        return self.state.gather(requests, (*self._grains, *more))
+
+    def past(self, user_id: str, event_ids: Sequence[str]) -> pa.Table:
+        """Outcomes of a user as whole rows: OWN of whole_rows.py and the columns that are computed here."""
+        keys = [row_key(user_id, event) for event in event_ids]
+        blobs = self.state.store.get(keys)
+        types = {name: kind for name, kind in self.types.items() if name in self.kept}
+        return decoded([blob for key in keys if (blob := blobs[key]) is not None], self.kept, types)
 
     def compute(self, events: EventRows, gathered: Gathered) -> Computed:
         """The features from what was gathered: the part that needs no state."""
@@ -72,8 +85,26 @@ class Online:
         values = self._history(len(events), _Given(events, self._texts)).table()
         listed = zip(*(values[name].to_pylist() for name in self._history.columns), strict=True)
         columns = [events.values(name) for name in ("event_id", "user_id", "item_id", "scene", "known_at", "label")]
-        rows = zip(*columns, map(list, listed), *_texts_of(events), strict=True)
+        places = ((events, place) for place in range(len(events)))
+        rows = zip(*columns, map(list, listed), *_texts_of(events), events.values("event_at"), places, strict=True)
         return [Outcome(*row) for row in rows]
+
+    def parts(self, events: pa.Table) -> Iterator[pa.Table]:
+        """Events by known_at in parts that can be applied at once: of a state that computes whole rows, by time.
+
+        A whole row has the features of its event's instant; when its part is applied, that may be `tolerance` ago.
+        """
+        if not self.settings.rows or isinstance(self.state.whole, OfMart) or not len(events):
+            yield events
+            return
+        rows, tolerance, first = EventRows.of(events), self.settings.tolerance * 1_000_000, 0
+        oldest = rows.values("event_at")[0]
+        for place, (at, known_at) in enumerate(zip(rows.values("event_at"), rows.values("known_at"), strict=True)):
+            oldest = min(oldest, at)
+            if known_at - tolerance > oldest and place > first:
+                yield events.slice(first, place - first)
+                first, oldest = place, at
+        yield events.slice(first)
 
     def apply(self, events: pa.Table | EventRows) -> int:
         """Count the outcomes of events, each once; return how many were new."""
@@ -134,8 +165,11 @@ def requests_of(events: EventRows) -> list[Request]:
     return list(map(Request, *(events.values(name) for name in ("user_id", "item_id", "scene", "event_at"))))
 
 
-def settings_of(contract: Contract, models: dict[str, str], tolerance: int) -> Settings:
-    """What a state for a mart must know. models: the SQL of the mart and of all that it reads."""
+def settings_of(contract: Contract, models: dict[str, str], tolerance: int, rows: bool = False) -> Settings:
+    """What a state for a mart must know. models: the SQL of the mart and of all that it reads.
+
+    rows: whether outcomes are kept as whole rows too.
+    """
     variables = dict(contract.variables)
     if "history_length" not in variables:
         raise TrainerError(
@@ -152,6 +186,7 @@ def settings_of(contract: Contract, models: dict[str, str], tolerance: int) -> S
         models=models,
         tolerance=tolerance,
         checksums=contract.lineage["node_checksums"],
+        rows=rows,
     )
 
 

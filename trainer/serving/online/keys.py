@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -16,7 +16,8 @@ LOG = b"log"  # what is counted of all events, by the day
 class Outcome:
     """One event whose outcome is known. known_at: microseconds since 1970, UTC. values: what a history lists of it.
 
-    item_texts: title and entities, empty where the event has neither; user_texts: the same of its user.
+    item_texts: title and entities, empty where the event has neither; user_texts: the same of its user. event_at,
+    event: its instant, and its place among the rows that it came with, for a state that keeps whole rows.
     """
 
     event_id: str
@@ -28,6 +29,8 @@ class Outcome:
     values: list[Any]
     item_texts: tuple[str | None, ...] = ()
     user_texts: tuple[str | None, ...] = ()
+    event_at: int = 0
+    event: Any = field(default=None, compare=False, repr=False)
 
 
 class Request(NamedTuple):
@@ -63,6 +66,16 @@ def pair_key(user_id: str, item_id: str) -> bytes:
 def event_key(event_id: str) -> bytes:
     """What an event was applied with."""
     return b"event" + _part(event_id)
+
+
+def past_key(user_id: str) -> bytes:
+    """The list of a user's events whose whole rows are kept."""
+    return b"past" + _part(user_id)
+
+
+def row_key(user_id: str, event_id: str) -> bytes:
+    """The whole row of an outcome."""
+    return b"row" + _part(user_id) + _part(event_id)
 
 
 def changed_keys(one: Outcome) -> tuple[bytes, ...]:

@@ -1,7 +1,7 @@
 """The model of a run for a few rows at a time: networks by onnxruntime, trees by LightGBM.
 
 Rows of numbers, ids and categories are encoded here, straight from what the formulas computed. Rows with texts or
-outcomes are encoded as `trainer score` does it, through a table.
+outcomes are encoded as `trainer score` does it, through a table; a network that reads whole rows runs in PyTorch.
 Legend: B rows, F id and category fields, D numbers.
 """
 
@@ -22,6 +22,7 @@ from trainer.base.errors import TrainerError, require_extra
 from trainer.base.progress import working
 from trainer.base.threads import usable
 from trainer.columns.rows import LARGEST, Part, to_float
+from trainer.columns.sequences import OutcomeIndex
 from trainer.columns.store import Columns
 from trainer.inputs.batch import Batch
 from trainer.inputs.batcher import Batcher
@@ -51,12 +52,19 @@ class Predictor:
         self._codes = [by_name[code.name] for code in self._inputs.codes]
         self._dense = [by_name[dense.name] for dense in self._inputs.dense]
         self._scenes = {scene: place for place, scene in enumerate(self._inputs.scenes)}
-        self._session = None if model.fitted.is_trees else _session(model, run)
+        self._session = None if model.fitted.is_trees or self._inputs.window else _session(model, run)
         self._taken = [one.name for one in self._session.get_inputs()] if self._session else []
 
-    def __call__(self, computed: Computed, events: EventRows) -> np.ndarray:
-        """Shapes: the features of B rows, and the events that they are of -> (B,) probabilities, float64."""
-        if self._reads_texts:
+    def __call__(self, computed: Computed, events: EventRows, past: OutcomeIndex | None = None) -> np.ndarray:
+        """Shapes: the features of B rows, and the events that they are of -> (B,) probabilities, float64.
+
+        past: the outcomes of their users, for a model that reads whole rows.
+        """
+        if past is not None:
+            columns = self._model.block(self.table(computed, events), "the request")
+            scene_B = columns.scene_N.astype(np.int64)
+            logits_B = self._model.fitted.logits(columns, np.arange(len(events)), outcomes=past)
+        elif self._reads_texts:
             scene_B, logits_B = self._of_table(self.table(computed, events))
         else:
             scene_B, logits_B = self._of_numbers(computed, events)

@@ -22,7 +22,7 @@ from trainer.base.errors import TrainerError
 from trainer.contract.read import one_build
 from trainer.contract.schema import Contract
 from trainer.serving.online.compared import Difference
-from trainer.serving.online.event_rows import EventRows
+from trainer.serving.online.event_rows import NOT_ASKED, EventRows
 from trainer.serving.online.events import Events
 from trainer.serving.online.features import Online, requests_of
 from trainer.serving.online.gathered import Gathered
@@ -32,7 +32,6 @@ from trainer.serving.online.stores import Store
 
 _PROGRESS = b"replay"
 _BEFORE_ALL = -(2**62)  # microseconds
-_ASKED_WITHOUT = ("event_id", "known_at", "known_date", "label")  # what a request can't know
 
 
 @dataclass
@@ -102,7 +101,7 @@ def replay(
     expected = _Expected(contract, online.columns, done.position)
     with one_build(contract.folder, contract.build):
         for asked in _from(events.by("event_at"), done.position):
-            rows = EventRows.of(asked.drop_columns([c for c in _ASKED_WITHOUT if c in asked.column_names]))
+            rows = EventRows.of(asked.drop_columns([c for c in NOT_ASKED if c in asked.column_names]))
             requests, gathered = requests_of(rows), Gathered()
             at_B = np.array(rows.values("event_at"), np.int64)
             edges = [0, *(np.flatnonzero(np.diff(at_B)) + 1).tolist(), len(at_B)]

@@ -14,6 +14,7 @@ from trainer.base.errors import TrainerError
 from trainer.serving.online.event_rows import EventRows
 from trainer.serving.online.features import Online, requests_of
 from trainer.serving.online.fits import check_fits
+from trainer.serving.online.past import Past
 from trainer.serving.online.predictor import Predictor
 from trainer.serving.online.state import State
 from trainer.serving.online.stores import Store
@@ -41,21 +42,27 @@ class Scorer:
 
     def __init__(self, store: Store, run: Path, vectors: Path | None = None):
         self.model = Model.load(run, vectors)
-        check_fits(run, self.model.fitted.inputs.scenes, State(store).settings)
-        if self.model.fitted.inputs.window:
+        settings = State(store).settings
+        check_fits(run, self.model.fitted.inputs.scenes, settings)
+        if self.model.fitted.inputs.window and not settings.rows:
             raise TrainerError(
-                f"{run} reads its users' outcomes as whole rows, which a state doesn't keep. Score it with "
-                "`trainer score --history`."
+                f"{run} reads its users' outcomes as whole rows, which this state doesn't keep. Build one that does in "
+                "another place: `trainer state build --rows`."
             )
         self.online = Online(store, self.model.required.names)
         for name, reason in self.online.batch_only.items():
             raise TrainerError(f"{run} reads {name}: batch only, {reason}.")
         torch.set_num_threads(1)  # in this process: for rows this few, threads cost more than they save
         self._predict = Predictor(self.model, run)
+        self._past = Past(self.online, self.model) if self.model.fitted.inputs.window else None
 
     def score(self, events: pa.Table | EventRows) -> Scored:
         """Score requests, which have the columns of `stg_events`. Shapes: B rows -> B rows."""
         events = EventRows.of(events)
-        gathered = self.online.gather(requests_of(events))
+        requests = requests_of(events)
+        gathered = self.online.gather(requests, *(["past"] if self._past else []))
         computed = self.online.compute(events, gathered)
-        return Scored(self._predict(computed, events), gathered.clock, lambda: self._predict.table(computed, events))
+        past = self._past(requests, gathered) if self._past else None
+        return Scored(
+            self._predict(computed, events, past), gathered.clock, lambda: self._predict.table(computed, events)
+        )

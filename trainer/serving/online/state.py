@@ -15,31 +15,27 @@ from functools import partial
 from typing import Any
 
 from trainer.base.errors import TrainerError
-from trainer.serving.online import known_texts, moments
-from trainer.serving.online.applying import Applying, noted
+from trainer.serving.online import known_texts
+from trainer.serving.online.applying import Applying, UnreadKeysError, noted
 from trainer.serving.online.blobs import NONE
 from trainer.serving.online.gathered import Counts, Gathered
 from trainer.serving.online.keys import (
     GRAINS,
-    LOG,
     Outcome,
     Request,
     changed_keys,
     event_key,
     item_key,
-    pair_key,
-    segment_key,
+    past_key,
     user_key,
 )
-from trainer.serving.online.records import COUNTED, DAILY, LATEST, SCENES, TEXTS, Record, unpacked
+from trainer.serving.online.reading import GoneError, Read, Reading
+from trainer.serving.online.records import TEXTS, unpacked
 from trainer.serving.online.stores import Blobs, Store
-from trainer.serving.online.supplied import MOMENTS
+from trainer.serving.online.whole_rows import Whole
 
 _FORM = 2  # of the blobs; another number is another way to write them
 _SETTINGS, _CLOCK, HOLD = b"settings", b"clock", b"hold"
-_OF_USER, _OF_ITEM = {"user", "user_scene", "user_days", "history"}, {"item", "item_scene", "item_days"}
-_IN_SCENES = ("user_scene", "item_scene")
-_PLACES = {"user": COUNTED, "item": COUNTED, "user_days": DAILY, "item_days": DAILY, "history": LATEST}
 _CHUNK = 2000  # outcomes per transaction where many are applied
 
 
@@ -48,7 +44,8 @@ class Settings:
     """What a state was made for.
 
     models: the SQL of the mart and of all that it reads, by relation; tolerance: seconds by which an outcome, or a
-    request, may be older than the newest outcome; checksums: dbt's, of the SQL files that the mart was built by.
+    request, may be older than the newest outcome; checksums: dbt's, of the SQL files that the mart was built by; rows:
+    whether outcomes are kept as whole rows too.
     """
 
     mart: str
@@ -61,6 +58,7 @@ class Settings:
     tolerance: int
     form: int = _FORM
     checksums: dict[str, str] = field(default_factory=dict)
+    rows: bool = False
 
 
 class OldOutcomeError(TrainerError):
@@ -93,6 +91,7 @@ class State:
         self.settings = Settings(**raw)
         self._slots = {scene: slot for slot, scene in enumerate(self.settings.scenes)}
         self._tolerance = self.settings.tolerance * 1_000_000
+        self.whole: Whole | None = None  # what makes the whole rows, of a state that keeps them
 
     @classmethod
     def create(cls, store: Store, settings: Settings) -> State:
@@ -123,7 +122,7 @@ class State:
         """The latest known texts of items (title, entities) or users, of those that have any. of: `item` or `user`."""
         keys = {one: item_key(one) if of == "item" else user_key(one) for one in ids}
         blobs = self.store.get(list(keys.values())) if keys else {}
-        found = {one: known_texts.texts_in(self._record(blobs[key])[TEXTS]) for one, key in keys.items()}
+        found = {one: known_texts.texts_in(unpacked(blobs[key], len(self._slots))[TEXTS]) for one, key in keys.items()}
         return {one: texts for one, texts in found.items() if texts is not None}
 
     def slot(self, scene: str) -> int:
@@ -147,72 +146,40 @@ class State:
                 self._check(one)
             counts: list[int] = []
             keys = [_CLOCK, HOLD, *(key for one in some for key in changed_keys(one))]
-            self.store.update(keys, partial(self._changed, outcomes=some, counts=counts))
+            keys += [past_key(one.user_id) for one in some] if self.settings.rows else []
+            while True:
+                try:
+                    self.store.update(keys, partial(self._changed, outcomes=some, counts=counts))
+                    break
+                except UnreadKeysError as error:
+                    keys += error.keys
             n_new += counts[-1]
         return n_new
 
     def gather(self, requests: Sequence[Request], grains: Collection[str] = GRAINS) -> Gathered:
-        """Read what requests need of these grains, all of it as of one moment.
+        """Read what requests need of these grains, all of it as of one moment. `past`: the lists of whole rows.
 
         Raises: OldRequestError for an instant more than `tolerance` before the newest outcome.
         """
-        slots = [self.slot(request.scene) for request in requests]
-        # The candidates of one user differ in their items only: what is of the user is read and counted once.
-        shared = len(requests) > 0 and len({(one.user_id, one.scene, one.at) for one in requests}) == 1
-        of_user = requests[:1] if shared else requests
-        wanted = set(grains)
-        user_keys = [user_key(one.user_id) for one in of_user] if wanted & _OF_USER else []
-        item_keys = [item_key(one.item_id) for one in requests] if wanted & _OF_ITEM else []
-        pair_keys = [pair_key(one.user_id, one.item_id) for one in requests] if "user_item" in wanted else []
-        at = [request.at for request in requests]
-        blobs = self.store.get([_CLOCK, HOLD, LOG, *user_keys, *item_keys, *pair_keys])
-        clock = _instant(blobs[_CLOCK])
-        if at and min(at) < self._settled(clock, blobs[HOLD]):
+        return self._gathered(requests, grains, self.store.get)
+
+    def _gathered(self, requests: Sequence[Request], grains: Collection[str], read: Read) -> Gathered:
+        for scene in {request.scene for request in requests}:
+            self.slot(scene)
+        reading = Reading(requests, grains)
+        blobs = read([_CLOCK, HOLD, *reading.keys])
+        clock, oldest = _instant(blobs[_CLOCK]), min((request.at for request in requests), default=None)
+        if oldest is not None and oldest < self._settled(clock, blobs[HOLD]):
             raise OldRequestError(
-                f"A request is as of {_text(min(at))}, but the state has outcomes until {_text(clock)} and "
+                f"A request is as of {_text(oldest)}, but the state has outcomes until {_text(clock)} and "
                 f"can't go back more than {self.settings.tolerance} s."
             )
-        nothing = self._record(None)
-        users, items = (
-            [nothing if (blob := blobs[key]) is None else self._record(blob) for key in of]
-            for of in (user_keys, item_keys)
-        )
-        found = Gathered(clock)
-        for grain in grains:
-            if grain == "user_item":
-                own = [blobs[key] for key in pair_keys]
-            elif grain == "log_days":
-                own = [blobs[LOG]] * len(of_user)
-            elif grain in _IN_SCENES:
-                of = users if grain == "user_scene" else items
-                own = [record[SCENES + slot] for record, slot in zip(of, slots, strict=False)]
-            else:
-                own = [record[_PLACES[grain]] for record in (users if grain in _OF_USER else items)]
-            found.blobs[grain], found.at[grain] = own, at[: len(own)]
-            found.position[grain] = [0] * len(at) if shared and len(own) == 1 else list(range(len(own)))
-        self._put_segments(found, requests)
-        return found
-
-    def _put_segments(self, found: Gathered, requests: Sequence[Request]) -> None:
-        """The moments of the hour that a reader's window cuts, into blobs that lack them. A segment never changes."""
-        cut = [
-            (grain, place, segment_key(grain, requests[place], hour), hour)
-            for grain in MOMENTS
-            if grain in found.blobs
-            for place in moments.with_hours(found.blobs[grain])
-            if (hour := moments.cut_hour(found.blobs[grain][place], found.at[grain][place])) is not None
-        ]
-        segments = self.store.get([key for _, _, key, _ in cut]) if cut else {}
-        for grain, place, key, hour in cut:
-            blob, segment = found.blobs[grain][place], segments[key]
-            assert blob is not None
-            if segment is None:
-                at = found.at[grain][place]
-                raise OldRequestError(f"What a request as of {_text(at)} needs was removed from the state just now.")
-            found.blobs[grain][place] = moments.with_segment(blob, hour, segment)
-
-    def _record(self, blob: bytes | None) -> Record:
-        return unpacked(blob, len(self._slots))
+        try:
+            return reading.gathered(blobs, clock, self._slots, read)
+        except GoneError:
+            raise OldRequestError(
+                f"What a request as of {_text(oldest)} needs was removed from the state just now."
+            ) from None
 
     def counts(self, gathered: Gathered) -> Counts:
         return Counts(gathered, len(self.settings.scenes), self.settings.history_length)
@@ -230,7 +197,7 @@ class State:
 
     def _changed(self, blobs: Blobs, outcomes: list[Outcome], counts: list[int]) -> Blobs:
         applying = Applying(blobs, len(self._slots), self.settings.history_length)
-        hold, n_new = blobs[HOLD], 0
+        hold, new = blobs[HOLD], list[Outcome]()
         clock = _instant(blobs[_CLOCK])
         for one in outcomes:
             there = applying.applied_with(one)
@@ -250,11 +217,25 @@ class State:
                 )
             clock = one.known_at if clock is None else max(clock, one.known_at)
             applying.count(one, self._slots[one.scene], self._settled(clock, hold))
-            n_new += 1
-        if n_new:
+            new.append(one)
+        if new:
             applying.put(_CLOCK, str(clock).encode())
-        counts.append(n_new)
+        if new and self.settings.rows:
+            self._keep(new, applying)
+        counts.append(len(new))
         return applying.changed
+
+    def _keep(self, new: list[Outcome], applying: Applying) -> None:
+        """Keep outcomes as whole rows: with the features that their events had, whatever became known since."""
+        assert self.whole is not None
+        try:
+            rows = self.whole(new, lambda requests: self._gathered(requests, GRAINS, applying.read))
+        except OldRequestError as error:
+            raise OldOutcomeError(
+                f"This state keeps outcomes as whole rows, with the features that their events had then. {error} Apply "
+                "outcomes sooner after their events, or build the state with a larger --tolerance."
+            ) from None
+        applying.keep(new, rows)
 
 
 def _instant(blob: bytes | None) -> int | None:
