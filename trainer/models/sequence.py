@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Annotated
 
@@ -10,7 +11,7 @@ from pydantic import AfterValidator, Field, ValidationInfo
 from torch import nn
 
 from trainer.contract.schema import Input
-from trainer.inputs.batch import Batch, Sizes
+from trainer.inputs.batch import Batch, Outcomes, Sizes
 from trainer.models import keys
 from trainer.models.layers import Dropout, RecentBlock, Sight, TextJoin, embedding_table, take_fields
 
@@ -81,12 +82,12 @@ class Sequence(nn.Module):
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Shapes: batch of B rows -> logits_B, float32."""
-        outcomes = batch.outcomes
-        assert outcomes is not None, "the stage reads sequences, so the batcher gives them"
-        asked, own = outcomes.asked_seen_GQ, outcomes.seen_GL
-        of_rows = Sight.of(asked, outcomes.asked_at_GQ, outcomes.at_GL, self.window)
-        item_BD, context_BD = self._read(batch)
-        x_GQD = nn.functional.embedding(outcomes.asked_GQ, self.dropout(item_BD + context_BD))
+        assert batch.outcomes is not None, "the stage reads sequences, so the batcher gives them"
+        return self.ask(batch, self.remember(batch.outcomes))
+
+    def remember(self, outcomes: Outcomes) -> Iterator[torch.Tensor]:
+        """What each layer keeps of the outcomes, whoever asks. Shapes: -> (2, G, H, 1 + L, E) each."""
+        own = outcomes.seen_GL
         item_TD, context_TD = self._read(outcomes.rows)
         happened_TD = item_TD + context_TD + self.labels(outcomes.rows.label_B.long())
         memory_GLD = nn.functional.embedding(outcomes.row_GL, self.dropout(happened_TD))
@@ -95,9 +96,19 @@ class Sequence(nn.Module):
         for k, layer in enumerate(self.layers):
             assert isinstance(layer, RecentBlock)
             memory = layer.remember(memory_GLD)
-            x_GQD = layer(x_GQD, memory, of_rows)
+            yield memory
             if k < last:
                 memory_GLD = layer(memory_GLD, memory, of_outcomes)
+
+    def ask(self, batch: Batch, memories: Iterable[torch.Tensor]) -> torch.Tensor:
+        """memories: what `remember` gave for the batch's outcomes. Shapes: batch of B rows -> logits_B, float32."""
+        outcomes = batch.outcomes
+        assert outcomes is not None
+        of_rows = Sight.of(outcomes.asked_seen_GQ, outcomes.asked_at_GQ, outcomes.at_GL, self.window)
+        item_BD, context_BD = self._read(batch)
+        x_GQD = nn.functional.embedding(outcomes.asked_GQ, self.dropout(item_BD + context_BD))
+        for layer, memory in zip(self.layers, memories, strict=True):
+            x_GQD = layer(x_GQD, memory, of_rows)
         x_BD = nn.functional.embedding(outcomes.place_B, x_GQD.flatten(0, 1))
         return self.head(torch.cat([x_BD, context_BD], 1))[:, 0]
 

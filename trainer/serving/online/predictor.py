@@ -11,7 +11,7 @@ import hashlib
 import itertools
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,6 @@ from trainer.base.errors import TrainerError, require_extra
 from trainer.base.progress import working
 from trainer.base.threads import usable
 from trainer.columns.rows import LARGEST, Part, to_float
-from trainer.columns.sequences import OutcomeIndex
 from trainer.columns.store import Columns
 from trainer.inputs.batch import Batch
 from trainer.inputs.batcher import Batcher
@@ -30,10 +29,13 @@ from trainer.inputs.features import UNSEEN
 from trainer.inputs.table import BLOCK
 from trainer.serving.online.event_rows import EventRows
 from trainer.serving.online.formulas import Computed
+from trainer.serving.online.past import Known
 from trainer.serving.online.values import List, Value
 from trainer.serving.onnx import OPSET, export_graph
 from trainer.serving.score import Model
 from trainer.training.trees import as_tree_features
+
+_Numbers: TypeAlias = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Predictor:
@@ -55,15 +57,18 @@ class Predictor:
         self._session = None if model.fitted.is_trees or self._inputs.window else _session(model, run)
         self._taken = [one.name for one in self._session.get_inputs()] if self._session else []
 
-    def __call__(self, computed: Computed, events: EventRows, past: OutcomeIndex | None = None) -> np.ndarray:
+    def __call__(self, computed: Computed, events: EventRows, past: Known | None = None) -> np.ndarray:
         """Shapes: the features of B rows, and the events that they are of -> (B,) probabilities, float64.
 
         past: the outcomes of their users, for a model that reads whole rows.
         """
-        if past is not None:
+        if past is not None and past.is_of_one:
+            scene_B, numbers = self._numbers(computed, events)
+            logits_B = past.ask(self._rows(*numbers), np.array(events.values("event_at"), np.int64))
+        elif past is not None:
             columns = self._model.block(self.table(computed, events), "the request")
             scene_B = columns.scene_N.astype(np.int64)
-            logits_B = self._model.fitted.logits(columns, np.arange(len(events)), outcomes=past)
+            logits_B = self._model.fitted.logits(columns, np.arange(len(events)), outcomes=past.index)
         elif self._reads_texts:
             scene_B, logits_B = self._of_table(self.table(computed, events))
         else:
@@ -82,6 +87,14 @@ class Predictor:
         return columns.scene_N.astype(np.int64), self._of_batch(batch)
 
     def _of_numbers(self, computed: Computed, events: EventRows) -> tuple[np.ndarray, np.ndarray]:
+        scene_B, numbers = self._numbers(computed, events)
+        if self._session is None:
+            x_BF = as_tree_features(self._inputs, *numbers)
+            return scene_B, self._model.fitted.trees.predict(x_BF, usable(1))
+        return scene_B, self._of_batch(self._rows(*numbers))
+
+    def _numbers(self, computed: Computed, events: EventRows) -> tuple[np.ndarray, _Numbers]:
+        """Scenes; their stand-ins, vocabulary indices and numbers. Shapes: -> (B,); (B,), (B, F), (B, D) float32."""
         read = _Read(computed, events, self._required.lengths)
         scenes = [self._scene(scene) for scene in read.values(self._required.scene, -1)]
         scene_B = np.broadcast_to(np.array(scenes, np.int64), computed.n_rows)
@@ -95,18 +108,15 @@ class Predictor:
         codes_BF = np.empty((computed.n_rows, len(self._codes)), np.int64)
         for f, (code, index) in enumerate(zip(self._codes, self._indices, strict=True)):
             codes_BF[:, f] = [index.get(value, UNSEEN) for value in read.values(code.column, code.position)]
-        raw_BD = raw_BD.astype(np.float32, order="C")
-        stand_in_B = self._stand_ins[scene_B]
-        if self._session is None:
-            x_BF = as_tree_features(self._inputs, stand_in_B, codes_BF, raw_BD)
-            return scene_B, self._model.fitted.trees.predict(x_BF, usable(1))
-        rows = Batch(
+        return scene_B, (self._stand_ins[scene_B], codes_BF, raw_BD.astype(np.float32, order="C"))
+
+    def _rows(self, stand_in_B: np.ndarray, codes_BF: np.ndarray, raw_BD: np.ndarray) -> Batch:
+        return Batch(
             torch.from_numpy(codes_BF + self._inputs.offsets),
             self._batcher.dense(torch.from_numpy(raw_BD)),
             torch.from_numpy(stand_in_B),
-            torch.zeros(computed.n_rows),
+            torch.zeros(len(raw_BD)),
         )
-        return scene_B, self._of_batch(rows)
 
     def _of_batch(self, batch: Batch) -> np.ndarray:
         assert self._session is not None
