@@ -101,20 +101,26 @@ def replay(
     expected = _Expected(contract, online.columns, done.position)
     with one_build(contract.folder, contract.build):
         for asked in _from(events.by("event_at"), done.position):
-            rows = EventRows.of(asked.drop_columns([c for c in NOT_ASKED if c in asked.column_names]))
-            requests, gathered = requests_of(rows), Gathered()
-            at_B = np.array(rows.values("event_at"), np.int64)
-            edges = [0, *(np.flatnonzero(np.diff(at_B)) + 1).tolist(), len(at_B)]
-            for first, after in pairwise(edges):
-                if due := outcomes.known_before(int(at_B[first])):
-                    online.state.apply(due)
-                gathered.joined(online.gather(requests[first:after]))
-            _compare(online, asked["event_id"].combine_chunks(), rows, gathered, expected, done)
-            done.applied_before = int(at_B[-1])
-            done.save(store)
+            with store.together():  # after a kill, this batch is done again
+                _step(online, asked, outcomes, expected, done)
             tick(len(asked))
     expected.check_end()
     return done
+
+
+def _step(online: Online, asked: pa.Table, outcomes: _Outcomes, expected: _Expected, done: Replay) -> None:
+    """Ask for the features of a batch of events, each at its instant, and apply what becomes known between them."""
+    rows = EventRows.of(asked.drop_columns([c for c in NOT_ASKED if c in asked.column_names]))
+    requests, gathered = requests_of(rows), Gathered()
+    at_B = np.array(rows.values("event_at"), np.int64)
+    edges = [0, *(np.flatnonzero(np.diff(at_B)) + 1).tolist(), len(at_B)]
+    for first, after in pairwise(edges):
+        if due := outcomes.known_before(int(at_B[first])):
+            online.state.apply(due)
+        gathered.joined(online.gather(requests[first:after]))
+    _compare(online, asked["event_id"].combine_chunks(), rows, gathered, expected, done)
+    done.applied_before = int(at_B[-1])
+    done.save(online.state.store)
 
 
 def _compare(

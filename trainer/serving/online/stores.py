@@ -45,6 +45,11 @@ class Store(ABC):
         `change` may be called more than once.
         """
 
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """One transaction for all changes meanwhile, where the store can: all of them, or after an error none."""
+        yield
+
     def work_aside(self) -> None:  # noqa: B027  # not all stores have such work
         """Do from now on what makes a call wait in a thread of its own: for a process that serves."""
 
@@ -64,6 +69,7 @@ class SQLiteStore(Store):
     def __init__(self, path: Path, wait: float = _WAIT_SECONDS):
         self._path, self._lock = path, threading.Lock()
         self._remembered, self._n_bytes, self._version = Blobs(), 0, -1
+        self._is_held = False  # by `together`
         self._closed = threading.Event()
         self._aside: threading.Thread | None = None
         with self._reported():
@@ -93,6 +99,19 @@ class SQLiteStore(Store):
                 if removed := [(key,) for key, value in changed.items() if value is None]:
                     self._connection.executemany("delete from state where key = ?", removed)
             self._remember(changed)  # once it is committed
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """A page that many changes touch is written once. Other writers wait until the end; one thread may call."""
+        with self._reported(), self._transaction("begin immediate"):
+            self._is_held = True
+            try:
+                yield
+            except BaseException:
+                self._version = -1  # what is remembered isn't in the file
+                raise
+            finally:
+                self._is_held = False
 
     def work_aside(self) -> None:
         """The log's pages go into the file every second, in place of at a commit, which would wait for the disk."""
@@ -146,6 +165,9 @@ class SQLiteStore(Store):
 
     @contextlib.contextmanager
     def _transaction(self, begin: str) -> Iterator[None]:
+        if self._is_held:
+            yield
+            return
         self._connection.execute(begin)
         try:
             yield

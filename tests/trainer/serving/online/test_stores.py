@@ -48,6 +48,26 @@ def test_what_another_writes_is_seen(url: str) -> None:
         store.close()
 
 
+def test_changes_together(url: str) -> None:
+    """They are seen at once by who makes them; in SQLite an error takes all of them back."""
+    mine, other = open_store(url), open_store(url)
+    with mine.together():
+        for n in range(3):
+            mine.update([b"a"], lambda blobs, n=n: {b"a": (blobs[b"a"] or b"") + b"%d" % n})
+        assert mine.get([b"a"]) == {b"a": b"012"}
+    assert other.get([b"a"]) == {b"a": b"012"}
+    if url.startswith("sqlite"):
+        with pytest.raises(ValueError, match="no"), mine.together():  # the error is in the middle
+            mine.update([b"a"], lambda _: {b"a": b"lost"})
+            raise ValueError("no")
+        for store in (mine, other):
+            assert store.get([b"a"]) == {b"a": b"012"}
+        mine.update([b"a"], lambda blobs: {b"a": (blobs[b"a"] or b"") + b"3"})
+        assert other.get([b"a"]) == {b"a": b"0123"}
+    for store in (mine, other):
+        store.close()
+
+
 def test_what_is_remembered_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stores, "_REMEMBERED", 10_000)
     store = stores.SQLiteStore(tmp_path / "state.sqlite")
