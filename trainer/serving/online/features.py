@@ -49,7 +49,7 @@ class Online:
         self.columns, self.batch_only = self._formulas.columns, self._formulas.batch_only
         self.inputs = frozenset(self._formulas.inputs)
         self.types = self._formulas.types
-        self.kept = kept_columns(settings.columns, NOT_SERVED)
+        self.kept = kept_columns(settings.columns, (*NOT_SERVED, "history"))  # an outcome's own history is never read
         if settings.rows:
             everything = self if columns is None else Online(store)
             self.state.whole = of_state(lambda events, found: everything.compute(events, found).table(), self.kept)

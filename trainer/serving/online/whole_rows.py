@@ -1,12 +1,14 @@
 """Outcomes as the whole rows that their events were, for runs that read a user's outcomes one by one.
 
 A row is what the mart has of an event: its keys, instants and label, then the values of all columns that are features
-of a request. Each is a blob of its own, which never changes; a user's list of events says which there are.
+of a request. Each is a blob of its own, which never changes; a user's list of events says which there are. It is
+compressed, since SQLite gives a blob of more than about 1,000 bytes a page of 4 KiB to itself.
 Legend: B events.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,14 +40,16 @@ def encoded(outcomes: Sequence[Outcome], table: pa.Table, kept: Sequence[str]) -
     columns = [_plain(table[name]).to_pylist() if name in table.column_names else nothing for name in kept]
     values = zip(*columns, strict=True) if columns else [()] * len(outcomes)
     return [
-        msgpack.encode([one.event_id, one.user_id, one.item_id, one.event_at, one.known_at, one.label, *of_one])
+        zlib.compress(
+            msgpack.encode([one.event_id, one.user_id, one.item_id, one.event_at, one.known_at, one.label, *of_one]), 1
+        )
         for one, of_one in zip(outcomes, values, strict=True)
     ]
 
 
 def decoded(blobs: Sequence[bytes], kept: Sequence[str], types: Mapping[str, pa.DataType]) -> pa.Table:
     """The rows with OWN and the columns of `types`, in the order of event_at and event_id, as a mart's are."""
-    rows = sorted((msgpack.decode(blob) for blob in blobs), key=lambda row: (row[3], row[0]))
+    rows = sorted((msgpack.decode(zlib.decompress(blob)) for blob in blobs), key=lambda row: (row[3], row[0]))
     places = {name: place for place, name in enumerate((*OWN, *kept))}
     wanted = {name: TYPES[name] for name in OWN} | dict(types)
     return pa.table({name: _typed([row[places[name]] for row in rows], kind) for name, kind in wanted.items()})

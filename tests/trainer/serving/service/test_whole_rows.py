@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,13 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 from msgspec import msgpack
+from typer.testing import CliRunner
 
+from tests.trainer.serving.online.serving import Served
 from tests.trainer.serving.service.conftest import Fitted
 from trainer.base.errors import TrainerError
+from trainer.cli import app
+from trainer.cli.online import _check_delay
 from trainer.run.directory import fit_run
 from trainer.serving.online import moments
 from trainer.serving.online.features import Online
@@ -69,7 +74,7 @@ def test_rows_computed_are_the_marts(fitted: Fitted, url: str, tmp_path: Path, m
     assert kept(computed.state.store, fitted.events) == expected
     table = computed.past(*next(iter({user: [event] for user, event in expected}.items())))
     assert table.num_rows == 1
-    assert set(computed.columns) <= set(table.column_names)
+    assert set(computed.kept) & set(computed.columns) <= set(table.column_names)
 
 
 def test_parts_by_time(fitted: Fitted, tmp_path: Path) -> None:
@@ -156,3 +161,28 @@ def test_what_is_refused(fitted: Fitted, run: Path, tmp_path: Path) -> None:
     events = fitted.events.slice(0, 5)
     with pytest.raises(TrainerError, match="the mart lacks event never"):
         other.apply(events.set_column(events.column_names.index("event_id"), "event_id", ids))
+
+
+def test_the_command(served: Served, fitted: Fitted, tmp_path: Path) -> None:
+    url, computed = f"sqlite:{tmp_path}/built.sqlite", state(fitted, f"sqlite:{tmp_path}/computed.sqlite")
+    build = ["state", "build", "--marts", str(served.marts), "--manifest", str(served.manifest), "--state", url]
+    ended = CliRunner().invoke(app, [*build, "--rows", "--json"])
+    assert json.loads(ended.stdout) == {"read": 1200, "new": 1200}
+    assert computed.apply(fitted.events) == 1200
+    found = Online(open_store(url))
+    table = found.past("u1", [event for user, event in kept(found.state.store, fitted.events) if user == "u1"])
+    expected = computed.past("u1", table["event_id"].to_pylist())
+    assert table.num_rows > 10
+    assert table.select(expected.column_names).equals(expected)
+    again = CliRunner().invoke(app, build)
+    assert again.exit_code != 0
+    assert "a state of other settings already (rows differ)" in " ".join(str(again.exception).split())
+
+
+def test_a_tolerance_that_no_outcome_can_keep(fitted: Fitted) -> None:
+    late = dataclasses.replace(fitted.contract, variables=fitted.contract.variables | {"label_delay": 7200})
+    with pytest.raises(
+        TrainerError, match=r"--rows needs a --tolerance of at least var label_delay, 7200 s; it is 3600"
+    ):
+        _check_delay(late, 3600)
+    _check_delay(late, 7200)
