@@ -138,10 +138,12 @@ def test_values_become_text_by_their_own_file_s_type(tmp_path_factory: pytest.Te
 
 
 @pytest.mark.parametrize("type_", [pa.float32(), pa.float64()])
-def test_nan_beside_small_numbers_is_text(type_: pa.DataType, tmp_path: Path) -> None:
-    """Statistics of a file without NULLs leave NaN out, and DuckDB takes isnan() for false there."""
-    pq.write_table(pa.table({"x": pa.array([1001.0, math.nan, 2.5], type_)}), tmp_path / "a.parquet")
-    assert [row[0] for row in rows(tmp_path, "parquet", "*.parquet", ["x"])] == ["1001", "NaN", "2.5"]
+@pytest.mark.parametrize("numbers", [[1001.0, 2.5], [1.0], [0.0], [-3.0, -3.0], [math.inf], []])
+def test_nan_beside_other_numbers_is_text(numbers: list[float], type_: pa.DataType, tmp_path: Path) -> None:
+    """Statistics of a file leave NaN out, and DuckDB folds by them; most where all other numbers are equal."""
+    pq.write_table(pa.table({"x": pa.array([*numbers, math.nan], type_)}), tmp_path / "a.parquet")
+    *others, last = [row[0] for row in rows(tmp_path, "parquet", "*.parquet", ["x"])]
+    assert last == "NaN" and others == [{2.5: "2.5", math.inf: "inf"}.get(n) or str(int(n)) for n in numbers]
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
