@@ -1,3 +1,4 @@
+import functools
 import os
 import signal
 import subprocess
@@ -130,7 +131,9 @@ def test_kill_minus_nine_then_the_same_command_finishes(write_mart, tiny_folder,
 
 def test_ctrl_c_keeps_finished_shards_and_says_how_to_go_on(write_mart, tiny_folder, tmp_path):
     many = [f"film number {i} " + "ab" * (i % 23) for i in range(20_000)]  # far more than until the third shard is seen
-    process = run_build(write_mart(many), tiny_folder, tmp_path)
+    # Tests that run in the background may have been started with Ctrl-C ignored, and what they start ignores it too.
+    hears = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = run_build(write_mart(many), tiny_folder, tmp_path, preexec_fn=hears)
     deadline = time.monotonic() + 60
     while len(list(tmp_path.glob("*/shards/*.safetensors"))) < 3 and time.monotonic() < deadline:
         time.sleep(0.002)
