@@ -159,7 +159,7 @@ def timed_replay(args: argparse.Namespace) -> dict[str, float]:
 
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(f"sqlite:{folder}/state.sqlite")
-        State.create(store, settings_of(contract, compiled_models(args.manifest, contract.unique_id), 3600))
+        State.create(store, settings_of(contract, compiled_models(args.manifest, contract), 3600))
         online, found = Online(store), Events.of_mart(contract, args.events)
         began = time.perf_counter()
         with suppress(EnoughError):

@@ -196,8 +196,9 @@ def _new(
     contract = read_contract(marts, mart, manifest)
     if rows:
         _check_delay(contract, tolerance)
-    store = open_store(state)
-    State.create(store, settings_of(contract, compiled_models(manifest, contract.unique_id), tolerance, rows))
+    settings = settings_of(contract, compiled_models(manifest, contract), tolerance, rows)
+    store = open_store(state)  # makes a file
+    State.create(store, settings)
     online = Online(store)
     for name, reason in online.batch_only.items():
         console.print(f"{name}: batch only, {reason}.", style="yellow", markup=False, soft_wrap=True)

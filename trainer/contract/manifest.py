@@ -10,7 +10,7 @@ from typing import Any
 from storage.places import shown
 from trainer.base.errors import TrainerError, nearest
 from trainer.base.fetching import fetch
-from trainer.contract.schema import Column, column_of
+from trainer.contract.schema import Column, Contract, column_of
 
 DEFAULT_MANIFEST = Path("target/manifest.json")
 _MANIFEST_WAITS = (0.1, 0.2, 0.4)  # seconds
@@ -58,23 +58,25 @@ def check_manifest(given: Path | None, record: dict[str, Any], columns: tuple[Co
     }
 
 
-def compiled_models(given: Path | None, unique_id: str) -> dict[str, str]:
-    """The SQL of a model and of all models that it reads, by the name of their relation.
+def compiled_models(given: Path | None, contract: Contract) -> dict[str, str]:
+    """The SQL of a mart and of all models that it reads, by the name of their relation.
 
-    Raises: TrainerError where dbt's last command compiled only some of them, or compiled them for a refresh.
+    Raises: TrainerError where dbt's last command compiled only some of them, for a refresh, or for another log.
     """
     path = given or DEFAULT_MANIFEST
     fetch(path)
     mend = "Run `dbt compile` with the vars of the build: it writes target/manifest.json. Or point --manifest at one."
     if not path.exists():
         raise TrainerError(f"No manifest {path}, which has the SQL of the features. {mend}")
-    found, waiting = dict[str, str](), [unique_id]
+    found, read, waiting = dict[str, str](), set[str](), [contract.unique_id]
     try:
         nodes = _read_manifest(path)["nodes"]
         while waiting:
-            node = nodes.get(waiting.pop())
-            if node is None or node["resource_type"] != "model" or node["alias"] in found:
+            unique_id = waiting.pop()
+            node = nodes.get(unique_id)
+            if node is None or node["resource_type"] != "model" or unique_id in read:
                 continue
+            read.add(unique_id)
             sql = node.get("compiled_code")
             if not sql:
                 raise TrainerError(f"{path} lacks the SQL of {node['name']}: dbt's last command left it out. {mend}")
@@ -84,6 +86,13 @@ def compiled_models(given: Path | None, unique_id: str) -> dict[str, str]:
             waiting += node["depends_on"]["nodes"]
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise TrainerError(f"{path} isn't a dbt manifest. {mend}") from None
+    built = {name for name in json.loads(contract.build)["node_checksums"] if name.startswith("model.")}
+    if only := sorted(built - read):  # the adapter is another one
+        others = ", ".join(sorted(read - built)) or "nothing in its place"
+        raise TrainerError(
+            f"{path} was compiled for another log than the mart's, {contract.dataset}: the mart was built from "
+            f"{', '.join(only)}, and the manifest has {others}. {mend}"
+        )
     return found
 
 

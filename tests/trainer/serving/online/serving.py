@@ -33,7 +33,7 @@ class Served:
 
     @cached_property
     def models(self) -> dict[str, str]:
-        return compiled_models(self.manifest, self.contract.unique_id)
+        return compiled_models(self.manifest, self.contract)
 
     def online(self, url: str, tolerance: int = 3600) -> Online:
         """The online code over the state at `url`, which is made if there is none."""
