@@ -8,7 +8,6 @@ write beside the store, and the shards go into it when all of them are there.
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -26,13 +25,11 @@ from embeddings.errors import EmbeddingsError
 from embeddings.recipe import Recipe
 from embeddings.texts import Texts
 from storage import atomic
-from storage.places import is_remote
-from storage.spark import a_session, why
+from storage.spark import TASKS_PER_CORE, Batches, a_session, by_workers, check_writable, why
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_TASKS_PER_CORE = 4
 _ASKED = pa.schema([("ids", pa.list_(pa.int64())), ("texts", pa.list_(pa.string()))])
 _MADE = pa.schema([("shard", pa.int64()), ("vectors", pa.binary()), ("n_cut", pa.int64()), ("n_tokens", pa.int64())])
 
@@ -62,16 +59,11 @@ class OnSpark:
         if not shards:
             return
         with atomic.workspace(store / "spark") as aside, a_session("embeddings build") as spark:
-            master = spark.sparkContext.master
-            if is_remote(store) and not master.startswith("local"):
-                raise EmbeddingsError(
-                    f"--vectors {store}: the workers of {master} can't write there. Name a folder that all of them"
-                    " see, and copy it."
-                )
+            check_writable(spark, "--vectors", store, EmbeddingsError)
             with pq.ParquetWriter(aside / "texts.parquet", _ASKED) as file:
                 for shard in shards:  # a row group each, so that a worker reads its own alone
                     file.write_table(pa.table({"ids": [shard.ids], "texts": [shard.texts]}, schema=_ASKED))
-            n_tasks = min(len(shards), _TASKS_PER_CORE * spark.sparkContext.defaultParallelism)
+            n_tasks = min(len(shards), TASKS_PER_CORE * spark.sparkContext.defaultParallelism)
             bounds = np.linspace(0, len(shards), n_tasks + 1).astype(int).tolist()
             options = self.options | {"dtype": encoder.recipe.dtype, "device": encoder.recipe.device}
             tasks = tuple(range(first, end) for first, end in pairwise(bounds))
@@ -81,22 +73,17 @@ class OnSpark:
 
 
 def _write(spark: SparkSession, job: Job, folder: Path) -> None:
-    from pyspark.sql.pandas.types import from_arrow_schema
-
-    def work(numbers: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def work(numbers: Batches) -> Batches:
         return encode_tasks(job, numbers)
 
-    n = len(job.tasks)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of pandas, which isn't used here
-        rows = spark.range(0, n, 1, n).mapInArrow(work, from_arrow_schema(_MADE))
     try:
+        rows = by_workers(spark, len(job.tasks), work, _MADE)
         rows.write.mode("overwrite").parquet(folder.absolute().as_uri())
     except Exception as error:  # one of several of Spark's
         raise EmbeddingsError(why(error)) from None
 
 
-def encode_tasks(job: Job, numbers: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def encode_tasks(job: Job, numbers: Batches) -> Batches:
     """In a worker: a row for each shard of the tasks with these numbers."""
     for batch in numbers:
         for number in batch.column(0).to_pylist():

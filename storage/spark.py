@@ -5,12 +5,20 @@ from __future__ import annotations
 import os
 import re
 import sys
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+import pyarrow as pa
 
+from storage.places import is_remote
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+TASKS_PER_CORE = 4
+Batches = Iterator[pa.RecordBatch]
 _OURS = re.compile(r"^\s*(?:trainer|storage|embeddings)\.[\w.]+Error: (.+)$", re.M)
 
 
@@ -56,6 +64,27 @@ def master_is_set() -> bool:
     home = Path(os.environ.get("SPARK_HOME", "."))
     defaults = Path(os.environ.get("SPARK_CONF_DIR", home / "conf")) / "spark-defaults.conf"
     return defaults.is_file() and bool(re.search(r"^\s*spark\.master\b", defaults.read_text(), re.M))
+
+
+def check_writable(spark: SparkSession, option: str, place: Path, error: type[Exception]) -> None:
+    """Raises: `error` where workers on other machines would have to write behind a URI."""
+    master = spark.sparkContext.master
+    if is_remote(place) and not master.startswith("local"):
+        raise error(
+            f"{option} {place}: the workers of {master} can't write there. Name a folder that all of them see, and "
+            "copy it."
+        )
+
+
+def by_workers(
+    spark: SparkSession, n: int, work: Callable[[Batches], Iterable[pa.RecordBatch]], schema: pa.Schema
+) -> DataFrame:
+    """What `work` makes, in Python workers, of the numbers of tasks, 0 to n - 1: a partition each, in that order."""
+    from pyspark.sql.pandas.types import from_arrow_schema
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of pandas, which isn't used here
+        return spark.range(0, n, 1, n).mapInArrow(work, from_arrow_schema(schema))
 
 
 def why(error: Exception) -> str:

@@ -86,7 +86,7 @@ def compiled_models(given: Path | None, contract: Contract) -> dict[str, str]:
             waiting += node["depends_on"]["nodes"]
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise TrainerError(f"{path} isn't a dbt manifest. {mend}") from None
-    built = {name for name in json.loads(contract.build)["node_checksums"] if name.startswith("model.")}
+    built = {name for name in contract.lineage["node_checksums"] if name.startswith("model.")}
     if only := sorted(built - read):  # the adapter is another one
         others = ", ".join(sorted(read - built)) or "nothing in its place"
         raise TrainerError(

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import socket
 import time
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +21,7 @@ import pyarrow.parquet as pq
 
 from storage import atomic, remote
 from storage.places import is_remote, local, shown
-from storage.spark import a_session, why
+from storage.spark import TASKS_PER_CORE, Batches, a_session, by_workers, check_writable, why
 from trainer.base.errors import TrainerError
 from trainer.base.progress import working
 from trainer.contract.read import one_build
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
 
 DONE = "_SUCCESS"  # as Spark names it: all parts are there
 _ROWS = 1 << 20  # of a task at most, about
-_TASKS_PER_CORE = 4
 _WIDER = {pa.uint8(): pa.int16(), pa.uint16(): pa.int32(), pa.uint32(): pa.int64(), pa.large_string(): pa.string()}
 
 _PART = pa.schema([("number", pa.int64()), ("part", pa.string()), ("rows", pa.int64())])
@@ -89,11 +86,7 @@ def score_on_spark(
     scoring = Scoring.of(run, source, keep, vectors, partitions).with_history(history)
     found, written = scoring.source, for_spark(scoring.schema)
     with one_build(source, scoring.build), a_session("trainer score") as spark:
-        if is_remote(output) and not spark.sparkContext.master.startswith("local"):
-            raise TrainerError(
-                f"--output {output}: the workers of {spark.sparkContext.master} can't write there. Name a folder that "
-                "all of them see, and copy it."
-            )
+        check_writable(spark, "--output", output, TrainerError)
         in_both = dict[str, Path]()
         if not is_remote(source):
             for path in found.files:
@@ -138,7 +131,7 @@ def tasks_of(source: Source, cores: int) -> tuple[tuple[Piece, ...], ...]:
             groups = range(file.metadata.num_row_groups)
             sizes.append([file.metadata.row_group(g).num_rows for g in groups])
     total = sum(map(sum, sizes))
-    enough = min(_ROWS, max(PREDICT_BATCH, -(-total // (_TASKS_PER_CORE * cores))))
+    enough = min(_ROWS, max(PREDICT_BATCH, -(-total // (TASKS_PER_CORE * cores))))
     tasks: list[tuple[Piece, ...]] = []
     open_task: list[Piece] = []
     n_open = 0
@@ -194,7 +187,7 @@ def scoring_of(job: Job) -> Scoring:
 _loaded: dict[str, Scoring] = {}
 
 
-def score_tasks(job: Job, numbers: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def score_tasks(job: Job, numbers: Batches) -> Batches:
     """In a worker: write what is scored of the tasks with these numbers; the name and the rows of each one's part.
 
     A task that is tried again writes another part, so a part that is named is whole.
@@ -224,19 +217,15 @@ def _text(path: Path) -> str:
 
 def _write(spark: SparkSession, job: Job) -> None:
     """Let the workers write the parts."""
-    from pyspark.sql.pandas.types import from_arrow_schema
 
-    def tasks(numbers: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def work(numbers: Batches) -> Batches:
         return score_tasks(job, numbers)
 
     n = len(job.tasks)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of pandas, which isn't used here
-        try:
-            rows = spark.range(0, n, 1, n).mapInArrow(tasks, from_arrow_schema(_PART))
-            parts = {row["number"]: row["part"] for row in rows.collect()}
-        except Exception as error:  # one of several of Spark's
-            raise TrainerError(why(error)) from None
+    try:
+        parts = {row["number"]: row["part"] for row in by_workers(spark, n, work, _PART).collect()}
+    except Exception as error:  # one of several of Spark's
+        raise TrainerError(why(error)) from None
     _finish(Path(job.folder), set(parts.values()), n)
 
 
