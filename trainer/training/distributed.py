@@ -87,6 +87,10 @@ def team() -> Iterator[Team]:
                 "it has GPUs, or hide the GPUs with CUDA_VISIBLE_DEVICES= to train on CPUs."
             )
         torch.cuda.set_device(local)
+    # Optimizers import it, and what it holds by then lives as long as the process: a group whose threads outlive
+    # Python's end would abort that (its functions' default is the group of all processes).
+    from torch.distributed.nn import functional  # noqa: F401
+
     with _ended_in_words():
         try:
             store, _, _ = next(dist.rendezvous("env://", rank, size, timeout=JOIN))

@@ -218,7 +218,15 @@ def test_a_session_starts_the_processes_of_a_fit(spark_session: Any, run: Path, 
     """PySpark's launcher, as docs/scale.md has it; the fit's own tests are in training/test_distributed.py."""
     from pyspark.ml.torch.distributor import TorchDistributor
 
+    def fit_and_look(*what: Any) -> tuple[Any, list[str]]:  # in here, so that it's sent, not imported
+        results = fit_run(*what)
+        return results, [path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")]
+
     distributor = TorchDistributor(num_processes=2, local_mode=True, use_gpu=False)
-    found = distributor.run(fit_run, load_stage(run / "config.yaml"), run.parent / "marts", tmp_path / "shared")
+    found, threads = distributor.run(
+        fit_and_look, load_stage(run / "config.yaml"), run.parent / "marts", tmp_path / "shared"
+    )
     assert found["splits"].keys() == {"val", "test"}
+    # A thread that gloo left would abort the process at its end, now and then.
+    assert threads and not [name for name in threads if "gloo" in name]
     assert read_json(tmp_path / "shared" / "lineage.json")["processes"] == 2
