@@ -61,7 +61,8 @@ def check_manifest(given: Path | None, record: dict[str, Any], columns: tuple[Co
 def compiled_models(given: Path | None, contract: Contract) -> dict[str, str]:
     """The SQL of a mart and of all models that it reads, by the name of their relation.
 
-    Raises: TrainerError where dbt's last command compiled only some of them, for a refresh, or for another log.
+    Raises: TrainerError where dbt's last command compiled only some of them, for a refresh, for another log or with
+    other vars.
     """
     path = given or DEFAULT_MANIFEST
     fetch(path)
@@ -71,6 +72,8 @@ def compiled_models(given: Path | None, contract: Contract) -> dict[str, str]:
     found, read, waiting = dict[str, str](), set[str](), [contract.unique_id]
     try:
         nodes = _read_manifest(path)["nodes"]
+        given_vars = nodes.get(contract.unique_id, {}).get("config", {}).get("meta", {}).get("vars", {})
+        differing = {name: value for name, value in given_vars.items() if contract.variables.get(name) != value}
         while waiting:
             unique_id = waiting.pop()
             node = nodes.get(unique_id)
@@ -93,6 +96,9 @@ def compiled_models(given: Path | None, contract: Contract) -> dict[str, str]:
             f"{path} was compiled for another log than the mart's, {contract.dataset}: the mart was built from "
             f"{', '.join(only)}, and the manifest has {others}. {mend}"
         )
+    for name, value in differing.items():
+        built_with = contract.variables.get(name)
+        raise TrainerError(f"{path} was compiled with {name} {value!r}, the mart was built with {built_with!r}. {mend}")
     return found
 
 

@@ -17,6 +17,18 @@
     {%- endfor -%}
 {%- endmacro %}
 
+{% macro mart_vars() -%}
+    {#- The vars that a mart's values depend on: in its build record, and as config meta in dbt's manifest, so that the two can be compared. -#}
+    {%- set vars = {'scenes': scenes()} -%}
+    {%- for name in ['val_from', 'test_from'] -%}{%- do vars.update({name: instant_var(name)}) -%}{%- endfor -%}
+    {%- for name in ['ctx_dense', 'ctx_ids', 'user_text_parts'] -%}{%- do vars.update({name: dataset_var(name, [])}) -%}{%- endfor -%}
+    {%- do vars.update({'entity_separator': dataset_var('entity_separator', ''),
+        'few_max': var('few_max'), 'prior_weight': var('prior_weight'), 'history_length': var('history_length'),
+        'label_delay': dataset_var('label_delay', var('label_delay'))}) -%}
+    {%- do vars.update(split_vars()) -%}
+    {{ return(vars) }}
+{%- endmacro %}
+
 {% macro build_record(n_rows) -%}
     {#- What a reader of the mart must know about its build, as a dict. The trainer checks it against manifest and Parquet. -#}
     {%- set columns = [] -%}
@@ -25,19 +37,12 @@
             'name': name, 'data_type': column.data_type, 'description': column.description,
             'meta': column.config.meta if column.config and column.config.meta else column.meta}) -%}
     {%- endfor -%}
-    {%- set vars = {'scenes': scenes()} -%}
-    {%- for name in ['val_from', 'test_from'] -%}{%- do vars.update({name: instant_var(name)}) -%}{%- endfor -%}
-    {%- for name in ['ctx_dense', 'ctx_ids', 'user_text_parts'] -%}{%- do vars.update({name: dataset_var(name, [])}) -%}{%- endfor -%}
-    {%- do vars.update({'entity_separator': dataset_var('entity_separator', ''),
-        'few_max': var('few_max'), 'prior_weight': var('prior_weight'), 'history_length': var('history_length'),
-        'label_delay': dataset_var('label_delay', var('label_delay'))}) -%}
-    {%- do vars.update(split_vars()) -%}
     {%- set checksums = {} -%}
     {%- do ancestor_checksums(model.unique_id, checksums) -%}
     {%- set record = {
         'model': model.name, 'version': model.get('version'), 'unique_id': model.unique_id, 'dataset': var('dataset'),
         'invocation_id': invocation_id, 'dbt_version': dbt_version, 'adapter': target.type, 'n_rows': n_rows,
-        'node_checksums': checksums, 'columns': columns, 'vars': vars} -%}
+        'node_checksums': checksums, 'columns': columns, 'vars': mart_vars()} -%}
     {%- if table_format() != 'parquet' -%}{%- do record.update({'table_format': table_format()}) -%}{%- endif -%}
     {{ return(record) }}
 {%- endmacro %}

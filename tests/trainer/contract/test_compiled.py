@@ -43,3 +43,15 @@ def test_a_manifest_of_another_log_is_refused(compiled: tuple[Contract, Path]) -
     with pytest.raises(TrainerError, match="compiled for another log") as error:
         compiled_models(path, contract)
     assert READ in str(error.value) and "stg_other" in str(error.value) and "dbt compile" in str(error.value)
+
+
+def test_a_manifest_compiled_with_other_vars_is_refused(compiled: tuple[Contract, Path]) -> None:
+    contract, path = compiled
+    manifest = json.loads(path.read_text())
+    manifest["nodes"][contract.unique_id]["config"] = {"meta": {"vars": contract.variables}}
+    path.write_text(json.dumps(manifest))
+    assert compiled_models(path, contract)
+    manifest["nodes"][contract.unique_id]["config"]["meta"]["vars"] = contract.variables | {"few_max": 17}
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(TrainerError, match=r"compiled with few_max 17, the mart was built with 5\. Run `dbt compile`"):
+        compiled_models(path, contract)

@@ -1,5 +1,5 @@
 -- Grain: one event. Features as of the event's day (v1: what a nightly batch can serve), label and split.
-{{ config(materialized='mart', partition_by='event_date', meta={'refresh': 'event_date'}, schema=protocol_schema()) }}
+{{ config(materialized='mart', partition_by='event_date', meta={'refresh': 'event_date', 'vars': mart_vars()}, schema=protocol_schema()) }}
 
 with
 
