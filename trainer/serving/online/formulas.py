@@ -27,6 +27,9 @@ from trainer.serving.online.terms import NotVectorisedError
 from trainer.serving.online.values import List, Value, as_arrow
 from trainer.serving.online.vectorised import Program
 
+# DuckDB advises `sql(query)`, which would plan a prepared query anew. Once, for all threads: requests run side by side.
+warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
+
 _TEXTS = pa.list_(pa.string())
 _IDS = pa.list_(pa.int64())
 TYPES = {
@@ -138,10 +141,7 @@ class _Statement:
 
     def __call__(self, rows: pa.Table) -> dict[str, pa.Array]:
         self._rows.table = rows
-        with warnings.catch_warnings():
-            # DuckDB advises `sql(query)` instead, which would plan the query anew.
-            warnings.filterwarnings("ignore", "Arrow output on a DB-API result", UserWarning)
-            found: pa.Table = self._connection.execute("execute formulas").to_arrow_table()
+        found: pa.Table = self._connection.execute("execute formulas").to_arrow_table()
         return {name: found[name].combine_chunks() for name in found.column_names}
 
 
