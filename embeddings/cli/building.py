@@ -35,7 +35,7 @@ def build(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads; by default the physical cores.")] = None,
     max_tokens: Annotated[int | None, typer.Option(help="Cut texts to this many tokens.")] = None,
-    shard_texts: Annotated[int | None, typer.Option(min=1, help="Texts a shard: what a kill can cost.")] = None,
+    shard_texts: Annotated[int | None, typer.Option(min=1, help="Texts per shard: what a kill can cost.")] = None,
     dim: Annotated[int | None, typer.Option(min=1, help="With cooccurrence: dimensions; 64 if not given.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="With cooccurrence: of the SVD; 0 if not given.")] = None,
     engine: Annotated[
@@ -131,7 +131,7 @@ def build(
         ("of all texts", report.n_texts),
     ]
     print_counts(rows)
-    rate = f", {report.n_encoded / report.seconds:,.0f} a second" if report.n_encoded and report.seconds > 0 else ""
+    rate = f", {report.n_encoded / report.seconds:,.0f} per second" if report.n_encoded and report.seconds > 0 else ""
     cuda = ready.recipe.device == "cuda"
     where = f" on CUDA, up to {ready.batch_tokens:,} tokens in a batch" if cuda else ""
     out.print(

@@ -56,7 +56,7 @@ def progress(what: str = "encoding", unit: str = "texts") -> Iterator[tuple[Coun
         def advance(n_texts: int, n_characters: int) -> None:
             state = bars.tasks[0]
             done = state.fields["done"] + n_texts
-            rate = f"{done / state.elapsed:,.0f} a second" if state.elapsed else ""
+            rate = f"{done / state.elapsed:,.0f} per second" if state.elapsed else ""
             bars.update(task, advance=n_characters + _TEXT_COST * n_texts, done=done, rate=rate)
 
         yield started, advance
