@@ -13,7 +13,8 @@ VARS := --vars '{dataset: $(DATASET)}'
 
 # ---- installs: ranges in pyproject.toml, the exact versions of everything in constraints.txt
 # Python compiles what it imports; pip would compile all 23,000 modules, some 36 CPU seconds.
-INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
+# Newer versions of pip pass on what setuptools says to authors of editable packages: ignored.
+INSTALL := PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 .venv/bin/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { echo "Error: Python 3.11, 3.12 or 3.13 is needed; found '$(PYTHON)': make PYTHON=/path/to/python3.11"; exit 2; }
 	$(PYTHON) -m venv --upgrade-deps .venv  # Python 3.11 brings a pip of 2023, which takes a quarter longer
