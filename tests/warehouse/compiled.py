@@ -22,7 +22,7 @@ from warehouse.prove.models import Models
 from warehouse.prove.proof import Proof, prove_sample
 from warehouse.reading.scan import raw_scan
 
-MALFORMED = "source_file varchar, source_line bigint, problem varchar, line varchar, n_lines_taken_in bigint"
+MALFORMED = "source_file varchar, source_line bigint, problem varchar, line varchar, n_lines_of_file bigint"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,6 @@ select
 from {{ ref('rejected_events') }} as rejected
 where
     (select count(*) from {{ ref('rejected_events') }})
-    + (select coalesce(sum(n_lines_taken_in), 0) from {{ malformed_lines() }})
+    + (select coalesce(sum(n_lines_taken_in), 0) from {{ ref('int_malformed_lines') }})
     > {{ var('rejected_rate_warning') }} * (select count(*) from {{ ref('parsed_events') }})
 group by rejected.reason

@@ -3,7 +3,7 @@ with
 
 counts as (
     select
-        (select count(*) from {{ ref('parsed_events') }}) + (select count(*) from {{ malformed_lines() }}) as n_raw,
+        (select count(*) from {{ ref('parsed_events') }}) + (select count(*) from {{ ref('int_malformed_lines') }}) as n_raw,
         (select count(*) from {{ ref('stg_events') }}) as n_accepted,
         (select count(*) from {{ ref('rejected_events') }}) as n_rejected
 )

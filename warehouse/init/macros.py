@@ -21,11 +21,6 @@ class _Return(Exception):  # noqa: N818 - dbt's return() is an exception too
         self.value = value
 
 
-class _Adapter:
-    def dispatch(self, name: str) -> Callable[..., Any]:
-        return macro(f"duckdb__{name}")
-
-
 def _return(value: Any) -> None:
     raise _Return(value)
 
@@ -33,7 +28,7 @@ def _return(value: Any) -> None:
 @functools.cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(extensions=["jinja2.ext.do"])
-    environment.globals |= {"return": _return, "adapter": _Adapter()}
+    environment.globals |= {"return": _return, "target": {"type": "duckdb"}}
     for file in FILES:
         for found in MACRO.finditer((FOLDER / file).read_text(encoding="utf-8")):
             environment.globals[found[1]] = _callable(environment, found[1], found[0])

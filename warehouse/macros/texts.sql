@@ -2,7 +2,8 @@
 
 {% macro text_hash(side, text) -%}
     {#- 64 bits, as a bigint: among ten million texts a collision has odds of 1 in 370,000, and a unique test would fail on it. -#}
-    {{ bits_of_hex("substr(md5('" ~ side ~ ":' || " ~ text ~ "), 1, 16)") }}
+    {{ engine(duckdb='cast(cast(unhex(%s) as bit) as bigint)', spark='cast(conv(%s, 16, -10) as bigint)')
+        % ("substr(md5('" ~ side ~ ":' || " ~ text ~ "), 1, 16)") }}
 {%- endmacro %}
 
 {% macro text_id(side, text) -%}
@@ -35,13 +36,7 @@
 
 {% macro split_list(text, separator) -%}
     {#- The distinct, trimmed, non-empty parts of a text, sorted; the text itself is the only part without a separator. -#}
-    {%- set parts = split_text(text, separator) if separator else array_of([text]) -%}
-    {{ distinct_elements(filtered_list(transformed_list(parts, trimmed('t')), "t <> ''")) }}
-{%- endmacro %}
-
-{% macro union_of_lists(lists, element_type) -%}
-    {#- The distinct elements of several lists, sorted; a NULL list counts as empty. -#}
-    {%- set present = [] -%}
-    {%- for list in lists -%}{%- do present.append("coalesce(" ~ list ~ ", " ~ empty_array(element_type) ~ ")") -%}{%- endfor -%}
-    {{ distinct_elements(concatenated(present)) if present else empty_array(element_type) }}
+    {%- set parts = engine(duckdb='string_split(%s, %s)' % (text, literal(separator)), spark='split(%s, %s)' % (text, literal('\\Q' ~ separator ~ '\\E')))
+        if separator else array_of([text]) -%}
+    array_sort(array_distinct({{ filtered_list(transformed_list(parts, trimmed('t')), "t <> ''") }}))
 {%- endmacro %}

@@ -60,22 +60,16 @@
 
 {% macro day_var(name) -%}
     {#- The day (UTC) that a var holds, as 'yyyy-MM-dd'; none if it holds none. A time of day would be dropped, so it is an error. -#}
-    {%- set value = dataset_var(name, none) -%}
-    {%- if value is none -%}{{ return(none) }}{%- endif -%}
-    {%- set found = utc_of(value) -%}
-    {%- if not found or found[10:] != ' 00:00:00' -%}
-        {{ reject_var(name, "a day (UTC), such as 2024-02-01, or the instant at which one begins") }}
-    {%- endif -%}
-    {{ return(found[:10]) }}
+    {%- set day, _, clock = (utc_of(dataset_var(name, none)) or '').partition(' ') -%}
+    {{ return(none if dataset_var(name, none) is none else day if clock == '00:00:00'
+        else reject_var(name, "a day (UTC), such as 2024-02-01, or the instant at which one begins")) }}
 {%- endmacro %}
 
 {% macro number_var(name) -%}
     {#- A number that isn't negative, or none. -#}
     {%- set value = dataset_var(name, none) -%}
-    {%- if value is not none and (value is not number or value is boolean or not 0 <= value < 1e11) -%}
-        {{ reject_var(name, "a number that is not negative, or null") }}
-    {%- endif -%}
-    {{ return(value) }}
+    {{ return(value if value is none or value is number and value is not boolean and 0 <= value < 1e11
+        else reject_var(name, "a number that is not negative, or null")) }}
 {%- endmacro %}
 
 {% macro reject_var(name, expected) -%}
@@ -86,32 +80,24 @@
 {% macro utc_of(value) -%}
     {#-
       Does for a YAML value what instant() does for a row's text. The value is a text, a number, or the date or timestamp that YAML
-      makes of an unquoted one. None if it is not a time.
+      makes of an unquoted one. None if it is not a time. Python's dates end on 9999-12-31, and an offset must not lead beyond them.
     -#}
     {%- set patterns, re, datetime = time_patterns(), modules.re, modules.datetime -%}
     {%- set text = (value | string).strip(' ') -%}
-    {%- set second, micro = datetime.timedelta(seconds=1), datetime.timedelta(microseconds=1) -%}
-    {%- set epoch = datetime.datetime(1970, 1, 1) -%}
-    {%- if re.fullmatch(patterns.unix_seconds, text) -%}
+    {%- if re.fullmatch(patterns.unix_seconds ~ '|' ~ patterns.unix_millis ~ '|' ~ patterns.unix_micros, text) -%}
         {%- set whole, _, fraction = text.partition('.') -%}
-        {{ return((epoch + second * (whole | int) + micro * (fraction.ljust(6, '0') | int)).isoformat(' ')) }}
-    {%- elif re.fullmatch(patterns.unix_millis ~ '|' ~ patterns.unix_micros, text) -%}
-        {{ return((epoch + micro * ((text | int) * (1000 if text | length == 13 else 1))).isoformat(' ')) }}
+        {%- set micros = (whole | int) * {13: 1000, 16: 1}.get(whole | length, 1000000) + (fraction.ljust(6, '0') | int) -%}
+        {{ return((datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=micros)).isoformat(' ')) }}
     {%- endif -%}
-    {%- set found = re.fullmatch(
-        '(' ~ patterns.day ~ ')(?:(?:T| +)(' ~ patterns.clock ~ ')(?: ?(' ~ patterns.zone ~ '))?)?', text) -%}
+    {%- set found = re.fullmatch('([0-9]{4})[-/]([0-9]{1,2})[-/]([0-9]{1,2})(?:(?:T| +)(' ~ patterns.clock ~ ')(?: ?(' ~ patterns.zone ~ '))?)?', text)
+        if re.match(patterns.day, text) -%}
     {%- if not found -%}{{ return(none) }}{%- endif -%}
-    {%- set year, month, day = re.split('[-/]', found.group(1)) | map('int') -%}
-    {#- Python's dates end on 9999-12-31, and an offset must not lead beyond them. A year and the one 400 years later have the same leap day. -#}
-    {%- set first, last = (2, 9998) if found.group(3) else (1, 9999) -%}
-    {%- if not first <= year <= last or not 1 <= month <= 12 -%}{{ return(none) }}{%- endif -%}
-    {%- set last_day = datetime.date(2000 + year % 400 + month // 12, month % 12 + 1, 1) - datetime.timedelta(days=1) -%}
-    {%- if not 1 <= day <= last_day.day -%}{{ return(none) }}{%- endif -%}
-    {%- set clock, _, fraction = (found.group(2) or '0:00').partition('.') -%}
-    {%- set hour, minute, seconds = ((clock ~ ':0').split(':') | map('int') | list)[:3] -%}
-    {%- set offset = (found.group(3) or 'Z').replace(':', '') -%}
-    {%- set minutes = 0 if offset in ('Z', 'UTC') else (offset[1:3] | int) * 60 + (offset[3:] or 0) | int -%}
-    {%- set east = -minutes if offset.startswith('-') else minutes -%}
-    {{ return((datetime.datetime(year, month, day, hour, minute, seconds) + micro * (fraction[:6].ljust(6, '0') | int)
-        - second * 60 * east).isoformat(' ')) }}
+    {%- set year, month, day = found.groups()[:3] | map('int') -%}
+    {%- set first, last = (2, 9998) if found.group(5) else (1, 9999) -%}
+    {%- if first <= year <= last and 1 <= month <= 12 and 1 <= day <= 31 -%}
+        {%- set date = datetime.date(year, month, 1) + datetime.timedelta(days=day - 1) -%}
+        {%- set clock = (found.group(4) or '0:00') ~ (found.group(5) or 'Z').replace('UTC', 'Z') -%}
+        {%- set at = datetime.datetime.fromisoformat(date.isoformat() ~ 'T' ~ ('0' if clock[1] == ':') ~ clock).astimezone(modules.pytz.utc) -%}
+        {{ return(at.replace(tzinfo=none).isoformat(' ') if date.month == month) }}
+    {%- endif -%}
 {%- endmacro %}

@@ -22,16 +22,10 @@
     )
 {%- endmacro %}
 
-{% macro is_nan(id) -%} (length({{ id }}) between 3 and 4 and {{ fully_matches(id, '[-+]?(?i:nan)') }}) {%- endmacro %}
-
 {% macro ids_of(list) -%}
     {#- A list of ids in one spelling each; NaN, which a float column has for a missing value, becomes NULL. -#}
-    {{ transformed_list(list, "case when not " ~ is_nan('t') ~ " then " ~ id_of('t') ~ " end") }}
-{%- endmacro %}
-
-{% macro first_no_id(list) -%}
-    {#- The first element that is not an id, or NULL. -#}
-    {{ element(filtered_list(list, is_no_id('t')), 1) }}
+    {%- set is_nan = "length(t) between 3 and 4 and " ~ fully_matches('t', '[-+]?(?i:nan)') -%}
+    {{ transformed_list(list, "case when not (" ~ is_nan ~ ") then " ~ id_of('t') ~ " end") }}
 {%- endmacro %}
 
 {% macro truth(text) -%}

@@ -36,9 +36,10 @@
 
 {% macro latest_outcomes(list) -%}
     {#- What an event may see of its group's list: from the last outcome known before its instant, history_length at most. -#}
+    {%- set first, n = 'cast(last_number - user_n_impressions_cum as integer) + 1', var('history_length') %}
     case
         when user_n_impressions_cum > 0
-            then {{ part_of_list(list, 'cast(last_number - user_n_impressions_cum as integer) + 1', var('history_length')) }}
+            then {{ engine(duckdb='list_slice', spark='slice') }}({{ list }}, {{ first }}, {{ engine(duckdb=first ~ ' + ' ~ (n - 1), spark=n) }})
     end
 {%- endmacro %}
 

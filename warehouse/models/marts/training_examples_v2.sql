@@ -1,5 +1,6 @@
 -- Grain: one event. Features up to the instant of the impression (v2: what a streaming store can serve), label and split.
 {{ config(materialized='mart', partition_by='event_date', meta={'refresh': 'event_date', 'vars': mart_vars()}, schema=protocol_schema()) }}
+{%- set outcome = ['outcomes.item_id', 'outcomes.title_text_id', 'outcomes.label'] %}
 
 with
 
@@ -56,8 +57,9 @@ gathered as (
         history_groups.user_id,
         history_groups.history_group,
         max(outcomes.user_n_impressions_cum) as last_number,
-        {{ latest_first('outcomes.user_n_impressions_cum',
-            ['outcomes.item_id', 'outcomes.title_text_id', 'outcomes.label']) }} as listed
+        {{ engine(
+            duckdb='array_agg(' ~ struct_of(outcome) ~ ' order by outcomes.user_n_impressions_cum desc)',
+            spark='sort_array(collect_list(' ~ struct_of(['outcomes.user_n_impressions_cum'] + outcome) ~ '), false)') }} as listed
     from history_groups
     inner join outcomes
         on
@@ -140,7 +142,7 @@ timed as (
         {{ latest_outcomes('labels') }} as user_last_labels,
         {{ if_cold('whole_user_text_id') }} as user_text_id,
         cast(hour(event_at) as string) as event_hour,
-        cast({{ iso_weekday('event_at') }} as string) as event_weekday,
+        cast({{ engine(duckdb='isodow(event_at)', spark='weekday(event_at) + 1') }} as string) as event_weekday,
         {{ element('scene_click_rate_7d', 'scene_slot') }} as own_scene_click_rate_7d,
         {{ element('scene_click_rate_cum', 'scene_slot') }} as own_scene_click_rate_cum
     from joined

@@ -42,11 +42,12 @@ select
     what,
     cast(day as string) as day,
     cast(day_before as string) as day_before,
-    cast(first_day as string) as first_day,
-    cast(last_day as string) as last_day,
     {{ days_between('day', 'day_before') }} as n_days,
-    n_early,
-    n_late,
-    least(n_early, n_late) as n_beyond
+    cast(n_early + n_late as bigint) as n_rows,
+    cast(least(n_early, n_late) as bigint) as n_beyond,
+    case when n_late <= n_early then 'after' else 'before' end as side,
+    cast(case when n_late <= n_early then day_before else day end as string) as nearest,
+    cast(case when n_late <= n_early then day else first_day end as string) as first_beyond,
+    cast(case when n_late <= n_early then last_day else day_before end as string) as last_beyond
 from placed
 where day_before is not null

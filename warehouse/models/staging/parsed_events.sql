@@ -1,5 +1,5 @@
 -- Grain: one impression of a raw row (source_file, source_row, source_position). Typed; if it can't be
--- read, with the reason. Lines that can't be parsed are in the table malformed_lines (macros/rejects.sql).
+-- read, with the reason. Lines that can't be parsed are in int_malformed_lines.
 {{ config(
     meta={'refresh': 'append', 'whole_when': 'raw_files_are_read_again'},
     pre_hook=["{{ clear_malformed_lines() }}", "{{ read_files_in_parallel(true) }}"],
@@ -45,9 +45,10 @@ known as (
     select
         *,
         case
-            when known_at_text is null then {{ plus_seconds('event_at', dataset_var('label_delay', var('label_delay'))) }}
+            when known_at_text is null then event_at + interval '{{ number_var('label_delay') }}' second
             else written_known_at
-        end as known_at
+        end as known_at,
+        {{ element(filtered_list('ctx_ids', is_no_id('t')), 1) }} as first_no_id
     from typed
 ),
 
@@ -91,9 +92,9 @@ judged as (
             when coalesce({{ list_length('ctx_dense') }}, 0) <> {{ dataset_var('ctx_dense', []) | length }}
                 or coalesce({{ list_length('ctx_ids') }}, 0) <> {{ dataset_var('ctx_ids', []) | length }}
                 then 'ctx_dense or ctx_ids is not as long as its var'
-            when {{ holds_infinity('ctx_dense') }} then 'ctx_dense holds a text that is not a finite number'
-            when {{ first_no_id('ctx_ids') }} is not null
-                then 'ctx_ids holds what is not an id: ' || {{ first_no_id('ctx_ids') }}
+            when array_contains(ctx_dense, cast('inf' as double)) or array_contains(ctx_dense, cast('-inf' as double))
+                then 'ctx_dense holds a text that is not a finite number'
+            when first_no_id is not null then 'ctx_ids holds what is not an id: ' || first_no_id
             when split_entity is not null then 'item_entities is a list with entity_separator in an entity: ' || split_entity
         end as unreadable_because
     from known
@@ -104,7 +105,7 @@ select
     *,
     case
         when unreadable_because is not null then null
-        when is_log_event_id then {{ row_hash('event_id') }}
-        else {{ row_hash(content) }}
+        when is_log_event_id then {{ engine(duckdb='hash', spark='xxhash64') }}(event_id)
+        else {{ engine(duckdb='hash', spark='xxhash64') }}({{ content }})
     end as identity
 from judged

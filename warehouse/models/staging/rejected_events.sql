@@ -105,5 +105,5 @@ select
     source_line,
     'is not a row of this file: ' || problem as reason,
     line
-from {{ malformed_lines() }}
+from {{ ref('int_malformed_lines') }}
 where {{ in_new_files() }}

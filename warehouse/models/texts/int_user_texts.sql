@@ -1,8 +1,7 @@
 -- Grain: one distinct list of a user's texts (var user_text_parts), as the log writes them.
 {{ config(meta={'refresh': 'append'}) }}
 {%- set n_parts = dataset_var('user_text_parts', []) | length %}
-{%- set text_ids = [] %}
-{%- for i in range(n_parts) %}{% do text_ids.append('part_' ~ i ~ '.text_ids') %}{% endfor %}
+{%- set no_text_ids = empty_array('bigint') %}
 
 with
 
@@ -15,7 +14,15 @@ lists as (
 joined as (
     select
         lists.user_texts,
-        {{ union_of_lists(text_ids, 'bigint') }} as entity_text_ids,
+        {%- if n_parts %}
+        array_sort(array_distinct(concat(
+            {%- for i in range(n_parts) %}
+            coalesce(part_{{ i }}.text_ids, {{ no_text_ids }}){{ ',' if not loop.last }}
+            {%- endfor %}
+        ))) as entity_text_ids,
+        {%- else %}
+        {{ no_text_ids }} as entity_text_ids,
+        {%- endif %}
         {{ trimmed(whole_user_text('lists.user_texts')) }} as text
     from lists
     {%- for i in range(n_parts) %}
