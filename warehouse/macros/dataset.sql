@@ -7,32 +7,23 @@
     {%- if given is not none -%}{{ return(given) }}{%- endif -%}
     {%- set blocks = var('datasets') -%}
     {%- if var('dataset') not in blocks -%}
-        {{ exceptions.raise_compiler_error(
-            "var dataset is '" ~ var('dataset') ~ "', but dbt_project.yml has blocks for " ~ blocks.keys() | join(', ')
+        {{ exceptions.raise_compiler_error("var dataset is '" ~ var('dataset') ~ "', but dbt_project.yml has blocks for " ~ blocks.keys() | join(', ')
             ~ " only. Add a block under vars: datasets: (docs/bring-your-own-log.md) or correct the name.") }}
     {%- endif -%}
     {%- set block = blocks[var('dataset')] -%}
-    {%- if name in block -%}{{ return(block[name]) }}{%- endif -%}
-    {%- set value = var(name, default) -%}
+    {%- set value = block[name] if name in block else var(name, default) -%}
     {%- if value is undefined -%}
-        {{ exceptions.raise_compiler_error(
-            "vars: datasets: " ~ var('dataset') ~ " in dbt_project.yml lacks '" ~ name ~ "'. It has "
+        {{ exceptions.raise_compiler_error("vars: datasets: " ~ var('dataset') ~ " in dbt_project.yml lacks '" ~ name ~ "'. It has "
             ~ block.keys() | join(', ') ~ ".") }}
     {%- endif -%}
     {{ return(value) }}
 {%- endmacro %}
 
-{% macro adapter_name() -%}
-    {{ return(dataset_var('adapter', var('dataset'))) }}
-{%- endmacro %}
+{% macro adapter_name() -%} {{ return(dataset_var('adapter', var('dataset'))) }} {%- endmacro %}
 
-{% macro is_adapter(name) -%}
-    {{ return(adapter_name() == name) }}
-{%- endmacro %}
+{% macro is_adapter(name) -%} {{ return(adapter_name() == name) }} {%- endmacro %}
 
-{% macro raw_dir() -%}
-    {{ return(dataset_var('raw_dir', 'data/raw/' ~ var('dataset'))) }}
-{%- endmacro %}
+{% macro raw_dir() -%} {{ return(dataset_var('raw_dir', 'data/raw/' ~ var('dataset'))) }} {%- endmacro %}
 
 {% macro marts_dir() -%}
     {#- A model that differs by protocol goes to the protocol's own folder, next to that of protocol time. -#}
@@ -40,7 +31,5 @@
     {{ return(var('marts_dir', 'data/marts/' ~ var('dataset')) ~ suffix) }}
 {%- endmacro %}
 
-{% macro ref_by_name(name) -%}
-    {#- A relation of the models' schema, for SQL that isn't part of a model: the edge in the lineage is made by the model. -#}
-    {{ return(api.Relation.create(database=target.get('database'), schema=target.schema, identifier=name)) }}
-{%- endmacro %}
+{#- A relation of the models' schema, for SQL that isn't part of a model: the edge in the lineage is made by the model. -#}
+{% macro ref_by_name(name) -%} {{ return(api.Relation.create(database=target.get('database'), schema=target.schema, identifier=name)) }} {%- endmacro %}

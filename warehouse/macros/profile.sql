@@ -4,16 +4,14 @@
       yields one per position, named as the trainer names it. So a new feature is profiled as soon as the contract has it.
     -#}
     {%- set inputs = [] -%}
-    {%- if not execute -%}{{ return(inputs) }}{%- endif -%}
-    {%- for node in graph.nodes.values() if node.resource_type == 'model' and node.name == model_name
-            and node.version == node.latest_version -%}
+    {%- for node in graph.get('nodes', {}).values() if node.resource_type == 'model' and node.name == model_name and node.version == node.latest_version -%}
         {%- for name, column in node.columns.items() -%}
-            {%- set meta = column.config.meta if column.config and column.config.meta else column.meta -%}
+            {%- set meta = (column.config or {}).meta or column.meta -%}
             {%- if meta.role == 'feature' and meta.kind == 'dense' -%}
                 {%- do inputs.append({'name': name, 'expression': name}) -%}
             {%- elif meta.role == 'feature' and meta.kind == 'list' and not modules.re.search('string|text|char', column.data_type | lower) -%}
-                {%- for position_name in dataset_var(meta.names, []) -%}
-                    {%- do inputs.append({'name': name ~ '.' ~ position_name, 'expression': element(name, loop.index)}) -%}
+                {%- for of_position in dataset_var(meta.names, []) -%}
+                    {%- do inputs.append({'name': name ~ '.' ~ of_position, 'expression': element(name, loop.index)}) -%}
                 {%- endfor -%}
             {%- endif -%}
         {%- endfor -%}

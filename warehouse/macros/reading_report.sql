@@ -2,23 +2,16 @@
 
 {% macro report_reading() -%}
     {%- if execute and flags.WHICH in ('build', 'run') and load_relation(ref_by_name('rejected_events')) is not none -%}
-        {%- set rows = run_query("select kind, count(*) as n_rows, min(example) as example from (select "
-            ~ reason_kind('reason') ~ " as kind, concat_ws(' ', source_file, case when source_row is null then concat('record ', "
+        {#- A kind is a reason without the value that was found. -#}
+        {%- for row in run_query("select kind, count(*) as n_rows, min(example) as example from (select regexp_replace(reason,"
+            ~ " '(?s)(: .*| the event_id .*)$', '') as kind, concat_ws(' ', source_file, case when source_row is null then concat('record ', "
             ~ "cast(source_line as string)) else concat('row ', cast(source_row as string)) end) as example from "
             ~ ref_by_name('rejected_events') ~ ") as reasons group by kind order by n_rows desc, kind").rows -%}
-        {%- for row in rows -%}
-            {%- do log('Rejected: ' ~ row['n_rows'] ~ (' rows' if row['n_rows'] | int > 1 else ' row') ~ ': ' ~ row['kind'] ~ ' (such as '
-                ~ row['example'] ~ ', table rejected_events)', info=true) -%}
+            {%- do log('Rejected: %d row%s: %s (such as %s, table rejected_events)' % (row['n_rows'], 's' if row['n_rows'] > 1 else '',
+                row['kind'], row['example']), info=true) -%}
         {%- endfor -%}
-        {%- for line in adapter.dispatch('lines_about_unread_files')() -%}
-            {%- do log('Not read: ' ~ line, info=true) -%}
-        {%- endfor -%}
+        {%- for line in adapter.dispatch('lines_about_unread_files')() -%}{%- do log('Not read: ' ~ line, info=true) -%}{%- endfor -%}
     {%- endif -%}
-{%- endmacro %}
-
-{% macro reason_kind(reason) -%}
-    {#- SQL: a reason without the value that was found. -#}
-    regexp_replace({{ reason }}, '(?s)(: .*| the event_id .*)$', '')
 {%- endmacro %}
 
 {% macro duckdb__lines_about_unread_files() -%}

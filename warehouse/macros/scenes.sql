@@ -6,64 +6,47 @@
     {%- if codes is string or codes is mapping or codes is not iterable or not codes -%}
         {{ exceptions.raise_compiler_error("var scenes is '" ~ codes ~ "', expected a list of codes such as [home, search].") }}
     {%- elif codes | length > most -%}
-        {{ exceptions.raise_compiler_error(
-            "var scenes lists " ~ codes | length ~ " codes, at most " ~ most ~ " are possible: each has columns and a part of the"
-            ~ " model of its own. Group them in the adapter, and carry the codes themselves as one of ctx_ids.") }}
+        {{ exceptions.raise_compiler_error("var scenes lists " ~ codes | length ~ " codes, at most " ~ most ~ " are possible: each has columns"
+            ~ " and a part of the model of its own. Group them in the adapter, and carry the codes themselves as one of ctx_ids.") }}
     {%- endif -%}
-    {%- set texts = [] -%}
-    {%- for code in codes -%}
-        {%- if code is not string and (code is boolean or code is not integer) -%}
-            {{ exceptions.raise_compiler_error(
-                "var scenes holds " ~ code ~ ", which YAML reads neither as a text nor as a whole number. Put every code in quotes.") }}
-        {%- endif -%}
-        {%- do texts.append(code | string) -%}
+    {%- for code in codes if code is not string and code is not integer -%}
+        {{ exceptions.raise_compiler_error("var scenes holds " ~ code ~ ", which YAML reads neither as a text nor as a whole number."
+            ~ " Put every code in quotes.") }}
     {%- endfor -%}
+    {%- set texts = codes | map('string') | list -%}
     {%- if texts | unique(true) | list | length < texts | length -%}
         {{ exceptions.raise_compiler_error("var scenes holds a code twice. It has " ~ texts | join(', ') ~ ".") }}
     {%- endif -%}
     {{ return(texts) }}
 {%- endmacro %}
 
-{% macro in_scenes() -%}
-    ({% for scene in scenes() %}{{ literal(scene) }}{{ ', ' if not loop.last }}{% endfor %})
-{%- endmacro %}
-
-{% macro slots() -%}
-    {{ return(range(1, scenes() | length + 1) | list) }}
-{%- endmacro %}
-
 {% macro slot_of(scene) -%}
     case {{ scene }}{% for code in scenes() %} when {{ literal(code) }} then {{ loop.index }}{% endfor %} end
 {%- endmacro %}
 
-{% macro slot_columns(prefixes, suffixes=['']) -%}
-    {#- prefix_1suffix, prefix_2suffix, ... of every prefix and suffix, as a list of names. -#}
+{% macro slot_columns(prefixes, suffix='') -%}
+    {#- prefix_1suffix, prefix_2suffix, ... of every prefix, as a list of names. -#}
     {%- set names = [] -%}
-    {%- for prefix in prefixes -%}{%- for slot in slots() -%}{%- for suffix in suffixes -%}
-        {%- do names.append(prefix ~ '_' ~ slot ~ suffix) -%}
-    {%- endfor -%}{%- endfor -%}{%- endfor -%}
+    {%- for prefix in prefixes -%}{%- for _ in scenes() -%}{%- do names.append(prefix ~ '_' ~ loop.index ~ suffix) -%}{%- endfor -%}{%- endfor -%}
     {{ return(names) }}
 {%- endmacro %}
 
 {% macro counts_by_scene(measures) -%}
     {#- `<measure>_<slot>` of each scene: sums over the rows of that scene alone. -#}
-    {%- for measure in measures -%}{%- set last_measure = loop.last -%}{%- for code in scenes() -%}
-        coalesce(sum({{ measure }}) filter (where scene = {{ literal(code) }}), 0) as {{ measure }}_{{ loop.index }}
-        {{- ',' if not (last_measure and loop.last) }}
-        {% endfor -%}{%- endfor -%}
+    {%- set sums = [] -%}
+    {%- for measure in measures -%}{%- for code in scenes() -%}
+        {%- do sums.append("coalesce(sum(%s) filter (where scene = %s), 0) as %s_%d" % (measure, literal(code), measure, loop.index)) -%}
+    {%- endfor -%}{%- endfor -%}
+    {{ sums | join(',\n        ') }}
 {%- endmacro %}
 
-{% macro scene_counts(measure, window) -%}
-    {{ array_of(slot_columns([measure], ['_' ~ window])) }}
-{%- endmacro %}
+{% macro scene_counts(measure, window) -%} {{ array_of(slot_columns([measure], '_' ~ window)) }} {%- endmacro %}
 
 {% macro scene_rates(window, priors=none, prior=none) -%}
     {#- The smoothed rate in each scene; the prior is one value (`prior`) or a list in the order of the scenes (`priors`). -#}
-    {%- set rates = [] -%}
-    {%- for slot in slots() -%}
-        {%- do rates.append(smoothed_rate(
-            'n_clicks_' ~ slot ~ '_' ~ window, 'n_impressions_' ~ slot ~ '_' ~ window,
-            element(priors, slot) if priors else prior)) -%}
+    {%- set rates, impressions = [], slot_columns(['n_impressions'], '_' ~ window) -%}
+    {%- for clicks in slot_columns(['n_clicks'], '_' ~ window) -%}
+        {%- do rates.append(smoothed_rate(clicks, impressions[loop.index0], element(priors, loop.index) if priors else prior)) -%}
     {%- endfor -%}
     {{ array_of(rates) }}
 {%- endmacro %}

@@ -9,47 +9,34 @@
 -#}
 
 {% macro protocol() -%}
-    {%- set known = ['time', 'cold_item', 'cold_user'] -%}
-    {%- if var('protocol') not in known -%}
-        {{ exceptions.raise_compiler_error(
-            "var protocol is '" ~ var('protocol') ~ "', expected one of " ~ known | join(', ') ~ ".") }}
-    {%- endif -%}
-    {{ return(var('protocol')) }}
+    {{ return(var('protocol') if var('protocol') in ['time', 'cold_item', 'cold_user'] else exceptions.raise_compiler_error(
+        "var protocol is '" ~ var('protocol') ~ "', expected one of time, cold_item, cold_user.")) }}
 {%- endmacro %}
 
-{% macro held_out_key() -%}
-    {#- The column whose values are held out, or none. -#}
-    {{ return({'cold_item': 'item_id', 'cold_user': 'user_id'}.get(protocol())) }}
-{%- endmacro %}
+{#- The column whose values are held out, or none. -#}
+{% macro held_out_key() -%} {{ return({'cold_item': 'item_id', 'cold_user': 'user_id'}.get(protocol())) }} {%- endmacro %}
 
-{% macro protocol_schema() -%}
-    {#- int_events and what follows from it differ by protocol: each protocol but `time` has its own schema and marts. -#}
-    {{ return(none if protocol() == 'time' else protocol()) }}
-{%- endmacro %}
+{#- int_events and what follows from it differ by protocol: each protocol but `time` has its own schema and marts. -#}
+{% macro protocol_schema() -%} {{ return(none if protocol() == 'time' else protocol()) }} {%- endmacro %}
 
-{% macro split_vars() -%}
-    {#- The vars that decide a row's split, for the build record. -#}
-    {{ return({'protocol': protocol(), 'split_salt': var('split_salt'), 'held_out_share': var('held_out_share')}) }}
-{%- endmacro %}
+{#- The vars that decide a row's split, for the build record. -#}
+{% macro split_vars() -%} {{ return({'protocol': protocol(), 'split_salt': var('split_salt'), 'held_out_share': var('held_out_share')}) }} {%- endmacro %}
 
 {% macro is_held_out(key) -%}
     {#- The share of keys whose salted md5 is small: hex digits compare as numbers do, on every engine. -#}
     {%- set share = var('held_out_share') | float -%}
     {%- if not 0 < share < 1 -%}
-        {{ exceptions.raise_compiler_error(
-            "var held_out_share is " ~ var('held_out_share') ~ ", expected a number between 0 and 1, such as 0.1.") }}
+        {{ exceptions.raise_compiler_error("var held_out_share is " ~ var('held_out_share') ~ ", expected a number between 0 and 1, such as 0.1.") }}
     {%- endif -%}
     substr(md5({{ literal(var('split_salt') ~ ':') }} || {{ key }}), 1, 8) < '{{ '%08x' % (share * 4294967296) | int }}'
 {%- endmacro %}
 
 {% macro split_of(event_at) -%}
-    {%- set val_from, test_from = instant_var('val_from'), instant_var('test_from') -%}
+    {%- set val_from, test_from, key = instant_var('val_from'), instant_var('test_from'), held_out_key() -%}
     {%- if val_from >= test_from -%}
-        {{ exceptions.raise_compiler_error(
-            "val_from (" ~ val_from ~ ") must be before test_from (" ~ test_from ~ ") for dataset " ~ var('dataset')
-            ~ "; both are UTC.") }}
-    {%- endif -%}
-    {%- set key = held_out_key() -%}
+        {{ exceptions.raise_compiler_error("val_from (" ~ val_from ~ ") must be before test_from (" ~ test_from ~ ") for dataset "
+            ~ var('dataset') ~ "; both are UTC.") }}
+    {%- endif %}
     case
         {%- if key %}
         when ({{ event_at }} < timestamp {{ literal(val_from) }}) = ({{ is_held_out(key) }}) then 'excluded'

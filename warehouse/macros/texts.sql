@@ -16,22 +16,7 @@
 {% macro whole_user_text(user_texts) -%}
     {#- The parts of a user's text that aren't blank, joined: entities separated by commas, parts by semicolons. -#}
     {%- set text, separator = joined_list(filtered_list(user_texts, trimmed('t') ~ " <> ''"), '; '), entity_separator() -%}
-    {%- if separator -%} replace({{ text }}, {{ literal(separator) }}, ', ') {%- else -%} {{ text }} {%- endif -%}
-{%- endmacro %}
-
-{% macro has_title() -%} {{ trimmed('item_title') }} <> '' {%- endmacro %}
-
-{% macro has_entities() -%}
-    {#- An event's item or user has an entity: more than blanks and separators. -#}
-    {%- set texts, separator = "concat(coalesce(item_entities, ''), coalesce(" ~ joined_list('user_texts', ' ') ~ ", ''))",
-        entity_separator() -%}
-    {{ trimmed("replace(" ~ texts ~ ", " ~ literal(separator) ~ ", '')" if separator else texts) }} <> ''
-{%- endmacro %}
-
-{% macro log_has_no_texts() -%}
-    {#- Whether `texts` may be empty: the log has no texts. -#}
-    {{ return(run_query("select 1 as found from " ~ ref_by_name('stg_events') ~ " where " ~ has_title() ~ " or " ~ has_entities()
-        ~ " limit 1").rows | length == 0) }}
+    {{ "replace(%s, %s, ', ')" % (text, literal(separator)) if separator else text }}
 {%- endmacro %}
 
 {% macro split_list(text, separator) -%}
@@ -39,4 +24,17 @@
     {%- set parts = engine(duckdb='string_split(%s, %s)' % (text, literal(separator)), spark='split(%s, %s)' % (text, literal('\\Q' ~ separator ~ '\\E')))
         if separator else array_of([text]) -%}
     array_sort(array_distinct({{ filtered_list(transformed_list(parts, trimmed('t')), "t <> ''") }}))
+{%- endmacro %}
+
+{% macro has_title() -%} {{ trimmed('item_title') }} <> '' {%- endmacro %}
+
+{% macro has_entities() -%}
+    {#- An event's item or user has an entity: more than blanks and separators. -#}
+    {%- set texts = "concat(coalesce(item_entities, ''), coalesce(" ~ joined_list('user_texts', ' ') ~ ", ''))" -%}
+    {{ trimmed("replace(%s, %s, '')" % (texts, literal(entity_separator())) if entity_separator() else texts) }} <> ''
+{%- endmacro %}
+
+{% macro log_has_no_texts() -%}
+    {#- Whether `texts` may be empty. -#}
+    {{ return(not run_query("select 1 from " ~ ref_by_name('stg_events') ~ " where " ~ has_title() ~ " or " ~ has_entities() ~ " limit 1").rows) }}
 {%- endmacro %}

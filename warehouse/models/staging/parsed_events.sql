@@ -25,7 +25,7 @@ typed as (
         {{ id_of(blank_to_null('event_id')) }} as log_event_id,
         {{ id_of(blank_to_null('user_id')) }} as user_id,
         {{ id_of(blank_to_null('item_id')) }} as item_id,
-        case when scene in {{ in_scenes() }} then scene else {{ id_of('scene') }} end as scene,
+        case when scene in ({{ quoted(scenes()) }}) then scene else {{ id_of('scene') }} end as scene,
         event_at as event_at_text,
         {{ instant('event_at') }} as event_at,
         {{ blank_to_null('known_at') }} as known_at_text,
@@ -87,8 +87,7 @@ judged as (
             when known_at_text is not null and {{ is_in_the_future('known_at') }} then 'known_at is later than now: ' || known_at_text
             when label is null or label not in (0, 1) then 'label is not 0 or 1: ' || coalesce(label_text, 'missing')
             when scene is null then 'scene is missing'
-            when scene not in {{ in_scenes() }}
-                then 'scene is not in var scenes: ' || scene
+            when scene not in ({{ quoted(scenes()) }}) then 'scene is not in var scenes: ' || scene
             when coalesce({{ list_length('ctx_dense') }}, 0) <> {{ dataset_var('ctx_dense', []) | length }}
                 or coalesce({{ list_length('ctx_ids') }}, 0) <> {{ dataset_var('ctx_ids', []) | length }}
                 then 'ctx_dense or ctx_ids is not as long as its var'
