@@ -1,6 +1,6 @@
 {#- Expressions that differ between DuckDB and Spark SQL (4.x; dbt-spark turns ANSI mode off, so nothing here relies on it). -#}
 
-{% macro engine(duckdb, spark) -%} {{ return({'duckdb': duckdb, 'spark': spark}[target.type]) }} {%- endmacro %}  {#- the target's word of the two -#}
+{% macro engine(duckdb, spark) -%} {{ return(duckdb if target.type == 'duckdb' else spark) }} {%- endmacro %}  {#- the target's word of the two -#}
 
 {% macro literal(text) -%}
     {#- Data reaches SQL only through it. -#}

@@ -49,10 +49,12 @@
       accepted before into a repeat.
     -#}
     {%- if news.files -%}
-        {%- set parsed, is_new = ref_by_name('parsed_events'), "source_file in (" ~ quoted(news.files) ~ ")" -%}
-        {%- set n_gone = run_query("select count(*) from (select identity from " ~ parsed ~ " where identity in (select identity from " ~ parsed
-            ~ " where unreadable_because is null and " ~ is_new ~ ") group by identity having first(" ~ is_new
-            ~ " order by source_file, source_row, source_position) and not bool_and(" ~ is_new ~ "))").columns[0][0] | int -%}
+        {%- set parsed, new_files = ref_by_name('parsed_events'), "(" ~ quoted(news.files) ~ ")" -%}
+        {%- set n_gone = run_query(
+            "select count(*) from (select identity from " ~ parsed ~ " where identity in (select identity from " ~ parsed
+            ~ " where unreadable_because is null and source_file in " ~ new_files ~ ") group by identity"
+            ~ " having min(case when source_file in " ~ new_files ~ " then source_file end)"
+            ~ " < min(case when source_file not in " ~ new_files ~ " then source_file end))").columns[0][0] | int -%}
         {{ return(n_gone ~ ' events read before repeat events of new raw files' if n_gone) }}
     {%- endif -%}
 {%- endmacro %}
