@@ -20,9 +20,7 @@
 {%- endmacro %}
 
 {% macro adapter_name() -%} {{ return(dataset_var('adapter', var('dataset'))) }} {%- endmacro %}
-
 {% macro is_adapter(name) -%} {{ return(adapter_name() == name) }} {%- endmacro %}
-
 {% macro raw_dir() -%} {{ return(dataset_var('raw_dir', 'data/raw/' ~ var('dataset'))) }} {%- endmacro %}
 
 {% macro marts_dir() -%}

@@ -28,11 +28,8 @@
 {%- endmacro %}
 
 {% macro array_type(element_type) -%} {{ engine(duckdb='%s[]', spark='array<%s>') % element_type }} {%- endmacro %}
-
 {% macro empty_array(element_type) -%} cast({{ engine(duckdb='[]', spark='array()') }} as {{ array_type(element_type) }}) {%- endmacro %}
-
 {% macro element(array, position) -%} {{ engine(duckdb='list_extract', spark='try_element_at') }}({{ array }}, {{ position }}) {%- endmacro %}
-
 {% macro list_length(list) -%} {{ engine(duckdb='len', spark='array_size') }}({{ list }}) {%- endmacro %}
 
 {% macro transformed_list(list, expression) -%}
@@ -93,5 +90,4 @@
 {%- endmacro %}
 
 {% macro micros(instant) -%} {{ engine(duckdb='epoch_us', spark='unix_micros') }}({{ instant }}) {%- endmacro %}
-
 {% macro instant_of(micros) -%} {{ engine(duckdb='make_timestamp', spark='timestamp_micros') }}({{ micros }}) {%- endmacro %}

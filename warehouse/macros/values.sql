@@ -15,11 +15,8 @@
       A number with a fraction, NaN, infinity or an exponent: what remains of an id that went through a float column. Few ids
       contain one of these letters, and only those are matched.
     -#}
-    (
-        (contains({{ id }}, '.') or contains({{ id }}, 'e') or contains({{ id }}, 'E') or contains({{ id }}, 'n')
-            or contains({{ id }}, 'N'))
-        and {{ fully_matches(id, '[-+]?(([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][-+]?[0-9]+)?|(?i:nan|inf|infinity))') }}
-    )
+    ({% for sign in '.eEnN' %}{{ '(' if loop.first else ' or ' }}contains({{ id }}, '{{ sign }}'){% endfor %}) and
+        {{ fully_matches(id, '[-+]?(([0-9]+[.]?[0-9]*|[.][0-9]+)([eE][-+]?[0-9]+)?|(?i:nan|inf|infinity))') }})
 {%- endmacro %}
 
 {% macro ids_of(list) -%}

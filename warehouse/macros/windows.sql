@@ -4,13 +4,11 @@
 -#}
 
 {% macro seven_days_before() -%} range between interval 7 day preceding and interval 1 day preceding {%- endmacro %}
-
 {% macro all_days_before() -%} range between unbounded preceding and interval 1 day preceding {%- endmacro %}
 
 {#- Up to the instant, rows are ordered by micros, one row per key and instant: a row sees the instants strictly before its own. -#}
 
 {% macro all_instants_before() -%} rows between unbounded preceding and 1 preceding {%- endmacro %}
-
 {% macro all_instants_so_far() -%} rows between unbounded preceding and current row {%- endmacro %}
 
 {% macro instants_before_seven_days() -%}

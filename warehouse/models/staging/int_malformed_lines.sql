@@ -20,7 +20,10 @@ read_lines as (
             {%- endfor %}
         ) filter (where source_position = 1) as n_lines
     from {{ ref('parsed_events') }}
-    where source_file in (select malformed_lines.source_file from malformed_lines where n_lines_of_file is not null)
+    where source_file in (
+        select malformed_lines.source_file from malformed_lines
+        where malformed_lines.n_lines_of_file is not null
+    )
     group by source_file
 ),
 
