@@ -33,7 +33,7 @@
 {% macro as_canonical(source, name, type, is_list) -%}
     {#- A column as text, or as a list of texts. A list of entities is joined by the separator that later models split the text by. -#}
     {%- set found, separator = is_list_type(type), entity_separator() -%}
-    {%- set gives = "The adapter " ~ source ~ " gives " ~ name ~ " as " ~ ('text' if type in ('varchar', 'string') else type) -%}
+    {%- set gives = "The adapter " ~ source ~ " gives " ~ name ~ " as " ~ ('text' if type.partition('(')[0] in ('varchar', 'character varying', 'string') else type) -%}
     {%- if is_list and not found -%}
         {{ exceptions.raise_compiler_error(gives ~ ", expected a list. Write {{ array_of(['a_column', 'another']) }} as " ~ name
             ~ ", or leave the column out.") }}
