@@ -9,7 +9,7 @@ RUNS := runs/$(DATASET)
 FIT = $(BIN)/trainer fit --marts data/marts/$(DATASET) --seed $(SEED) --force --stage
 VARS := --vars '{dataset: $(DATASET)}'
 
-.PHONY: demo ladder test check lint lint-python lint-sql lock contract proof chaos bench bench-warehouse bench-trainer docs clean
+.PHONY: demo ladder test tests check lint lint-python lint-sql lock contract proof chaos bench bench-warehouse bench-trainer docs clean
 
 # ---- installs: ranges in pyproject.toml, the exact versions of everything in constraints.txt
 # Python compiles what it imports; pip would compile all 23,000 modules, some 36 CPU seconds.
@@ -53,9 +53,12 @@ ladder: .venv/installed
 
 # ---- checks: a file's tests stay together, the slow files (tests/conftest.py) start first; two workers of one thread each
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# The linters run beside the first tests, on what these leave of the cores while they wait.
 test: .venv/installed-dev
-	@$(MAKE) --no-print-directory --jobs 2 lint
-	$(PYTEST) --durations 10
+	@$(MAKE) --no-print-directory --jobs 3 lint tests
+
+tests: .venv/installed-dev
+	MAKEFLAGS= $(PYTEST) --durations 10
 
 # ---- a first look: the Python linters and the tests of all files that aren't slow
 check: lint-python

@@ -102,6 +102,7 @@ def become(call: Callable[[], object], request: dict, act_writer: int) -> object
     os.environ.clear()
     os.environ.update(request["env"])
     sys.argv = request["argv"]
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a server in the background ignores Ctrl-C
     if limit := request.get("largest_file"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     here = set(sys.modules)

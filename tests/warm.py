@@ -72,19 +72,38 @@ def spark() -> Callable[[], object]:
 
 
 def embeddings() -> Callable[[], object]:
+    for module in ("transformers.models.bert.modeling_bert", "embeddings.build", "embeddings.encoder"):
+        import_module(module)
     return import_module("embeddings.cli").app
 
 
 def trainer() -> Callable[[], object]:
     """The trainer with what it imports only for a fit, and the script of a report, which takes two seconds to make."""
     # An optimizer imports _dynamo, which takes longer than a small fit.
-    for module in ("torch._dynamo", "scipy.stats", "lightgbm", "trainer.ladder.running", "trainer.run.directory"):
+    for module in (
+        "torch._dynamo",
+        "scipy.stats",
+        "lightgbm",
+        "trainer.ladder.running",
+        "trainer.run.directory",
+        "trainer.serving.online.replay",
+    ):
         import_module(module)
     charts = import_module("trainer.report.charts")
     script = in_a_child(charts.bundle)
     charts.bundle = lambda: script
     main, several = import_module("trainer.cli").main, import_module("tests.trainer.training.processes").main
-    return lambda: several() if sys.argv[0] == "processes" else main()
+
+    def call() -> object:
+        if sys.argv[0] == "processes":
+            return several()
+        if sys.argv[0] == "dying_trainer":
+            return import_module("tests.trainer.serving.online.dying").main()
+        if sys.argv[0] == "eager_trainer":  # with a checkpoint per step: a fit of a test's size ends before one is due
+            import_module("trainer.run.directory").fit_run.__kwdefaults__["checkpoint_seconds"] = 0.0
+        return main()
+
+    return call
 
 
 def in_a_child(make: Callable[[], str]) -> str:
@@ -99,10 +118,3 @@ def in_a_child(make: Callable[[], str]) -> str:
         made = pipe.read()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     return made
-
-
-def eager_trainer() -> Callable[[], object]:
-    """The trainer with a checkpoint per step: a fit as small as a test's ends before one is due."""
-    main = trainer()
-    import_module("trainer.run.directory").fit_run.__kwdefaults__["checkpoint_seconds"] = 0.0
-    return main

@@ -249,10 +249,10 @@ def fit_scene(place: tuple[Path, Path]) -> Callable[..., Scene]:
     def make(name: str, *arguments: str) -> Scene:
         make_toy(600).write(base / "marts")
         write_stage(base / "one.yaml")
-        argv = ["trainer", "fit", "--stage", "one.yaml", "--marts", "marts", "--run", "runs/x", *arguments]
+        argv = ["eager_trainer", "fit", "--stage", "one.yaml", "--marts", "marts", "--run", "runs/x", *arguments]
         return Scene(
             name,
-            of("eager_trainer"),
+            of("trainer"),
             argv,
             base,
             work,

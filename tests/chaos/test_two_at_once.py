@@ -67,7 +67,7 @@ def test_two_writers(command: str, request: pytest.FixtureRequest, survived: Cal
 
 def test_two_fits_of_one_mart_share_a_cache(fit_scene: Callable[..., Scene], survived: Callable[[str], None]) -> None:
     first = fit_scene("trainer fit")
-    second = replace(first, server=of("eager_trainer", 2), argv=[*first.argv[:-1], "runs/y"])
+    second = replace(first, server=of("trainer", 2), argv=[*first.argv[:-1], "runs/y"])
     first.reset()
     assert first.run()["code"] == 0
     expected = first.result(first.work)

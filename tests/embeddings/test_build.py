@@ -1,8 +1,5 @@
-import functools
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -11,6 +8,7 @@ import pytest
 from embeddings import Encoder, VectorStore, read_texts
 from embeddings.build import build, shards_of
 from embeddings.finding import find_store
+from tests.forkserver import of
 
 TITLES = [f"film number {i} " + "ab" * (i % 23) for i in range(300)]
 
@@ -97,10 +95,10 @@ def test_progress_reports_every_text_once(write_mart, tiny, tmp_path):
     assert sum(c for _, c in told) == pytest.approx(totals[0][1], rel=0.02)
 
 
-def run_build(marts, folder, store, **options):
-    command = [sys.executable, "-m", "embeddings", "build", f"--marts={marts}", f"--encoder={folder}", "--dtype=fp32"]
+def running_build(marts, folder, store):
+    command = ["embeddings", "build", f"--marts={marts}", f"--encoder={folder}", "--dtype=fp32"]
     command += [f"--store={store}", "--shard-texts=10", "--threads=1"]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options)
+    return of("embeddings").running(*command, cwd=store.parent)
 
 
 def test_kill_minus_nine_then_the_same_command_finishes(write_mart, tiny_folder, tiny, tmp_path):
@@ -109,18 +107,17 @@ def test_kill_minus_nine_then_the_same_command_finishes(write_mart, tiny_folder,
     texts = read_texts(marts)
     whole = VectorStore.open(build(texts, tiny, tmp_path / "whole", shard_texts=10).store)
 
-    process = run_build(marts, tiny_folder, tmp_path / "killed")
-    deadline = time.monotonic() + 60
-    while len(list((tmp_path / "killed").glob("*/shards/*.safetensors"))) < 3 and time.monotonic() < deadline:
-        time.sleep(0.002)
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
+    with running_build(marts, tiny_folder, tmp_path / "killed") as process:
+        deadline = time.monotonic() + 60
+        while len(list((tmp_path / "killed").glob("*/shards/*.safetensors"))) < 3 and time.monotonic() < deadline:
+            time.sleep(0.002)
+        process.kill()
     finished = {path: path.stat().st_mtime_ns for path in (tmp_path / "killed").glob("*/shards/*.safetensors")}
     assert len(finished) >= 3
 
-    again = run_build(marts, tiny_folder, tmp_path / "killed")
-    output, _ = again.communicate(timeout=120)
-    assert again.returncode == 0, output
+    with running_build(marts, tiny_folder, tmp_path / "killed") as again:
+        pass
+    assert again.code == 0, again.said
     for path, written in finished.items():
         assert path.stat().st_mtime_ns == written  # not computed again
     resumed = find_store(tmp_path / "killed", whole.path.name)
@@ -131,16 +128,13 @@ def test_kill_minus_nine_then_the_same_command_finishes(write_mart, tiny_folder,
 
 def test_ctrl_c_keeps_finished_shards_and_says_how_to_go_on(write_mart, tiny_folder, tmp_path):
     many = [f"film number {i} " + "ab" * (i % 23) for i in range(20_000)]  # far more than until the third shard is seen
-    # Tests that run in the background may have been started with Ctrl-C ignored, and what they start ignores it too.
-    hears = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    process = run_build(write_mart(many), tiny_folder, tmp_path, preexec_fn=hears)
-    deadline = time.monotonic() + 60
-    while len(list(tmp_path.glob("*/shards/*.safetensors"))) < 3 and time.monotonic() < deadline:
-        time.sleep(0.002)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 130, output
-    assert "the same command carries on" in output and "Traceback" not in output
+    with running_build(write_mart(many), tiny_folder, tmp_path) as process:
+        deadline = time.monotonic() + 60
+        while len(list(tmp_path.glob("*/shards/*.safetensors"))) < 3 and time.monotonic() < deadline:
+            time.sleep(0.002)
+        os.kill(process.pid, signal.SIGINT)
+    assert process.code == 130, process.said
+    assert "the same command carries on" in process.said and "Traceback" not in process.said
     (manifest,) = tmp_path.glob("*/manifest.json")
     store = VectorStore.open(manifest.parent)
     assert 30 <= len(store) < len(many) and store.check() == []
@@ -163,8 +157,8 @@ def test_a_failed_write_ends_the_build(write_mart, tiny, tmp_path, monkeypatch):
 
 
 def test_a_second_build_on_the_same_store_is_told_who_is_at_work(write_mart, tiny_folder, tiny, tmp_path):
-    with VectorStore.writer(tmp_path, tiny.recipe, tiny.dim):
-        process = run_build(write_mart(TITLES), tiny_folder, tmp_path)
-        output, _ = process.communicate(timeout=120)
-    assert process.returncode == 2
-    assert f"process {os.getpid()}" in output and "Traceback" not in output
+    writer, marts = VectorStore.writer(tmp_path, tiny.recipe, tiny.dim), write_mart(TITLES)
+    with writer, running_build(marts, tiny_folder, tmp_path) as process:
+        pass
+    assert process.code == 2
+    assert f"process {os.getpid()}" in process.said and "Traceback" not in process.said

@@ -4,8 +4,6 @@ import csv
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from storage import atomic
+from tests.forkserver import of
 from trainer.base.errors import TrainerError
 from trainer.run.directory import PROMISED, check_free, evaluate_run, fit_run
 
@@ -182,19 +181,13 @@ def test_a_killed_run_leaves_no_done_and_the_next_one_cleans_up(toy: Any, stage:
     marts, run = toy().write(tmp_path / "marts"), tmp_path / "run"
     long = stage("01_dnn", epochs=100_000, patience=1_000_000)
     (tmp_path / "long.yaml").write_text(json.dumps(long.model_dump()))
-    command = [sys.executable, "-m", "trainer", "fit", "--stage", "long.yaml", "--marts", str(marts), "--run", str(run)]
-    root = str(Path(__file__).parents[3])
-    process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": root}, stderr=subprocess.PIPE)
-    try:
+    command = ("trainer", "fit", "--stage", "long.yaml", "--marts", str(marts), "--run", str(run))
+    with of("trainer").running(*command, cwd=tmp_path) as process:
         deadline = time.monotonic() + 60
-        while not list(tmp_path.glob(".run.partial*")):
-            assert process.poll() is None, process.stderr.read()
-            assert time.monotonic() < deadline
+        while not list(tmp_path.glob(".run.partial*")) and process.is_alive() and time.monotonic() < deadline:
             time.sleep(0.05)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stderr.close()
+        process.kill()
+    assert process.code == -signal.SIGKILL, process.said
     assert not run.exists()
     assert len(list(tmp_path.glob(".run.partial*"))) == 1
     fit_run(stage("01_dnn", epochs=1), marts, run)

@@ -34,11 +34,11 @@ def test_killed_in_mid_epoch_and_resumed_gives_the_same_bytes(
     one = stage(name, **QUICK)
     fit_run(one, marts, tmp_path / "whole", vectors=root)
     (tmp_path / "one.yaml").write_text(json.dumps(one.model_dump(exclude_none=True)))
-    words = ("trainer", "fit", "--stage", "one.yaml", "--marts", str(marts), "--vectors", str(root), "--run", "run")
+    inputs = ("--marts", str(marts), "--vectors", str(root))
+    words = ("eager_trainer", "fit", "--stage", "one.yaml", *inputs, "--run", "run")
     kept, kills = tmp_path / "run.checkpoint", 0
     for after in (9, 10**6):
-        # A checkpoint per step.
-        with of("eager_trainer").running(*words, "--resume", cwd=tmp_path) as fit:
+        with of("trainer").running(*words, "--resume", cwd=tmp_path) as fit:
             seen, saved = 0, None
             while fit.is_alive() and seen < after:
                 try:

@@ -31,58 +31,56 @@ def contents(run: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.fixture(scope="module")
-def script(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the fits keep the report's script: no report is compared, and making it takes longer than a small fit."""
-    return tmp_path_factory.mktemp("report")
+# The commands of a machine one after the other: what a process imports takes longer than a fit of this size.
+COMMANDS = """
+import json, sys
+from trainer.cli import main
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["trainer", *words]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, words
+"""
 
 
 def fitted_elsewhere(
-    stage: Path, marts: Path, vectors: Path, script: Path, home: Path, umask: int, **environment: str
+    stages: dict[str, Path], marts: Path, vectors: Path, script: Path, home: Path, umask: int, **environment: str
 ) -> Path:
-    """A run fitted by a process of its own, in a folder and a home of its own, with a cache of its own."""
+    """The runs of `stages` by a process of its own, in a folder and a home of its own, with a cache of its own."""
     cache = home / ".cache/first-impression"
     cache.mkdir(parents=True)
     (cache / "report").symlink_to(script)
+    inputs = ["--marts", str(marts), "--vectors", str(vectors), "--calibrate"]
+    fits = [["fit", "--stage", str(path), "--run", f"made/{name}", *inputs] for name, path in stages.items()]
     subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "trainer",
-            "fit",
-            "--stage",
-            stage,
-            "--marts",
-            marts,
-            "--vectors",
-            vectors,
-            "--run",
-            "made/run",
-            "--calibrate",
-        ],
+        [sys.executable, "-c", COMMANDS, json.dumps(fits)],
         cwd=home,
         umask=umask,
         check=True,
         capture_output=True,
         env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(home)} | environment,
     )
-    return home / "made" / "run"
+    return home / "made"
 
 
-@pytest.mark.parametrize("name", ["00_gbdt", "09_interest", "11_sequence"])
-def test_two_machines_make_the_same_bytes(
-    name: str, rich: Any, vectors: Any, stage: Any, script: Path, tmp_path: Path
-) -> None:
-    """Texts, histories and calibration too; the other machine holds the same rows in other files and another order."""
-    small = {"max_iter": 20} if name == "00_gbdt" else {"epochs": 1, "min_steps": 8}
-    path = tmp_path / "stage.yaml"
-    path.write_text(json.dumps(stage(name, **small).model_dump(exclude_none=True)))
+@pytest.fixture(scope="module")
+def machines(rich: Any, vectors: Any, stage: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The same fits on two machines; the other one holds the same rows in other files and another order."""
+    base = tmp_path_factory.mktemp("machines")
+    script = base / "script"  # kept for both: no report is compared, and making it takes longer than a small fit
+    script.mkdir()
+    stages = {}
+    for name in ("00_gbdt", "09_interest", "11_sequence"):
+        small = {"max_iter": 20} if name == "00_gbdt" else {"epochs": 1, "min_steps": 8}
+        stages[name] = base / f"{name}.yaml"
+        stages[name].write_text(json.dumps(stage(name, **small).model_dump(exclude_none=True)))
     here = fitted_elsewhere(
-        path,
-        rich(900).write(tmp_path / "marts"),
-        vectors(tmp_path / "vectors"),
+        stages,
+        rich(900).write(base / "marts"),
+        vectors(base / "vectors"),
         script,
-        tmp_path / "here",
+        base / "here",
         0o022,
         PYTHONHASHSEED="1",
         LC_ALL="C",
@@ -92,11 +90,11 @@ def test_two_machines_make_the_same_bytes(
         OPENBLAS_NUM_THREADS="1",
     )
     there = fitted_elsewhere(
-        path,
-        rich(900).write(tmp_path / "b" / "other marts", shuffle=5, files=3),
-        vectors(tmp_path / "b" / "v"),
+        stages,
+        rich(900).write(base / "b" / "other marts", shuffle=5, files=3),
+        vectors(base / "b" / "v"),
         script,
-        tmp_path / "thére",
+        base / "thére",
         0o077,
         PYTHONHASHSEED="4242",
         LC_ALL="C.UTF-8",
@@ -106,6 +104,13 @@ def test_two_machines_make_the_same_bytes(
         MKL_NUM_THREADS="4",
         OPENBLAS_NUM_THREADS="4",
     )
+    return here, there
+
+
+@pytest.mark.parametrize("name", ["00_gbdt", "09_interest", "11_sequence"])
+def test_two_machines_make_the_same_bytes(name: str, machines: tuple[Path, Path]) -> None:
+    """Texts, histories and calibration too."""
+    here, there = (machine / name for machine in machines)
     one, two = contents(here), contents(there)
     assert one.keys() == two.keys() and len(one) >= 14
     assert [file for file in one if one[file] != two[file]] == []

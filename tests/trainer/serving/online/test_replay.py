@@ -6,7 +6,6 @@ import json
 import random
 import signal
 import subprocess
-import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.forkserver import of
 from trainer.base.errors import TrainerError
 from trainer.serving.online import moments
 from trainer.serving.online import replay as replaying
@@ -24,9 +24,6 @@ from trainer.serving.online.keys import Outcome
 from trainer.serving.online.replay import Replay, replay
 from trainer.serving.online.state import OldOutcomeError, OldRequestError, State
 from trainer.serving.online.stores import open_store
-
-TRAINER = Path(sys.executable).with_name("trainer")
-
 
 WEEKS = 9 * 7 * 24 * 3600  # longer than the log
 
@@ -149,29 +146,6 @@ def test_two_writers_at_once(served: Any, url: str, tmp_path: Path) -> None:
     assert online.features(asked).equals(alone.features(asked))
 
 
-# `trainer` that dies by SIGKILL at a step: inside a transaction of the store, or just after one.
-DYING = """
-import os, signal, sys
-from trainer.serving.online import events, stores
-
-events._BATCH, left, update = 100, int(sys.argv.pop(1)), stores.SQLiteStore.update
-
-def step():
-    global left
-    left -= 1
-    if left == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-
-def dying(self, keys, change):
-    update(self, keys, lambda blobs: (change(blobs), step())[0])
-    step()
-
-stores.SQLiteStore.update = dying
-from trainer.cli import main
-main()
-"""
-
-
 def test_kill_9_and_start_again(served: Any, tmp_path: Path) -> None:
     """Killed at random steps until it is through; then no value differs."""
     command = ["replay", "--marts", str(served.marts), "--state", f"sqlite:{tmp_path}/state.sqlite"]
@@ -179,7 +153,7 @@ def test_kill_9_and_start_again(served: Any, tmp_path: Path) -> None:
     draw, kills = random.Random(1), 0
     while True:
         steps = str(draw.randrange(150, 700) if kills else 40)  # the first time before any row was compared
-        ended = subprocess.run([sys.executable, "-c", DYING, steps, *command], capture_output=True, text=True)
+        ended = of("trainer").run("dying_trainer", steps, *command, cwd=tmp_path)
         if ended.returncode != -signal.SIGKILL:
             break
         kills += 1
@@ -193,23 +167,23 @@ def test_the_commands(served: Any, tmp_path: Path, new: str) -> None:
     """A state as of an instant, then the rest as a file, is the state of everything; a mismatch is exit code 1."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run([str(TRAINER), *arguments, "--json"], capture_output=True, text=True)
+        return of("trainer").run("trainer", *arguments, "--json", cwd=tmp_path)
 
-    of = ["--marts", str(served.marts), "--manifest", str(served.manifest), "--state", new]
-    first = json.loads(run("state", "build", *of, "--as-of", "2024-01-20").stdout)
+    mart = ["--marts", str(served.marts), "--manifest", str(served.manifest), "--state", new]
+    first = json.loads(run("state", "build", *mart, "--as-of", "2024-01-20").stdout)
     assert 0 < first["new"] == first["read"] < 1200
     pq.write_table(pa.concat_tables(served.events.by("known_at")), tmp_path / "outcomes.parquet")
     rest = run("state", "apply", "--state", new, "--events", str(tmp_path / "outcomes.parquet"))
     assert json.loads(rest.stdout) == {"read": 1200, "new": 1200 - first["new"]}
-    assert json.loads(run("state", "build", *of).stdout) == {"read": 1200, "new": 0}
-    again = run("replay", *of)
+    assert json.loads(run("state", "build", *mart).stdout) == {"read": 1200, "new": 0}
+    again = run("replay", *mart)
     assert again.returncode == 2
     assert "holds outcomes already" in " ".join(again.stderr.split())
     events = pa.concat_tables(served.events.by("event_at"))
     labels = pa.array([1 - events["label"][0].as_py(), *events["label"].to_pylist()[1:]], pa.int32())
     pq.write_table(events.set_column(events.column_names.index("label"), "label", labels), tmp_path / "other.parquet")
     other = ["--state", f"sqlite:{tmp_path}/other.sqlite", "--events", str(tmp_path / "other.parquet")]
-    caught = run("replay", *of[:4], *other)
+    caught = run("replay", *mart[:4], *other)
     assert caught.returncode == 1
     found = json.loads(caught.stdout)
     assert found["features"]["user_n_impressions_cum"]["equal"] == 1200
