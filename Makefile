@@ -23,9 +23,7 @@ INSTALL := PYTHONWARNINGS=ignore $(BIN)/pip install --quiet --disable-pip-versio
 	$(INSTALL) -e '.[all]'
 	@touch $@
 
-# Half of the packages on each core, since pip uses one. The last command gets what a half couldn't, or says why not.
 .venv/installed-dev: pyproject.toml constraints.txt | .venv/bin/pip
-	@for half in 0 1; do awk "NR % 2 == $$half" constraints.txt | $(INSTALL) --no-deps -r /dev/stdin & done; wait
 	$(INSTALL) -e '.[dev]'
 	@touch .venv/installed $@
 
