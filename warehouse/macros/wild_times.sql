@@ -19,8 +19,8 @@
         {%- set example = run_query("select source_file, source_row, event_id from " ~ ref('parsed_events')
             ~ " where unreadable_because is null and " ~ {'event_at': 'event_date', 'known_at': 'known_date'}[gap.what]
             ~ " between date '" ~ gap.first_beyond ~ "' and date '" ~ gap.last_beyond ~ "' order by source_file, source_row limit 1").rows[0].dict() -%}
-        {{ exceptions.raise_compiler_error("{what} of {n_beyond} of {n_rows} rows is {first_beyond}{to}, {n_days} days {side} all others ({nearest});"
-            " var max_gap_days allows {allowed}. For example row {source_row} of {source_file}, event {event_id}. Windows, feat_*_latest"
+        {{ exceptions.raise_compiler_error("{what} of {n_beyond} of {n_rows} rows is {first_beyond}{to}, {n_days} days {side} all others ({nearest})"
+            "; var max_gap_days allows {allowed}. For example row {source_row} of {source_file}, event {event_id}. Windows, feat_*_latest"
             " and freshness would rest on such times. Correct the rows or leave them out in the adapter. If the log does pause so long,"
             " set max_gap_days to {n_days}, or to null for no limit.".format(allowed=allowed,
             to=' to ' ~ gap.last_beyond if gap.last_beyond != gap.first_beyond else '', **dict(gap, **example))) }}
