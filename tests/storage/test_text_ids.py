@@ -37,7 +37,7 @@ def test_another_text_counts_as_its_hash(name: str) -> None:
 def test_the_warehouse_hashes_side_and_text() -> None:
     digits = hashlib.md5("title:咖啡".encode()).hexdigest()[:16]
     assert [text_id("title", "咖啡")] == as_ids([digits]).tolist()
-    sql = f"select cast(cast(unhex('{digits}') as bit) as bigint)"  # macros/dialect.sql, bits_of_hex
+    sql = f"select cast(cast(unhex('{digits}') as bit) as bigint)"  # macros/texts.sql, text_hash
     assert [text_id("title", "咖啡")] == list(duckdb.sql(sql).fetchall()[0])
 
 
