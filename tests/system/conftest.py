@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from tests.warehouse.project import ROOT
 
-PACKAGES = ("trainer", "embeddings", "warehouse", "storage")
+PACKAGES = ("trainer", "embeddings", "warehouse", "storage", "dbt")
 
 
 def ignored(folder: str, names: list[str]) -> set[str]:

@@ -41,7 +41,7 @@
     {%- do ancestor_checksums(model.unique_id, checksums) -%}
     {%- set record = {
         'model': model.name, 'version': model.get('version'), 'unique_id': model.unique_id, 'dataset': var('dataset'),
-        'invocation_id': invocation_id, 'dbt_version': dbt_version, 'adapter': target.type, 'n_rows': n_rows,
+        'invocation_id': invocation_id, 'dbt_version': dbt_version, 'adapter': 'duckdb' if target.type == 'duckdb' else 'spark', 'n_rows': n_rows,
         'node_checksums': checksums, 'columns': columns, 'vars': mart_vars()} -%}
     {%- if table_format() != 'parquet' -%}{%- do record.update({'table_format': table_format()}) -%}{%- endif -%}
     {{ return(record) }}

@@ -1,6 +1,6 @@
 -- Grain: one impression, its outcome and the moment that outcome was known.
 {#- A view on DuckDB. A table on Spark, since every feature would recompute a view; partitioned by day and scene if var spark_format is orc. -#}
-{%- set on_spark = target.type == 'spark' -%}
+{%- set on_spark = target.type != 'duckdb' -%}
 {%- set in_orc = on_spark and var('spark_format') == 'orc' -%}
 {{ config(materialized='table' if on_spark else 'view', meta={'refresh': 'event_date'}) }}
 {%- if in_orc -%}{{ config(file_format='orc', partition_by=['event_date', 'scene']) }}{%- endif %}
