@@ -102,7 +102,7 @@ def list_files(folder: str | Path, patterns: str | Sequence[str] = "**/*", links
     left_out: list[LeftOut] = []
     linked: set[str] = set()
     for entry in _remote(Path(folder)) if is_remote(Path(folder)) else _walk(Path(folder), left_out):
-        reason = _reason(entry.path, patterns)
+        reason = reason_not_to_read(entry.path, patterns)
         if reason:
             left_out.append(LeftOut(entry.path, reason, entry.size, entry.modified_ns))
         else:
@@ -224,11 +224,11 @@ def _walk(folder: Path, left_out: list[LeftOut]) -> Iterator[_Entry]:
                 left_out.append(LeftOut(path, SPECIAL))
 
 
-def _reason(path: str, patterns: Sequence[str]) -> str:
+def reason_not_to_read(path: str, patterns: Sequence[str]) -> str:
     """Why a plain file is not wanted; empty if it is."""
     plain = uncompressed(path)
     fitting = [pattern for pattern in patterns if matches(path, pattern) or matches(plain, pattern)]
-    if _is_hidden(path) and not any(_asks_for_hidden(path, pattern) for pattern in fitting):
+    if is_hidden(path) and not any(_asks_for_hidden(path, pattern) for pattern in fitting):
         return HIDDEN
     if not fitting:
         return NO_MATCH.format(" or ".join(patterns))
@@ -240,7 +240,7 @@ def _reason(path: str, patterns: Sequence[str]) -> str:
     return ""
 
 
-def _is_hidden(path: str) -> bool:
+def is_hidden(path: str) -> bool:
     *folders, name = path.split("/")
     # as Spark has it: _day=1 is a partition
     return name[0] in "._" or any(part[0] == "." or (part[0] == "_" and "=" not in part) for part in folders)
@@ -249,7 +249,7 @@ def _is_hidden(path: str) -> bool:
 def _asks_for_hidden(path: str, pattern: str) -> bool:
     """Whether the pattern spells out the dot or underscore that each hidden part of the path begins with."""
     asked = {part[0] for part in pattern.split("/") if part[:1] in (".", "_")}
-    return {part[0] for part in path.split("/") if _is_hidden(part)} <= asked
+    return {part[0] for part in path.split("/") if is_hidden(part)} <= asked
 
 
 def _once(folder: Path, wanted: list[Found], linked: set[str], left_out: list[LeftOut]) -> list[Found]:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from storage import installed
 
-DELTA_LOG = "_delta_log"
+DELTA_LOG, RECORD = "_delta_log", "_build/build.json"
 _UNDERSTOOD = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck", "appendOnly"}  # change nothing about the rows
 
 
 def mart_files(folder: Path, error: type[Exception]) -> list[Path]:
-    """The mart's files, in order: those that the log of a Delta table names, else all that lie in the folder.
+    """The mart's files, in order: those that the log of a Delta table or the build record names, else all in the folder.
 
     Raises: `error`, the caller's own, where the log can't be read, or rows depend on more than the files.
     """
     if not (folder / DELTA_LOG).is_dir():
-        return parquet_files(folder)
+        named = _named(folder)
+        return parquet_files(folder) if named is None else named
     if lacking := installed.lacking("delta", f"{folder} is a Delta table. Reading it"):
         raise error(lacking)
     from deltalake import DeltaTable
@@ -35,6 +37,16 @@ def mart_files(folder: Path, error: type[Exception]) -> list[Path]:
             "Parquet files. Write it anew without, or let `dbt build` write it."
         )
     return sorted(folder / name for name in names)
+
+
+def _named(folder: Path) -> list[Path] | None:
+    """The files of a mart that was published where nothing can be renamed: its record names them (warehouse/spark)."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # whoever needs the record says what is wrong with it
+        return None
+    names = record.get("files") if isinstance(record, dict) else None
+    return sorted(folder / name for name in names) if names is not None else None
 
 
 def parquet_files(folder: Path) -> list[Path]:

@@ -1,9 +1,10 @@
 """What a build has to do to a table: all rows, some days of them, or nothing (macros/refresh.sql asks).
 
-A table's record stands in its comment and is written in the transaction that writes its rows:
+A table's record stands in its comment and is written in the transaction that writes its rows (on Spark in a property,
+after the rows):
 
     load   up to which load it is current: never ahead of what it reads
-    sql    hash of the SQL, vars, types and DuckDB's version that it was built from, and of the views it reads
+    sql    hash of the SQL, vars, types and the engine's version that it was built from, and of the views it reads
     built  the dbt invocation that last built it in full
     read   `built` of each table that it reads: once one of those is built in full again, so is this one
     wrote  the dbt invocation that last wrote rows; a mart's folder must be of the same one
@@ -12,7 +13,7 @@ A table's record stands in its comment and is written in the transaction that wr
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,21 +57,34 @@ class Upstream:
 
 
 def plan_refresh(request: str, tables: str, views: str) -> str:
-    """Answer `request` (JSON) with one plan for each node asked for, by its id.
+    """plans_of on DuckDB: JSON in and out."""
+    engine = duckdb.__version__
+    return json.dumps(plans_of(json.loads(request), json.loads(tables), json.loads(views), engine, _last_writer))
 
-    request: invocation, nodes (id: fields of Node), asked (id: what macros/refresh.sql says of the node).
-    tables: comments by relation, NULL where there is none. views: their SQL by relation.
+
+def plans_of(
+    given: Mapping[str, Any],
+    comments: Mapping[str, str | None],
+    views: Mapping[str, str],
+    engine: str,
+    last_writer: Callable[[str], str | None],
+) -> dict[str, dict]:
+    """One plan for each node asked for, by its id.
+
+    given: invocation, nodes (id: fields of Node), asked (id: what macros/refresh.sql says of the node).
+    comments: by relation, None where there is none. views: their SQL by relation. engine: what computes the rows.
+    last_writer: the dbt invocation that wrote the folder of a mart.
     """
-    given = json.loads(request)
     nodes = {key: Node(*fields) for key, fields in given["nodes"].items()}
-    records = {relation: record_of(comment) for relation, comment in json.loads(tables).items()}
-    sql_of_views = json.loads(views)
-    return json.dumps(
-        {
-            key: _plan(asked, upstream_of(asked["parents"], nodes, records, sql_of_views), records, given["invocation"])
-            for key, asked in given["asked"].items()
-        }
-    )
+    records = {relation: record_of(comment) for relation, comment in comments.items()}
+    plans = {}
+    for key, asked in given["asked"].items():
+        mine = records.get(asked["relation"])
+        if mine and asked["mart"] and last_writer(asked["mart"]) != mine["wrote"]:
+            mine = None
+        upstream = upstream_of(asked["parents"], nodes, records, views)
+        plans[key] = _plan(asked, mine, upstream, given["invocation"], engine)
+    return plans
 
 
 def record_of(comment: str | None) -> dict | None:
@@ -98,12 +112,9 @@ def upstream_of(
     return found
 
 
-def _plan(asked: dict[str, Any], upstream: Upstream, records: Mapping[str, dict | None], invocation: str) -> dict:
+def _plan(asked: Mapping[str, Any], mine: dict | None, upstream: Upstream, invocation: str, engine: str) -> dict:
     """is_full: all rows, and why, if the reason is the node's own. Otherwise what is new since load `since`."""
-    mine = records.get(asked["relation"])
-    if mine and asked["mart"] and _last_writer(asked["mart"]) != mine["wrote"]:
-        mine = None
-    text = json.dumps([asked["text"], duckdb.__version__, sorted(upstream.views.items())])
+    text = json.dumps([asked["text"], engine, sorted(upstream.views.items())])
     record = {
         "load": upstream.load,
         "sql": hashlib.md5(text.encode()).hexdigest(),

@@ -1,7 +1,6 @@
 {#-
   Reading raw files: which files a pattern finds, which columns they have, and the scan that reads them as text. Every error
-  names a file. On DuckDB the work is done by warehouse/reading (Python), on Spark by raw_files_spark.sql; one policy for both,
-  docs/bring-your-own-log.md.
+  names a file. The work is done in Python: warehouse/reading, and for Spark's tables warehouse/spark/scans.py; docs/bring-your-own-log.md.
 
   A scan's rows have the columns asked for, as text or as nested text; `source_file`, the file's path below raw_dir; and
   `source_row`, counted from 1 in each file. Arguments that scans share:
@@ -27,24 +26,17 @@
 
 {% macro raw_parts(columns, remedy, partitions=[]) -%}
     {#- A log in parts that are either all CSV or all Parquet. -#}
-    {{ return(adapter.dispatch('raw_parts')(columns, remedy, partitions, '**/*' if partitions else '*')) }}
-{%- endmacro %}
-{% macro duckdb__raw_parts(columns, remedy, partitions, pattern) -%}
-    {{ return(raw_scan('parts', pattern, columns, remedy, {'partitions': partitions})) }}
+    {{ return(raw_scan('parts', '**/*' if partitions else '*', columns, remedy, {'partitions': partitions})) }}
 {%- endmacro %}
 
 {% macro raw_scan(kind, pattern, columns, remedy, options) -%}
-    {{ return(adapter.dispatch('raw_scan')(local_md5(tojson([kind, pattern, columns, options])), kind, pattern, columns, remedy, options)) }}
-{%- endmacro %}
-
-{% macro duckdb__raw_scan(scan, kind, pattern, columns, remedy, options) -%}
     {#-
       A view over the files that the model raw_files found. While dbt parses the adapter, its config meta notes which files the adapter
       wants; raw_files looks for those and makes the view.
     -#}
     {%- do ref('raw_files') -%}
-    {%- set request = {'kind': kind, 'pattern': pattern, 'columns': columns, 'remedy': remedy} -%}
-    {%- do request.update(options) -%}
+    {%- set scan = local_md5(tojson([kind, pattern, columns, options])) -%}
+    {%- set request = dict(options, kind=kind, pattern=pattern, columns=columns, remedy=remedy) -%}
     {%- do config(meta={'scan_' ~ scan: request}) -%}
     {{ return(scan_view(scan)) }}
 {%- endmacro %}
@@ -68,13 +60,30 @@
     {#- SQL: the files of the raw folder as JSON, or an error. The rules for reading values are part of it: other rules read everything again. -#}
     {%- do source('raw', 'log') -%}
     {%- if not execute -%}{{ return("''") }}{%- endif -%}
+    {{ return(adapter.dispatch('found_raw_files')()) }}
+{%- endmacro %}
+{% macro duckdb__found_raw_files() -%}
     {%- set known = "(select coalesce(json_group_array(json_array(scan, file, size, modified_ns, columns)), '[]') from " ~ this
         ~ " where scan is not null)" if is_incremental() else literal('[]') -%}
     find_raw_files({{ literal(tojson(adapter_scans())) }}, cast({{ known }} as varchar)) /* rules {{ reading_rules() }} */
 {%- endmacro %}
 
+{% macro rows_of_json(json, types) -%}
+    {#- A select of the rows of a JSON list of objects; what isn't a list is an error's text. -#}
+    {{ adapter.dispatch('rows_of_json')(json, types) }}
+{%- endmacro %}
+{% macro duckdb__rows_of_json(json, types) -%}
+    select unnest(from_json(
+        case when starts_with(answer, '[') then answer else error(answer) end, {{ literal(tojson([types])) }}
+    ), recursive := true)
+    from (select {{ json }} as answer) as answered
+{%- endmacro %}
+
 {% macro make_scan_views() -%}
     {#- With --empty only those that are missing. -#}
+    {{ return(adapter.dispatch('make_scan_views')()) }}
+{%- endmacro %}
+{% macro duckdb__make_scan_views() -%}
     {%- if execute -%}
         {%- for scan, request in adapter_scans().items() if not flags.EMPTY or load_relation(scan_view(scan)) is none -%}
             {%- set files = run_query("select cast(coalesce(json_group_array(json_array(file, columns)), '[]') as varchar) from " ~ this
@@ -85,7 +94,8 @@
     {%- endif -%}
 {%- endmacro %}
 
-{% macro reading_rules() -%} {{ return(run_query("select reading_rules('')").columns[0][0]) }} {%- endmacro %}
+{% macro reading_rules() -%} {{ return(adapter.dispatch('reading_rules')()) }} {%- endmacro %}
+{% macro duckdb__reading_rules() -%} {{ return(run_query("select reading_rules('')").columns[0][0]) }} {%- endmacro %}
 
 {% macro raw_files_are_read_again(plan, news) -%}
     {#-

@@ -1,6 +1,6 @@
 {#-
-  Refresh (DuckDB; Spark builds in full): models are dbt's incremental ones with the strategy by_day, which replaces the rows of the
-  days that are new since a table was built. raw_files, touched_days and loads are the rows that say what is new; docs/refresh.md.
+  Refresh: models are dbt's incremental ones with the strategy by_day, which replaces the rows of the days that are new since a table
+  was built (refresh_spark.sql has Spark's). raw_files, touched_days and loads are the rows that say what is new; docs/refresh.md.
 
   Config meta:
     refresh      the column whose days are replaced (a date, or an instant), `append`, or `all`; without it a table that isn't
@@ -47,7 +47,7 @@
 
 {% macro is_refreshed() -%}
     {%- do day_var('refresh_from') -%}  {#- an error if it is none -#}
-    {{ return(execute and target.type == 'duckdb' and model.resource_type == 'model' and (model.config.materialized == 'mart'
+    {{ return(execute and model.resource_type == 'model' and (model.config.materialized == 'mart'
         or model.config.materialized == 'incremental' and config.get('incremental_strategy') == 'by_day')) }}
 {%- endmacro %}
 
@@ -81,7 +81,7 @@
     {%- if flags.EMPTY -%}
         {%- set plan = dict(nothing, is_full=load_cached_relation(this) is none, is_current=true) -%}
     {%- else -%}
-        {%- do store_result('refresh_plan', response=nothing) -%}  {#- what full_build_text() is rendered by -#}
+        {%- do store_result('refresh_plan', response=dict(nothing, is_text=true)) -%}  {#- what full_build_text() is rendered by -#}
         {%- set asked = {'relation': this | string, 'text': full_build_text(), 'full_refresh': dbt.should_full_refresh(),
             'mart': marts_dir() ~ '/' ~ this.identifier if model.config.materialized == 'mart' else none, 'is_root': model.name == 'raw_files'} -%}
         {%- set plan = dict(nothing, **plan_of(model.unique_id, asked, days=not has_parent('raw_files') and model.name != 'raw_files',
@@ -102,6 +102,9 @@
 
 {% macro plan_of(id, asked, days=false, files=false, records_of_tests=none) -%}
     {#- The plan of one node. On request with the days and the raw files that are new to it, sorted. -#}
+    {{ return(adapter.dispatch('plan_of')(id, asked, days, files, records_of_tests)) }}
+{%- endmacro %}
+{% macro duckdb__plan_of(id, asked, days, files, records_of_tests) -%}
     {%- call statement('plan', fetch_result=true, auto_begin=false) %}
     with planned as materialized (
         select cast({{ plans_of({id: asked}, records_of_tests) }} as json) as plans
@@ -116,15 +119,20 @@
     {{ return(dict(fromjson(found['plans'])[id], days=fromjson(found['days']), files=fromjson(found['files']))) }}
 {%- endmacro %}
 
-{% macro plans_of(asked, records_of_tests=none) -%}
-    {#- SQL: plans by node. warehouse/refresh.py decides, from the graph and from the records in the comments of tables and marts. -#}
+{% macro asked_plans(asked) -%}
+    {#- What warehouse/refresh.py decides from, besides the records in the comments of tables and marts: the graph. -#}
     {%- set nodes = {} -%}
     {%- for id, node in graph.nodes.items() if node.resource_type == 'model' -%}
         {%- do nodes.update({id: [node.relation_name, node.config.materialized, node.checksum.checksum, node.depends_on.nodes]}) -%}
         {%- if id in asked -%}{%- do asked[id].update({'parents': node.depends_on.nodes}) -%}{%- endif -%}
     {%- endfor %}
+    {{ return({'invocation': invocation_id, 'nodes': nodes, 'asked': asked}) }}
+{%- endmacro %}
+
+{% macro plans_of(asked, records_of_tests=none) -%}
+    {#- SQL: plans by node (DuckDB). -#}
     plan_refresh(
-        {{ literal(tojson({'invocation': invocation_id, 'nodes': nodes, 'asked': asked})) }},
+        {{ literal(tojson(asked_plans(asked))) }},
         (
             select cast(coalesce(json_group_object(relation, comment), '{}') as varchar)
             from (
@@ -169,7 +177,7 @@
 {% macro merged_base_days(days) -%}
     {#- Config meta `merged_base_days`: every day up to the first that the table has, its base, was merged into that one. -#}
     {#- The table is empty as long as no event has a text: then there is no base to merge into. -#}
-    {%- set base = run_query("select cast(min(" ~ config.get('meta').refresh ~ ") as varchar) from " ~ this).columns[0][0] or days[0] -%}
+    {%- set base = run_query("select cast(min(" ~ config.get('meta').refresh ~ ") as string) from " ~ this).columns[0][0] or days[0] -%}
     {%- set merged = [] -%}
     {%- for day in days -%}{%- do merged.append([day, base] | max) -%}{%- endfor -%}
     {{ return({'days': merged | unique | list, 'base': base}) }}
@@ -217,13 +225,20 @@
     {%- endif -%}
 {%- endmacro %}
 
+{% macro new_record() -%}
+    {#- What is recorded once the rows are written. -#}
+    {%- set record = dict(refresh_plan().record) -%}
+    {%- if model.name == 'raw_files' -%}
+        {%- do record.update({'load': run_query("select max(load) from " ~ this).columns[0][0] | int}) -%}
+    {%- endif -%}
+    {%- if not refresh_plan().is_current -%}{%- do record.update({'wrote': invocation_id}) -%}{%- endif -%}
+    {{ return(record) }}
+{%- endmacro %}
+
 {% macro record_refresh() -%}
-    {#- post-hook, in the transaction that writes the rows: the record becomes the end of the table's (a mart's view's) comment. -#}
-    {%- if is_refreshed() and not flags.EMPTY -%}
-        {%- set plan, is_root = refresh_plan(), model.name == 'raw_files' -%}
-        {%- set record = dict(plan.record) -%}
-        {%- if is_root -%}{%- do record.update({'load': run_query("select max(load) from " ~ this).columns[0][0] | int}) -%}{%- endif -%}
-        {%- if not plan.is_current -%}{%- do record.update({'wrote': invocation_id}) -%}{%- endif -%}
+    {#- post-hook (DuckDB), in the transaction that writes the rows: the record becomes the end of the table's (a mart's view's) comment. -#}
+    {%- if is_refreshed() and not flags.EMPTY and target.type == 'duckdb' -%}
+        {%- set plan, record = refresh_plan(), new_record() -%}
         {%- set is_as_it_was = plan.is_current and record.load == plan.since and not config.persist_relation_docs() -%}
         {%- set text = (model.description ~ '\n\n' if config.persist_relation_docs() and model.description) -%}
         {%- if not is_as_it_was %}

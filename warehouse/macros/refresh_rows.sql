@@ -23,11 +23,11 @@
 {%- endmacro %}
 
 {% macro read_touched_days() -%}
-    {%- if target.type == 'duckdb' and model.resource_type == 'model' -%}{%- do ref('touched_days') -%}{%- endif -%}
+    {%- if model.resource_type == 'model' -%}{%- do ref('touched_days') -%}{%- endif -%}
 {%- endmacro %}
 
 {% macro in_new_files(source_file='source_file') -%}
-    {%- if target.type == 'duckdb' and model.resource_type == 'model' -%}{%- do ref('raw_files') -%}{%- endif -%}
+    {%- if model.resource_type == 'model' -%}{%- do ref('raw_files') -%}{%- endif -%}
     {%- if not is_incremental() -%} true
     {%- elif not refresh_plan().files -%} false
     {%- else -%} {{ source_file }} in ({{ quoted(refresh_plan().files) }}) {%- endif -%}
@@ -97,13 +97,24 @@
 
 {% macro with_whole_days(moments, keys, daily) -%}
     {#- The rows of `moments` that lie on cut days, and one row for each other day that a window contains as a whole. -#}
+    {%- if not is_incremental() %}
     select * from {{ moments }}
-    {%- if is_incremental() %}
+    {%- else %}
+    select
+        {{ keys | join(', ') }},
+        micros,
+        day,
+        n_shown,
+        n_impressions,
+        n_clicks,
+        last_micros,
+        last_click_micros
+    from {{ moments }}
     {%- set days = refresh_plan().days %}
     {%- set day = "greatest(day, date '" ~ shifted(days, -8)[0] ~ "')" %}
     where {{ on_cut_days('day') }}
 
-    union all by name
+    union all
 
     select
         {{ keys | join(', ') }},

@@ -1,10 +1,10 @@
 {#-
-  Data tests in a refresh (DuckDB): `dbt build` tests the rows that are new since the test last passed, not the whole history again.
+  Data tests in a refresh: `dbt build` tests the rows that are new since the test last passed, not the whole history again.
   A test that fails isn't recorded, so the rows it failed on are tested until it passes. `dbt test` always tests every row.
-  A test has no table whose comment could hold its record, so the records are in the table tests_passed.
+  A test has no table whose comment could hold its record, so the records are in the table tests_passed (on Spark, its properties).
 -#}
 
-{% macro duckdb__get_where_subquery(relation) -%}
+{% macro default__get_where_subquery(relation) -%}
     {#- Overrides dbt's macro: which rows of its model a generic test reads. -#}
     {%- set conditions = [config.get('where')] if config.get('where') else [] -%}
     {%- set scope = test_scope() -%}
@@ -32,7 +32,7 @@
 
 {% macro test_scope() -%}
     {#- Every row, or the days and raw files that came since the test passed. -#}
-    {%- if not execute or target.type != 'duckdb' or model.resource_type != 'test' or flags.WHICH != 'build' or flags.EMPTY -%}
+    {%- if not execute or model.resource_type != 'test' or flags.WHICH != 'build' or flags.EMPTY -%}
         {{ return({'is_full': true}) }}
     {%- endif -%}
     {%- set kept = load_result('test_scope') -%}
@@ -48,19 +48,21 @@
 {%- endmacro %}
 
 {% macro records_of_tests(ids) -%}
-    {%- if load_relation(tests_passed()) is not none -%}
+    {%- if target.type == 'duckdb' and load_relation(tests_passed()) is not none -%}
         {{ return("select test, record from " ~ tests_passed() ~ " where test in (" ~ quoted(ids) ~ ")") }}
     {%- endif -%}
 {%- endmacro %}
 
 {% macro record_passed_tests(results) -%}
     {#- on-run-end: records up to which load each test has passed. A build that is killed records nothing. -#}
-    {%- if execute and target.type == 'duckdb' and not flags.EMPTY -%}
+    {%- if execute and not flags.EMPTY -%}
         {%- set passed = {} -%}
         {%- for result in results if result.node.resource_type == 'test' and result.status == 'pass' -%}
             {%- do passed.update({result.node.unique_id: asked_of_test(result.node.unique_id)}) -%}
         {%- endfor -%}
-        {%- if passed -%}
+        {%- if passed and target.type != 'duckdb' -%}
+            {%- do record_tests_on_spark(passed) -%}
+        {%- elif passed -%}
             {%- set rows = ["(null, null)"] -%}
             {%- set plans = fromjson(run_query("select " ~ plans_of(passed, records_of_tests(passed.keys()))).columns[0][0]) -%}
             {%- for id, plan in plans.items() if plan.record.load is not none -%}

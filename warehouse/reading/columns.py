@@ -23,10 +23,10 @@ def find_files(request: Request, known: Known) -> tuple[Listing, dict[str, parqu
     if "://" in folder:
         raise ReadingError(f"var raw_dir is {folder}: on DuckDB raw files are read from a folder of this machine.")
     listing = list_files(folder, request.pattern, links_may_repeat=bool(request.partitions))
-    _check_files(request, folder, listing)
+    check_files(request, folder, listing)
     columns = _columns_of_files(request, folder, listing.wanted, known)
     for path, names in columns.items():
-        _check_columns(request, f"{folder}/{path}", [name for name, _ in names])
+        check_columns(request, f"{folder}/{path}", [name for name, _ in names])
     shapes_of(request, columns)
     return listing, columns
 
@@ -35,7 +35,7 @@ def shapes_of(request: Request, columns: dict[str, parquet_files.Columns]) -> di
     return merged_shapes(_distinct_types(request, place_of(request.folder), columns), request.remedy)
 
 
-def _check_files(request: Request, folder: str, listing: Listing) -> None:
+def check_files(request: Request, folder: str, listing: Listing) -> None:
     if not listing.wanted:
         there = "".join(f" Left out: {line}." for line in summary(listing.left_out)[:5])
         raise ReadingError(f"No raw file matches {folder}/{request.pattern}. {request.remedy}{there}")
@@ -80,8 +80,11 @@ def _columns_of_files(
 
 
 def _header(request: Request, file: str) -> list[str]:
+    return header_of(request, file, *csv_files.fields_of_first_line(file, request.delim, request.quote, request.remedy))
+
+
+def header_of(request: Request, file: str, fields: list[str], is_text: bool) -> list[str]:
     """A CSV file's column names: as its first line has them, renamed, or as the adapter gives them."""
-    fields, is_text = csv_files.fields_of_first_line(file, request.delim, request.quote, request.remedy)
     names = [request.rename.get(name, name) for name in fields]
     if request.header is None:
         missing = [name for name in request.columns if name not in names and name not in request.partitions]
@@ -108,7 +111,7 @@ def _lacks(file: str, missing: list[str], names: list[str]) -> str:
     )
 
 
-def _check_columns(request: Request, file: str, names: list[str]) -> None:
+def check_columns(request: Request, file: str, names: list[str]) -> None:
     missing = [name for name in request.columns if name not in names and name not in request.partitions]
     if missing:
         raise ReadingError(f"{_lacks(file, missing, names)} {request.remedy}")

@@ -45,7 +45,11 @@ def fields_of_first_line(file: str, delim: str, quote: str, remedy: str) -> tupl
     if compression:
         check_is_whole(file, compression, remedy)
     with open_raw(file) as opened:
-        head = opened.read(HEAD)
+        return fields_of_head(file, opened.read(HEAD), delim, quote, remedy)
+
+
+def fields_of_head(file: str, head: bytes, delim: str, quote: str, remedy: str) -> tuple[list[str], bool]:
+    """fields_of_first_line of the first bytes of a file, decompressed."""
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if head.startswith(mark):
             raise ReadingError(f"Raw file {file} is {encoding}, not UTF-8. {AS_UTF8.format(encoding)} {remedy}")

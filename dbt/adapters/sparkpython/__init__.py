@@ -1,7 +1,7 @@
 """dbt's adapter for Spark, and Python in dbt's process for macros: `type: sparkpython` in profiles.yml.
 
-dbt-duckdb calls Python from SQL; a Spark session runs SQL alone. So a macro calls `adapter.python(name, ...)`. All else is
-dbt-spark's: macros and materializations that have no version of their own for this adapter are found there.
+dbt-duckdb calls Python from SQL; a Spark session runs SQL alone. So a macro calls `adapter.python(name, ...)`. All else
+is dbt-spark's: a macro or materialization that has no version for this adapter is found there.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class SparkPythonAdapter(SparkAdapter):
 
     @available
     def python(self, name: str, *arguments: Any) -> Any:
-        """What the function `name` of warehouse/spark.py returns. Raises: DbtRuntimeError with what it said."""
+        """What the function `name` of warehouse/spark returns. Raises: DbtRuntimeError with what it said."""
         from warehouse import spark
 
         return spark.called(name, *arguments)

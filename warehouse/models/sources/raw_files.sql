@@ -1,6 +1,5 @@
--- Grain: one raw file and scan that reads it; a file that no scan reads, once. DuckDB only.
+-- Grain: one raw file and scan that reads it; a file that no scan reads, once.
 {{ config(
-    enabled=target.type == 'duckdb',
     materialized='incremental',
     access='protected',
     meta={'refresh': 'all'},
@@ -8,17 +7,9 @@
 
 with
 
-answered as materialized (
-    select {{ found_raw_files() }} as answer
-),
-
 found as (
-    select unnest(from_json(
-        case when starts_with(answer, '[') then answer else error(answer) end,
-        '[{"scan": "varchar", "file": "varchar", "size": "bigint", "modified_ns": "bigint", "columns": "varchar",
-        "reason": "varchar"}]'
-    ), recursive := true)
-    from answered
+    {{ rows_of_json(found_raw_files(), {
+        'scan': 'string', 'file': 'string', 'size': 'bigint', 'modified_ns': 'bigint', 'columns': 'string', 'reason': 'string'}) }}
 ),
 
 before as (
@@ -27,7 +18,7 @@ before as (
     {%- else %}
     select
         *,
-        cast(null as varchar) as change,
+        cast(null as string) as change,
         cast(null as integer) as load
     from found
     where false

@@ -1,5 +1,5 @@
--- Grain: one load, the raw files that one build found new, since everything was last read. DuckDB only.
-{{ config(enabled=target.type == 'duckdb', materialized='view') }}
+-- Grain: one load, the raw files that one build found new, since everything was last read.
+{{ config(materialized='view') }}
 
 with
 

@@ -2,7 +2,7 @@
 {#- A view on DuckDB. A table on Spark, since every feature would recompute a view; partitioned by day and scene if var spark_format is orc. -#}
 {%- set on_spark = target.type != 'duckdb' -%}
 {%- set in_orc = on_spark and var('spark_format') == 'orc' -%}
-{{ config(materialized='table' if on_spark else 'view', meta={'refresh': 'event_date'}) }}
+{{ config(materialized='incremental' if on_spark else 'view', meta={'refresh': 'event_date'}) }}
 {%- if in_orc -%}{{ config(file_format='orc', partition_by=['event_date', 'scene']) }}{%- endif %}
 
 {#- What is new is decided before the events are read: every model and every test from here on asks for it. -#}
@@ -31,6 +31,7 @@ left join {{ ref('rejected_events') }} as rejected
         and parsed.source_row = rejected.source_row
         and parsed.source_position = rejected.source_position
 where parsed.unreadable_because is null and rejected.source_row is null
+{%- if on_spark %} and {{ in_days('parsed.event_date') }}{% endif %}
 {%- if in_orc %}
 distribute by event_date, scene
 {%- endif %}

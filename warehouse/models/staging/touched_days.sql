@@ -1,5 +1,5 @@
--- Grain: one load and day whose features it affects. A NULL day stands for every day: all that came before was read again. DuckDB only.
-{{ config(enabled=target.type == 'duckdb', materialized='incremental', meta={'refresh': 'append'}) }}
+-- Grain: one load and day whose features it affects. A NULL day stands for every day: all that came before was read again.
+{{ config(meta={'refresh': 'append'}) }}
 {%- set raw_files, parsed_events, rejected_events = ref('raw_files'), ref('parsed_events'), ref('rejected_events') %}
 
 {% if is_incremental() -%}
@@ -49,7 +49,7 @@ later as (
     select distinct
         first_known.load,
         first_known.day as first_day,
-        unnest([events.event_date, events.known_date]) as day
+        {{ unnested(array_of(['events.event_date', 'events.known_date'])) }} as day
     from {{ parsed_events }} as events
     inner join first_known on events.known_date >= first_known.day
     where events.unreadable_because is null
