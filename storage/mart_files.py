@@ -12,7 +12,7 @@ _UNDERSTOOD = {"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck", "appendOnl
 
 
 def mart_files(folder: Path, error: type[Exception]) -> list[Path]:
-    """The mart's files, in order: those that the log of a Delta table or the build record names, else all in the folder.
+    """The mart's files, in order: those that a Delta table's log or the build record names, else all in the folder.
 
     Raises: `error`, the caller's own, where the log can't be read, or rows depend on more than the files.
     """

@@ -30,7 +30,7 @@
             {%- do run_query("msck repair table " ~ target_relation ~ " sync partitions") -%}
         {%- endif -%}
 
-    {%- set n_read = run_query("select count(*) from " ~ target_relation).columns[0][0] | int -%}
+        {%- set n_read = run_query("select count(*) from " ~ target_relation).columns[0][0] | int -%}
         {%- if n_read != written.n_rows -%}
             {%- do adapter.python('withdraw_mart', place) -%}
             {{ exceptions.raise_compiler_error(

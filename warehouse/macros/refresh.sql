@@ -47,6 +47,10 @@
 
 {% macro is_refreshed() -%}
     {%- do day_var('refresh_from') -%}  {#- an error if it is none -#}
+    {%- if target.type == 'spark' -%}
+        {{ exceptions.raise_compiler_error("The target's type in profiles.yml is spark; expected sparkpython, which is dbt-spark with Python for "
+            ~ "macros. Change the type, and leave the rest as it is.") }}
+    {%- endif -%}
     {{ return(execute and model.resource_type == 'model' and (model.config.materialized == 'mart'
         or model.config.materialized == 'incremental' and config.get('incremental_strategy') == 'by_day')) }}
 {%- endmacro %}

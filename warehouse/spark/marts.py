@@ -64,7 +64,7 @@ def publish_mart(written: dict, place: str, record: dict) -> None:
 
 def withdraw_mart(place: str) -> None:
     """Without its record no reader accepts a mart."""
-    delete(f"{place}/{RECORD}")
+    delete(f"{place}/_build")
 
 
 def _clean(place: str) -> set[str]:
