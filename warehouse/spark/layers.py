@@ -89,13 +89,13 @@ def _select(relation: Relation, columns: list[str], column: str, layers: list[di
 
 
 def _not_in(column: str, layers: list[dict]) -> str:
-    """SQL: the row is of none of the days of these layers."""
+    """SQL: the row is of none of the days of these layers. A row without a day stays, as on DuckDB."""
     days = sorted({day for each in layers for day in each["days"] or []})
     if not days:
         return "true"
     day = f"cast({column} as date)" if column.endswith("_at") else column
     listed = ", ".join(f"date '{each}'" for each in days)
-    return f"{day} not in ({listed})"
+    return f"({column} is null or {day} not in ({listed}))"
 
 
 def _listed(columns: list[str]) -> str:

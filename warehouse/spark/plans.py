@@ -76,7 +76,8 @@ def files_since(load: int, raw_files: Relation) -> list[str]:
 
 def _later(load: int, relation: Relation, value: str) -> set[str]:
     """Read once per state of the table: every model and every test asks."""
-    record = tables_in({relation.schema}).get(str(relation), ({}, None))[0].get(RECORD, "")
+    catalog = session()._jsparkSession.sharedState().externalCatalog()
+    record = _ours(catalog.getTable(relation.schema, relation.identifier).properties()).get(RECORD, "")
     key = (str(relation), record, value)
     if key not in _rows or not record:
         rows = session().sql(f"select distinct load, {value} from {relation} where load is not null").collect()
