@@ -94,7 +94,7 @@ def test_refreshed_is_a_full_build(table: str, grown: Project) -> None:
             ]
             selects.append(f"select {', '.join(names)} from {source}")
         n_rows = connection.sql(f"select count(*) from ({selects[0]})").fetchall()[0][0]
-        assert n_rows > 0 or table == "malformed_lines"
+        assert n_rows > 0 or table.endswith("malformed_lines")
         for one, other in (selects, selects[::-1]):
             assert connection.sql(f"{one} except all {other} limit 5").fetchall() == []
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from dbt_common.exceptions import DbtRuntimeError
 
-from warehouse.reading.scan import lines_about, reading_rules
+from warehouse.reading.scan import lines_about
 from warehouse.spark import files, layers, marts, plans, scans
 
 FUNCTIONS = {
@@ -19,7 +19,7 @@ FUNCTIONS = {
         *(plans.plans_of, plans.days_since, plans.files_since, plans.write_record, plans.record_tests),
         *(layers.clear_layers, layers.layer, layers.view_of),
         *(marts.write_mart, marts.publish_mart, marts.withdraw_mart),
-        *(scans.find_raw_files, scans.scan_sql, reading_rules, lines_about, files.uri_of),
+        *(scans.find_raw_files, scans.scan_sql, scans.reading_rules, lines_about, files.uri_of),
     )
 }
 

@@ -5,9 +5,11 @@ Types are Spark's own. Files of this machine are listed here, all others by the 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import zlib
+from pathlib import Path
 
 from storage import listing
 from storage.listing import Found, LeftOut, Listing
@@ -26,6 +28,12 @@ _NUMBERS = ("tinyint", "smallint", "int", "bigint", "float", "double", "boolean"
 def find_raw_files(requests: dict[str, dict], known: list[list]) -> str:
     """The rows of the model raw_files, as JSON. Raises: ReadingError naming the file that can't be read."""
     return json.dumps(scan.rows_of_raw_files(requests, known, _find, _list), ensure_ascii=False)
+
+
+def reading_rules(_: str) -> str:
+    """Changes when the rules of warehouse/reading or of this folder do: what was read by others is read again."""
+    own = b"".join((Path(__file__).parent / name).read_bytes() for name in ("scans.py", "selects.py"))
+    return hashlib.md5(scan.reading_rules("").encode() + own).hexdigest()
 
 
 def _list(folder: str, pattern: str, links_may_repeat: bool = False) -> Listing:
