@@ -149,7 +149,7 @@ def scan_sql(
     selects: dict[str, list[str]] = {"rows": [], "malformed": []}
     for number, (names, paths) in enumerate(groups.items(), start=1):
         table = f"raw__{scan_name[:8]}_{number}{'' if only is None else '_new'}"
-        root = re.sub("^[a-z0-9]+:(//[^/]*)?/+", "/", uri_of(parsed.folder)).rstrip("/") + "/"
+        root = re.sub("^[A-Za-z0-9]+:(//[^/]*)?/+", "/", uri_of(parsed.folder)).rstrip("/") + "/"
         place = _glob_of(uri_of(parsed.folder), paths)
         make = csv_table if parsed.kind == "csv" else parquet_table
         made = make(parsed, f"{schema}.{table}", json.loads(names), place, root, types)
