@@ -105,8 +105,8 @@ def credentials_of(place: Place, what: str = "warehouse prove runs the features'
     credentials = adapter.config.credentials
     if adapter.type() != "duckdb":
         raise ProjectError(
-            f"The target is {adapter.type()}; {what} on DuckDB only. Build the log, or some of its files, with"
-            " dbt build --target duckdb, and give --target duckdb here too."
+            f"The target is {adapter.config.target_name}; {what} on DuckDB only. Build the log, or some of its files,"
+            " with dbt build --target duckdb, and give --target duckdb here too."
         )
     path = credentials.path
     if not credentials.is_motherduck and (":" in path or not Path(in_project(path)).exists()):

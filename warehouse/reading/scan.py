@@ -119,8 +119,8 @@ def resolved(request: Request, lister: Lister) -> Request:
     n_found = {kind: len(lister(request.folder, pattern).wanted) for kind, pattern in patterns.items()}
     if all(n_found.values()):
         raise ReadingError(
-            f"{request.folder} holds {n_found['csv']} CSV and {n_found['parquet']} Parquet files: which is the log? "
-            "Move one kind away."
+            f"{request.folder} holds {n_found['csv']} CSV and {n_found['parquet']} "
+            "Parquet files: which is the log? Move one kind away."
         )
     kind = "parquet" if n_found["parquet"] else "csv"
     return replace(request, kind=kind, pattern=patterns[kind])
