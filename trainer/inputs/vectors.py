@@ -149,9 +149,15 @@ def fit_text_space(
         found = store.has([text_ids[k - 1] for k in train])
         coverage = float(found.mean())
         if coverage < min_coverage:
+            remedy = f"Run `{build}`; it encodes only what is missing."
+            if store.recipe.is_from_log:  # it has all the vectors that there are
+                remedy = (
+                    "A space made from the log has no vector for a user's whole text (which `llm` reads), nor for an "
+                    "entity that it never counted: read an encoder's vectors, or lower min_text_coverage."
+                )
             raise TrainerError(
                 f"Only {coverage:.1%} of the {len(train):,} train texts have a vector in {store.path}; expected "
-                f"{min_coverage:.0%} or more (min_text_coverage). Run `{build}`; it encodes only what is missing."
+                f"{min_coverage:.0%} or more (min_text_coverage). {remedy}"
             )
         with_vector = evenly_spaced(train[found], _FIT)
         ids = sorted(text_ids[k - 1] for k in with_vector)  # in an order that isn't the log's

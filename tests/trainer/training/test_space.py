@@ -77,6 +77,16 @@ def test_a_space_of_other_rows_is_refused(rung: Any, tmp_path: Path) -> None:
         fit_run(rung(epochs=1, min_steps=4), marts, tmp_path / "run", vectors=tmp_path / "v")
 
 
+def test_a_space_without_whole_texts_is_no_fallback(rung: Any, stage: Any, tmp_path: Path) -> None:
+    marts = write_log(make_log(700), tmp_path / "marts")
+    made(marts, tmp_path / "v")
+    texts = rung().inputs.texts
+    fallback = stage("06_llm_fallback", epochs=1, min_steps=4)
+    inputs = fallback.inputs.model_copy(update={"texts": texts, "llm": texts})
+    with pytest.raises(TrainerError, match=r"min_text_coverage\)\. A space made from the log has no vector for a user's"):
+        fit_run(fallback.model_copy(update={"inputs": inputs}), marts, tmp_path / "run", vectors=tmp_path / "v")
+
+
 def liked_by_topic(n: int = 4000) -> Mart:
     """A log in which users click what is of their topic, and each row has an item of its own."""
     mart = make_log(n)
