@@ -83,7 +83,7 @@ def test_a_space_without_whole_texts_is_no_fallback(rung: Any, stage: Any, tmp_p
     texts = rung().inputs.texts
     fallback = stage("06_llm_fallback", epochs=1, min_steps=4)
     inputs = fallback.inputs.model_copy(update={"texts": texts, "llm": texts})
-    with pytest.raises(TrainerError, match=r"min_text_coverage\)\. A space made from the log has no vector for a user's"):
+    with pytest.raises(TrainerError, match=r"A space made from the log has no vector for a user's"):
         fit_run(fallback.model_copy(update={"inputs": inputs}), marts, tmp_path / "run", vectors=tmp_path / "v")
 
 
