@@ -20,6 +20,7 @@ from typing import Any
 
 import duckdb
 
+from storage.mart_files import RECORD
 from warehouse.places import in_project
 
 MARK = "refresh: "
@@ -138,5 +139,5 @@ def _plan(asked: Mapping[str, Any], mine: dict | None, upstream: Upstream, invoc
 
 def _last_writer(mart: str) -> str | None:
     """Return the dbt invocation that wrote a mart's folder: another database's, or Spark's, may have been the last."""
-    record = Path(in_project(mart)) / "_build/build.json"
+    record = Path(in_project(mart)) / RECORD
     return json.loads(record.read_text())["invocation_id"] if record.is_file() else None

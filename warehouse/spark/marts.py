@@ -10,11 +10,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from storage.mart_files import parquet_files
+from storage.mart_files import RECORD, parquet_files
 from warehouse import folders
 from warehouse.spark.files import delete, entries, local_path, read_text, session, write_text
-
-RECORD = "_build/build.json"
 
 
 def write_mart(sql: str, place: str, partition_by: str | None, days: list[str] | None) -> dict:

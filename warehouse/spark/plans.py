@@ -7,6 +7,7 @@ from typing import Any
 
 import pyspark
 
+from storage import mart_files
 from warehouse import refresh
 from warehouse.spark.files import read_text, session, uri_of
 
@@ -29,7 +30,7 @@ def plans_of(given: dict, tests_passed: Relation) -> dict[str, dict]:
 
 
 def _last_writer(mart: str) -> str | None:
-    text = read_text(f"{uri_of(mart)}/_build/build.json")
+    text = read_text(f"{uri_of(mart)}/{mart_files.RECORD}")
     return json.loads(text)["invocation_id"] if text else None
 
 
