@@ -1,24 +1,35 @@
--- A log without texts has an empty mart of texts. In any other, `texts` has titles if an event has one, and entities likewise.
+-- A log without texts has an empty mart of texts. In any other, `texts` has titles if an event has one, and entities likewise. One event
+-- will do, so no log is read to its end that has texts.
 with
 
 events as (
     select * from {{ ref('stg_events') }}
 ),
 
+titled as (
+    select event_id from events
+    where {{ has_title() }}
+    limit 1
+),
+
+with_entities as (
+    select event_id from events
+    where {{ has_entities() }}
+    limit 1
+),
+
 in_log as (
     select
         'title' as side,
-        count(*) as n_events
-    from events
-    where {{ has_title() }}
+        event_id
+    from titled
 
     union all
 
     select
         'entity' as side,
-        count(*) as n_events
-    from events
-    where {{ has_entities() }}
+        event_id
+    from with_entities
 ),
 
 in_mart as (
@@ -39,7 +50,7 @@ in_mart as (
 
 select
     in_log.side,
-    in_log.n_events
+    in_log.event_id
 from in_log
 left join in_mart on in_log.side = in_mart.side
-where in_log.n_events > 0 and in_mart.n_texts is null
+where in_mart.n_texts is null
