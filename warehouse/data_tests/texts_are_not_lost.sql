@@ -9,27 +9,21 @@ events as (
 titled as (
     select event_id from events
     where {{ has_title() }}
-    limit 1
 ),
 
 with_entities as (
     select event_id from events
     where {{ has_entities() }}
-    limit 1
 ),
 
 in_log as (
-    select
-        'title' as side,
-        event_id
-    from titled
+    select 'title' as side
+    where exists (select event_id from titled)
 
     union all
 
-    select
-        'entity' as side,
-        event_id
-    from with_entities
+    select 'entity' as side
+    where exists (select event_id from with_entities)
 ),
 
 in_mart as (
@@ -48,9 +42,7 @@ in_mart as (
     {%- endif %}
 )
 
-select
-    in_log.side,
-    in_log.event_id
+select in_log.side
 from in_log
 left join in_mart on in_log.side = in_mart.side
 where in_mart.n_texts is null
