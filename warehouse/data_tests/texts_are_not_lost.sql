@@ -1,5 +1,5 @@
 -- A log without texts has an empty mart of texts. In any other, `texts` has titles if an event has one, and entities likewise. One event
--- will do, so no log is read to its end that has texts.
+-- is enough, so a log with texts isn't read to its end.
 with
 
 events as (
